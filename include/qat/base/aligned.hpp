@@ -1,0 +1,53 @@
+// Storage aligned to a cache line, so that vector loads and non-temporal stores need no prologue.
+#pragma once
+
+#include <cstdlib>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "qat/base/check.hpp"
+
+namespace qat::inline v0 {
+
+inline constexpr std::size_t kAlignment = 64;
+
+/// Uninitialized array of n trivially copyable values, aligned to 64 bytes; movable, not copyable.
+template <class T>
+class AlignedBuffer {
+  static_assert(std::is_trivially_copyable_v<T>, "AlignedBuffer holds trivially copyable values only");
+
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(index_t size) : size_(size) {
+    QAT_CHECK(size >= 0, kInvalidArgument, "AlignedBuffer: size is ", size, ", must not be negative");
+    if (size == 0) return;
+    const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    data_ = static_cast<T*>(std::aligned_alloc(kAlignment, bytes));
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~AlignedBuffer() { std::free(data_); }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  index_t size() const { return size_; }
+  T& operator[](index_t i) { return data_[i]; }
+  const T& operator[](index_t i) const { return data_[i]; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
+
+ private:
+  T* data_ = nullptr;
+  index_t size_ = 0;
+};
+
+}  // namespace qat::inline v0

@@ -1,0 +1,48 @@
+// Language and compiler facts: the only file that asks which compiler reads us.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(_MSVC_LANG) ? _MSVC_LANG < 202002L : __cplusplus < 202002L
+#error "qat needs C++20: compile with -std=c++20 or newer"
+#endif
+
+#if defined(__CUDACC__)
+#define QAT_HOST_DEVICE __host__ __device__
+#else
+#define QAT_HOST_DEVICE
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define QAT_INLINE inline __attribute__((always_inline))
+#define QAT_NOINLINE __attribute__((noinline))
+#define QAT_RESTRICT __restrict__
+#else
+#define QAT_INLINE inline
+#define QAT_NOINLINE
+#define QAT_RESTRICT
+#endif
+
+// QAT_EXACT_BEGIN / QAT_EXACT_END: a region whose floating-point arithmetic means what it says even when the including
+// program is built with -Ofast: no reassociation, no reciprocal estimates, no contraction, NaN and signed zeros kept.
+// Every header that defines quantization arithmetic is wrapped in it. (The rounding mode and flush-to-zero are run-time
+// state: backend/float_mode.hpp.)
+#if defined(__clang__)
+#define QAT_EXACT_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
+#define QAT_EXACT_END _Pragma("float_control(pop)")
+#elif defined(__GNUC__)
+#define QAT_EXACT_BEGIN \
+  _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\")") _Pragma("GCC optimize(\"fp-contract=off\")")
+#define QAT_EXACT_END _Pragma("GCC pop_options")
+#else
+#define QAT_EXACT_BEGIN
+#define QAT_EXACT_END
+#endif
+
+namespace qat::inline v0 {
+
+/// Sizes, indices and strides, in elements unless a name says bytes. Signed, so that differences are safe.
+using index_t = std::ptrdiff_t;
+
+}  // namespace qat::inline v0
