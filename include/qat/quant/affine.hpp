@@ -1,0 +1,157 @@
+// THE definition of quantization. Every kernel, on every target, is held to these functions bit for bit.
+//
+//   q = clamp(round(x * (1/s)) + z, qmin, qmax)      y = (q - z) * s
+//
+// Round first, then add the integer: no multiply feeds an add, so no compiler can fuse them and codes do not change between
+// targets. R_D, R_S, R_P round to the grid of the input dtype, of the scale dtype, and of their promotion (fp32 if either is
+// fp32) after every single operation; for fp32 they are the identity. Source: torchao quant_primitives.py as released in
+// 0.18, whose integer schemes these functions reproduce bit for bit.
+//
+// Degenerate input, one rule each:
+//   all-zero group     scale = eps, every code is the zero point, y = +0
+//   NaN                left out of the range; its code is the zero point, y = 0; counted in GroupRange::nonfinite
+//   +Inf, -Inf         left out of the range; saturate to qmax or qmin; counted
+//   subnormal          ordinary numbers (the kernels switch flush-to-zero off); |scale| is never below eps
+//   -0.0               code of +0.0; y = +0 (the zero point is added after rounding), or -0 under a negative scale
+//   1e30               ordinary; a range or scale beyond the largest finite number is clamped to it
+//   K not divisible    the last group of a row is shorter and follows the same rules
+#pragma once
+
+#include "qat/quant/qparams.hpp"
+#include "qat/quant/spec.hpp"
+
+QAT_EXACT_BEGIN
+
+namespace qat::inline v0 {
+
+/// The spec with every dtype-dependent default resolved, and the grids its arithmetic rounds to.
+struct AffineScheme {
+  QuantSpec spec;
+  FloatType input = FloatType::kFloat32;    ///< D
+  FloatType scale = FloatType::kFloat32;    ///< S, the grid 1/s is rounded to
+  FloatType product = FloatType::kFloat32;  ///< P
+  float eps = 0x1p-126f;
+  float qmin = -128.0f, qmax = 127.0f;
+
+  constexpr AffineScheme() = default;
+  QAT_HOST_DEVICE constexpr AffineScheme(const QuantSpec& s, FloatType input_type) : spec(s), input(input_type) {
+    spec.scale_type = resolve_scale_type(s.scale_type, input_type);
+    if (spec.scale_type == ScaleType::kFloat16) scale = FloatType::kFloat16;
+    if (spec.scale_type == ScaleType::kBfloat16) scale = FloatType::kBfloat16;
+    product = scale == input ? input : FloatType::kFloat32;
+    eps = s.eps != 0.0f ? s.eps : smallest_normal(input_type);
+    qmin = static_cast<float>(s.qmin());
+    qmax = static_cast<float>(s.qmax());
+  }
+  /// Middle code of the float zero-point form: 8 at uint4.
+  QAT_HOST_DEVICE constexpr float middle() const { return (qmax + qmin + 1.0f) * 0.5f; }
+};
+
+namespace detail {
+QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
+QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+QAT_HOST_DEVICE constexpr float round_to_integer(RoundingKind kind, float x, std::uint32_t random) {
+  switch (kind) {
+    case RoundingKind::kHalfAwayFromZero: return HalfAwayFromZero::round(x);
+    case RoundingKind::kTowardZero: return TowardZero::round(x);
+    case RoundingKind::kStochastic: return Stochastic::round(x, random);
+    default: return HalfToEven::round(x);
+  }
+}
+}  // namespace detail
+
+/// Parameters from a stored scale and zero point. scale: finite, not 0.
+QAT_HOST_DEVICE constexpr QParams make_qparams(float scale, float zero_point, const AffineScheme& a) {
+  return {scale, zero_point, round_to(a.scale, 1.0f / scale)};
+}
+
+/// Scale and zero point of a group from its range.
+/// Source: torchao choose_qparams_affine (symmetric, no-clip, asymmetric), get_groupwise_affine_qparams (raw, float zero
+/// point); ggml's q4_0 scale rule (signed extremum).
+QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const AffineScheme& a) {
+  const MappingKind mapping = a.spec.mapping;
+  const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
+  const float mn = raw || range.min < 0.0f ? range.min : 0.0f;
+  const float mx = raw || range.max > 0.0f ? range.max : 0.0f;
+  const float largest = largest_finite(a.input);
+  const auto in_input_grid = [&](float v) { return detail::clamp(round_to(a.input, v), -largest, largest); };
+  float s = 0.0f;
+  switch (mapping) {
+    case MappingKind::kSymmetric: s = in_input_grid(detail::maximum(-mn, mx) / ((a.qmax - a.qmin) * 0.5f)); break;
+    case MappingKind::kSymmetricNoClip:
+      s = detail::maximum(a.qmin < 0.0f ? in_input_grid(mn / a.qmin) : 0.0f, a.qmax > 0.0f ? in_input_grid(mx / a.qmax) : 0.0f);
+      break;
+    case MappingKind::kSignedExtremum: s = in_input_grid(range.extremum / a.qmin); break;
+    default: s = in_input_grid(in_input_grid(mx - mn) / (a.qmax - a.qmin)); break;
+  }
+  const float magnitude = in_input_grid(detail::maximum(s < 0.0f ? -s : s, a.eps));
+  s = s < 0.0f ? -magnitude : magnitude;
+
+  float z = a.spec.is_signed ? 0.0f : a.middle();
+  if (mapping == MappingKind::kFloatZeroPoint) {
+    z = round_to(a.scale, in_input_grid(mn + in_input_grid(s * a.middle())));
+  } else if (mapping == MappingKind::kAsymmetric || mapping == MappingKind::kAsymmetricRaw) {
+    const float steps = HalfToEven::round(in_input_grid(mn / s));
+    z = detail::clamp(in_input_grid(a.qmin - steps), a.qmin, a.qmax);
+  }
+  return make_qparams(round_scale(a.spec.scale_type, s), z, a);  // z comes from s before it is rounded to its storage type
+}
+
+/// Code before clamping, integer valued. x: finite or infinite, not NaN. random: used by stochastic rounding only.
+QAT_HOST_DEVICE constexpr float unclamped_code(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint) {  // true division, low end of the range as origin
+    const float low = round_to(a.scale, p.zero_point - round_to(a.scale, p.scale * a.middle()));
+    return detail::round_to_integer(a.spec.rounding, round_to(a.product, round_to(a.product, x - low) / p.scale), random);
+  }
+  const float steps = round_to(a.product, x * p.inverse_scale);
+  return round_to(a.product, detail::round_to_integer(a.spec.rounding, steps, random) + p.zero_point);
+}
+
+/// x (input units) to a code in [qmin, qmax].
+QAT_HOST_DEVICE constexpr int quantize(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
+  if (is_nan(x)) return static_cast<int>(a.spec.mapping == MappingKind::kFloatZeroPoint ? a.middle() : p.zero_point);
+  return static_cast<int>(detail::clamp(unclamped_code(x, p, a, random), a.qmin, a.qmax));
+}
+
+/// Code to input units, on the grid of the input dtype.
+QAT_HOST_DEVICE constexpr float dequantize(int code, const QParams& p, const AffineScheme& a) {
+  const float q = static_cast<float>(code);
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint)  // three roundings, no fused multiply-add
+    return round_to(a.input, round_to(a.input, round_to(a.input, q - a.middle()) * p.scale) + p.zero_point);
+  return round_to(a.input, round_to(a.product, round_to(a.input, q - p.zero_point) * p.scale));
+}
+
+/// dequantize(quantize(x)), by definition.
+QAT_HOST_DEVICE constexpr float fake_quantize(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
+  return dequantize(quantize(x, p, a, random), p, a);
+}
+
+/// Which elements pass their gradient through the rounding (straight-through estimator).
+enum class SteMask : std::uint8_t {
+  kInclusive,    ///< qmin <= u <= qmax, u the code before clamping: the published STE; torch.clamp before 2.15. Default
+  kStrict,       ///< qmin < u < qmax: torch.clamp of PyTorch 2.15, which starves every extreme code
+  kPassThrough,  ///< every element, gradient unchanged
+};
+
+/// 1 if x passes its gradient; NaN does only under kPassThrough.
+QAT_HOST_DEVICE constexpr bool passes_gradient(float x, const QParams& p, const AffineScheme& a, SteMask mask, std::uint32_t random = 0) {
+  if (mask == SteMask::kPassThrough) return true;
+  if (is_nan(x)) return false;
+  const float u = unclamped_code(x, p, a, random);
+  return mask == SteMask::kInclusive ? u >= a.qmin && u <= a.qmax : u > a.qmin && u < a.qmax;
+}
+
+/// Gradient of fake_quantize with respect to x for an output gradient dy: R(R(dy*s) * (1/s)) where the mask passes, else 0.
+/// Surrogate: round() has derivative 1; scale and zero point are constants.
+QAT_HOST_DEVICE constexpr float fake_quantize_backward(float dy, float x, const QParams& p, const AffineScheme& a,
+                                                       SteMask mask = SteMask::kInclusive, std::uint32_t random = 0) {
+  if (mask == SteMask::kPassThrough) return dy;
+  if (!passes_gradient(x, p, a, mask, random)) return 0.0f;
+  const float steps = round_to(a.input, round_to(a.product, dy * p.scale));
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint) return round_to(a.input, round_to(a.product, steps / p.scale));
+  return round_to(a.input, round_to(a.product, steps * p.inverse_scale));
+}
+
+}  // namespace qat::inline v0
+
+QAT_EXACT_END

@@ -1,0 +1,41 @@
+// Mapping: how the range of a group becomes a scale and a zero point. The arithmetic is in affine.hpp.
+#pragma once
+
+#include "qat/base/config.hpp"
+
+namespace qat::inline v0 {
+
+enum class MappingKind : std::uint8_t {
+  kSymmetric,        ///< s = amax / ((qmax - qmin) / 2): amax/7.5 at int4 (torchao SYMMETRIC; compressed-tensors "full")
+  kSymmetricNoClip,  ///< s = max(min/qmin, max/qmax): nothing clips (torchao SYMMETRIC_NO_CLIPPING_ERR)
+  kAsymmetric,       ///< s = (max - min) / (qmax - qmin) over a range that contains 0; integer zero point (torchao ASYMMETRIC)
+  kAsymmetricRaw,    ///< as kAsymmetric over the raw range, which need not contain 0 (torchao preserve_zero=False, INT domain)
+  kSignedExtremum,   ///< s = e / qmin, e the element of largest magnitude, first one wins; s may be negative (ggml Q4_0)
+  kFloatZeroPoint,   ///< s = (max - min) / (qmax - qmin), z = min + s*mid in input units (tinygemm's FLOAT domain)
+};
+
+struct Symmetric {
+  static constexpr MappingKind kind = MappingKind::kSymmetric;
+};
+struct SymmetricNoClip {
+  static constexpr MappingKind kind = MappingKind::kSymmetricNoClip;
+};
+struct Asymmetric {
+  static constexpr MappingKind kind = MappingKind::kAsymmetric;
+};
+struct AsymmetricRaw {
+  static constexpr MappingKind kind = MappingKind::kAsymmetricRaw;
+};
+struct SignedExtremum {
+  static constexpr MappingKind kind = MappingKind::kSignedExtremum;
+};
+struct FloatZeroPoint {
+  static constexpr MappingKind kind = MappingKind::kFloatZeroPoint;
+};
+
+/// True where every group has the same zero point, which then need not be stored.
+constexpr bool has_constant_zero_point(MappingKind mapping) {
+  return mapping == MappingKind::kSymmetric || mapping == MappingKind::kSymmetricNoClip || mapping == MappingKind::kSignedExtremum;
+}
+
+}  // namespace qat::inline v0
