@@ -1,0 +1,284 @@
+// Text of simd/vec.hpp, compiled once per target.
+//
+//   Float, Int, Mask   kLanes lanes: 4 (baseline), 8 (avx2), 16 (avx512)
+// Same bits on every target, except mul_add: one rounding on avx2 and avx512, two on baseline.
+// min, max: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN (as minps, maxps).
+// Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <= n <= kLanes.
+namespace qat::inline v0::simd::QAT_TARGET {
+
+#if QAT_TARGET_LEVEL >= 2
+
+inline constexpr int kLanes = 16;
+struct Float {
+  __m512 v;
+};
+struct Int {
+  __m512i v;
+};
+struct Mask {
+  __mmask16 v;
+};
+
+QAT_INLINE __mmask16 first_lanes(index_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+QAT_INLINE Float zero() { return {_mm512_setzero_ps()}; }
+QAT_INLINE Float set(float x) { return {_mm512_set1_ps(x)}; }
+QAT_INLINE Float load(const float* p) { return {_mm512_loadu_ps(p)}; }
+QAT_INLINE Float load(const float* p, index_t n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+QAT_INLINE void store(float* p, Float x) { _mm512_storeu_ps(p, x.v); }
+QAT_INLINE void store(float* p, Float x, index_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x.v); }
+QAT_INLINE void stream(float* p, Float x) { _mm512_stream_ps(p, x.v); }
+QAT_INLINE void stream_fence() { _mm_sfence(); }
+
+QAT_INLINE Float operator+(Float a, Float b) { return {_mm512_add_ps(a.v, b.v)}; }
+QAT_INLINE Float operator-(Float a, Float b) { return {_mm512_sub_ps(a.v, b.v)}; }
+QAT_INLINE Float operator*(Float a, Float b) { return {_mm512_mul_ps(a.v, b.v)}; }
+QAT_INLINE Float operator/(Float a, Float b) { return {_mm512_div_ps(a.v, b.v)}; }
+QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+QAT_INLINE Float min(Float a, Float b) { return {_mm512_min_ps(a.v, b.v)}; }
+QAT_INLINE Float max(Float a, Float b) { return {_mm512_max_ps(a.v, b.v)}; }
+QAT_INLINE Float abs(Float a) { return {_mm512_abs_ps(a.v)}; }
+QAT_INLINE Float sqrt(Float a) { return {_mm512_sqrt_ps(a.v)}; }
+/// To the nearest integer, ties to even; infinities and NaN unchanged.
+QAT_INLINE Float round_even(Float a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+QAT_INLINE float reduce_max(Float a) { return _mm512_reduce_max_ps(a.v); }
+QAT_INLINE float reduce_min(Float a) { return _mm512_reduce_min_ps(a.v); }
+
+QAT_INLINE Mask operator<(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+QAT_INLINE Mask operator<=(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+QAT_INLINE Mask operator==(Float a, Float b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+QAT_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
+QAT_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+QAT_INLINE bool any(Mask a) { return a.v != 0; }
+/// Lane-wise: condition ? a : b.
+QAT_INLINE Float select(Mask condition, Float a, Float b) { return {_mm512_mask_blend_ps(condition.v, b.v, a.v)}; }
+
+QAT_INLINE Int set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+QAT_INLINE Int load_int(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
+QAT_INLINE void store_int(std::int32_t* p, Int x) { _mm512_storeu_si512(p, x.v); }
+/// Nearest int32, ties to even; the operand must be inside the range of int32.
+QAT_INLINE Int to_int(Float a) { return {_mm512_cvtps_epi32(a.v)}; }
+QAT_INLINE Float to_float(Int a) { return {_mm512_cvtepi32_ps(a.v)}; }
+QAT_INLINE Int bits(Float a) { return {_mm512_castps_si512(a.v)}; }
+QAT_INLINE Float from_bits(Int a) { return {_mm512_castsi512_ps(a.v)}; }
+QAT_INLINE Int operator+(Int a, Int b) { return {_mm512_add_epi32(a.v, b.v)}; }
+QAT_INLINE Int operator-(Int a, Int b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+QAT_INLINE Int operator&(Int a, Int b) { return {_mm512_and_si512(a.v, b.v)}; }
+QAT_INLINE Int operator|(Int a, Int b) { return {_mm512_or_si512(a.v, b.v)}; }
+template <int kBits>
+QAT_INLINE Int shift_right(Int a) {  // logical
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+QAT_INLINE Int shift_left(Int a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+/// The low byte of each lane.
+QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+QAT_INLINE Int load_int8(const std::int8_t* p) {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+QAT_INLINE Int load_uint16(const std::uint16_t* p) {
+  return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+
+#elif QAT_TARGET_LEVEL == 1
+
+inline constexpr int kLanes = 8;
+struct Float {
+  __m256 v;
+};
+struct Int {
+  __m256i v;
+};
+struct Mask {
+  __m256 v;
+};
+
+QAT_INLINE __m256i first_lanes(index_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+QAT_INLINE Float zero() { return {_mm256_setzero_ps()}; }
+QAT_INLINE Float set(float x) { return {_mm256_set1_ps(x)}; }
+QAT_INLINE Float load(const float* p) { return {_mm256_loadu_ps(p)}; }
+QAT_INLINE Float load(const float* p, index_t n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+QAT_INLINE void store(float* p, Float x) { _mm256_storeu_ps(p, x.v); }
+QAT_INLINE void store(float* p, Float x, index_t n) { _mm256_maskstore_ps(p, first_lanes(n), x.v); }
+QAT_INLINE void stream(float* p, Float x) { _mm256_stream_ps(p, x.v); }
+QAT_INLINE void stream_fence() { _mm_sfence(); }
+
+QAT_INLINE Float operator+(Float a, Float b) { return {_mm256_add_ps(a.v, b.v)}; }
+QAT_INLINE Float operator-(Float a, Float b) { return {_mm256_sub_ps(a.v, b.v)}; }
+QAT_INLINE Float operator*(Float a, Float b) { return {_mm256_mul_ps(a.v, b.v)}; }
+QAT_INLINE Float operator/(Float a, Float b) { return {_mm256_div_ps(a.v, b.v)}; }
+QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+QAT_INLINE Float min(Float a, Float b) { return {_mm256_min_ps(a.v, b.v)}; }
+QAT_INLINE Float max(Float a, Float b) { return {_mm256_max_ps(a.v, b.v)}; }
+QAT_INLINE Float abs(Float a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+QAT_INLINE Float sqrt(Float a) { return {_mm256_sqrt_ps(a.v)}; }
+QAT_INLINE Float round_even(Float a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+QAT_INLINE float reduce_max(Float a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+QAT_INLINE float reduce_min(Float a) {
+  __m128 m = _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+
+QAT_INLINE Mask operator<(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+QAT_INLINE Mask operator<=(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+QAT_INLINE Mask operator==(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+QAT_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; }
+QAT_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
+QAT_INLINE bool any(Mask a) { return _mm256_movemask_ps(a.v) != 0; }
+QAT_INLINE Float select(Mask condition, Float a, Float b) { return {_mm256_blendv_ps(b.v, a.v, condition.v)}; }
+
+QAT_INLINE Int set_int(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+QAT_INLINE Int load_int(const std::int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+QAT_INLINE void store_int(std::int32_t* p, Int x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.v); }
+QAT_INLINE Int to_int(Float a) { return {_mm256_cvtps_epi32(a.v)}; }
+QAT_INLINE Float to_float(Int a) { return {_mm256_cvtepi32_ps(a.v)}; }
+QAT_INLINE Int bits(Float a) { return {_mm256_castps_si256(a.v)}; }
+QAT_INLINE Float from_bits(Int a) { return {_mm256_castsi256_ps(a.v)}; }
+QAT_INLINE Int operator+(Int a, Int b) { return {_mm256_add_epi32(a.v, b.v)}; }
+QAT_INLINE Int operator-(Int a, Int b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+QAT_INLINE Int operator&(Int a, Int b) { return {_mm256_and_si256(a.v, b.v)}; }
+QAT_INLINE Int operator|(Int a, Int b) { return {_mm256_or_si256(a.v, b.v)}; }
+template <int kBits>
+QAT_INLINE Int shift_right(Int a) {
+  return {_mm256_srli_epi32(a.v, kBits)};
+}
+template <int kBits>
+QAT_INLINE Int shift_left(Int a) {
+  return {_mm256_slli_epi32(a.v, kBits)};
+}
+QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
+  const __m256i low = _mm256_shuffle_epi8(
+      x.v, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
+                            0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  const __m256i joined = _mm256_permutevar8x32_epi32(low, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(joined));
+}
+QAT_INLINE Int load_int8(const std::int8_t* p) {
+  return {_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+}
+QAT_INLINE Int load_uint16(const std::uint16_t* p) {
+  return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+
+#else
+
+inline constexpr int kLanes = 4;
+typedef float FloatLanes __attribute__((vector_size(16)));
+typedef std::int32_t IntLanes __attribute__((vector_size(16)));
+typedef std::uint32_t UintLanes __attribute__((vector_size(16)));
+struct Float {
+  FloatLanes v;
+};
+struct Int {
+  IntLanes v;
+};
+struct Mask {
+  IntLanes v;
+};
+
+QAT_INLINE IntLanes as_int(FloatLanes x) { return reinterpret_cast<IntLanes>(x); }
+QAT_INLINE FloatLanes as_float(IntLanes x) { return reinterpret_cast<FloatLanes>(x); }
+
+QAT_INLINE Float zero() { return {FloatLanes{0, 0, 0, 0}}; }
+QAT_INLINE Float set(float x) { return {FloatLanes{x, x, x, x}}; }
+QAT_INLINE Float load(const float* p) {
+  Float x;
+  __builtin_memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+QAT_INLINE Float load(const float* p, index_t n) {
+  float lanes[4] = {0, 0, 0, 0};
+  for (index_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+QAT_INLINE void store(float* p, Float x) { __builtin_memcpy(p, &x.v, sizeof x.v); }
+QAT_INLINE void store(float* p, Float x, index_t n) {
+  for (index_t i = 0; i < n; ++i) p[i] = x.v[i];
+}
+QAT_INLINE void stream(float* p, Float x) { store(p, x); }
+QAT_INLINE void stream_fence() {}
+
+QAT_INLINE Float operator+(Float a, Float b) { return {a.v + b.v}; }
+QAT_INLINE Float operator-(Float a, Float b) { return {a.v - b.v}; }
+QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
+QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
+QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {a.v * b.v + c.v}; }
+
+QAT_INLINE Mask operator<(Float a, Float b) { return {a.v < b.v}; }
+QAT_INLINE Mask operator<=(Float a, Float b) { return {a.v <= b.v}; }
+QAT_INLINE Mask operator==(Float a, Float b) { return {a.v == b.v}; }
+QAT_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
+QAT_INLINE Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
+QAT_INLINE bool any(Mask a) { return (a.v[0] | a.v[1] | a.v[2] | a.v[3]) != 0; }
+QAT_INLINE Float select(Mask condition, Float a, Float b) {
+  return {as_float((as_int(a.v) & condition.v) | (as_int(b.v) & ~condition.v))};
+}
+QAT_INLINE Float min(Float a, Float b) { return select(a < b, a, b); }
+QAT_INLINE Float max(Float a, Float b) { return select(b < a, a, b); }
+QAT_INLINE Float abs(Float a) { return {as_float(as_int(a.v) & 0x7FFFFFFF)}; }
+QAT_INLINE Float sqrt(Float a) {
+  for (int i = 0; i < 4; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);
+  return a;
+}
+QAT_INLINE Float round_even(Float a) {
+  // Adding 2^23 leaves no bits for a fraction, so the addition rounds to an integer; larger values are integers already.
+  const Float magnitude = abs(a);
+  const Float rounded = (magnitude + set(0x1p23f)) - set(0x1p23f);
+  const IntLanes sign = as_int(a.v) & ~0x7FFFFFFF;
+  return select(magnitude < set(0x1p23f), Float{as_float(as_int(rounded.v) | sign)}, a);
+}
+QAT_INLINE float reduce_max(Float a) {
+  const float x = a.v[0] > a.v[1] ? a.v[0] : a.v[1];
+  const float y = a.v[2] > a.v[3] ? a.v[2] : a.v[3];
+  return x > y ? x : y;
+}
+QAT_INLINE float reduce_min(Float a) {
+  const float x = a.v[0] < a.v[1] ? a.v[0] : a.v[1];
+  const float y = a.v[2] < a.v[3] ? a.v[2] : a.v[3];
+  return x < y ? x : y;
+}
+
+QAT_INLINE Int set_int(std::int32_t x) { return {IntLanes{x, x, x, x}}; }
+QAT_INLINE Int load_int(const std::int32_t* p) {
+  Int x;
+  __builtin_memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+QAT_INLINE void store_int(std::int32_t* p, Int x) { __builtin_memcpy(p, &x.v, sizeof x.v); }
+QAT_INLINE Int to_int(Float a) { return {__builtin_convertvector(round_even(a).v, IntLanes)}; }
+QAT_INLINE Float to_float(Int a) { return {__builtin_convertvector(a.v, FloatLanes)}; }
+QAT_INLINE Int bits(Float a) { return {as_int(a.v)}; }
+QAT_INLINE Float from_bits(Int a) { return {as_float(a.v)}; }
+QAT_INLINE Int operator+(Int a, Int b) { return {a.v + b.v}; }
+QAT_INLINE Int operator-(Int a, Int b) { return {a.v - b.v}; }
+QAT_INLINE Int operator&(Int a, Int b) { return {a.v & b.v}; }
+QAT_INLINE Int operator|(Int a, Int b) { return {a.v | b.v}; }
+template <int kBits>
+QAT_INLINE Int shift_right(Int a) {
+  return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) >> kBits)};
+}
+template <int kBits>
+QAT_INLINE Int shift_left(Int a) {
+  return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) << kBits)};
+}
+QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int8_t>(x.v[i]);
+}
+QAT_INLINE Int load_int8(const std::int8_t* p) { return {IntLanes{p[0], p[1], p[2], p[3]}}; }
+QAT_INLINE Int load_uint16(const std::uint16_t* p) { return {IntLanes{p[0], p[1], p[2], p[3]}}; }
+
+#endif
+
+}  // namespace qat::inline v0::simd::QAT_TARGET
