@@ -1,0 +1,203 @@
+// Files: a read-only memory map, and a writer whose file appears complete or not at all.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "qat/base/check.hpp"
+
+namespace qat::inline v0 {
+
+/// Text of a file for a message: quoted, cut to 200 bytes, control characters as \xNN, so that it stays on one line.
+inline std::string printable(std::string_view text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "'";
+  for (const char c : text.substr(0, 200)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += "\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  if (text.size() > 200) out += "...";
+  return out + "'";
+}
+
+inline bool is_directory(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+inline bool file_exists(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 && !S_ISDIR(status.st_mode);
+}
+
+inline std::string join_path(const std::string& directory, const std::string& name) {
+  return directory.empty() || directory.back() == '/' ? directory + name : directory + "/" + name;
+}
+
+/// "" for a bare file name.
+inline std::string parent_directory(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash + 1);
+}
+
+inline std::string file_name(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+/// Creates the directory when it does not exist (its parent must); throws kIo when that fails.
+inline void make_directory(const std::string& path) {
+  if (is_directory(path)) return;
+  if (::mkdir(path.c_str(), 0777) != 0 && !is_directory(path))
+    raise(ErrorCode::kIo, path, ": cannot create directory: ", std::strerror(errno));
+}
+
+/// A whole file mapped read-only: pages are read when touched. The file must not shrink while it is mapped.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  explicit MappedFile(const std::string& path) : path_(path) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) raise(ErrorCode::kIo, path, ": cannot open: ", std::strerror(errno));
+    struct stat status;
+    const char* reason = nullptr;
+    if (::fstat(descriptor, &status) != 0) {
+      reason = std::strerror(errno);
+    } else if (S_ISDIR(status.st_mode)) {
+      reason = "is a directory, not a file";
+    } else if (!S_ISREG(status.st_mode)) {
+      reason = "is not a regular file";
+    } else if (status.st_size > 0) {
+      void* address = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
+      if (address == MAP_FAILED) {
+        reason = std::strerror(errno);
+      } else {
+        data_ = static_cast<const unsigned char*>(address);
+        size_ = static_cast<std::size_t>(status.st_size);
+      }
+    }
+    ::close(descriptor);
+    if (reason != nullptr) raise(ErrorCode::kIo, path, ": cannot read: ", reason);
+  }
+  MappedFile(MappedFile&& other) noexcept
+      : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  MappedFile& operator=(MappedFile&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile() {
+    if (data_ != nullptr) ::munmap(const_cast<unsigned char*>(data_), size_);
+  }
+
+  const std::string& path() const { return path_; }
+  const unsigned char* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+
+ private:
+  std::string path_;
+  const unsigned char* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Writes to a temporary file in the target's directory; commit() makes it durable and gives it its name in one step.
+/// Without commit() (an error on the way, say) the target is as before and the temporary is gone. A target that exists and
+/// is no regular file (/dev/stdout, a pipe) is written directly.
+class AtomicFileWriter {
+ public:
+  explicit AtomicFileWriter(const std::string& path) : path_(path) {
+    struct stat status;
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+      if (S_ISDIR(status.st_mode)) raise(ErrorCode::kIo, path, ": cannot write: is a directory");
+      descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    } else {
+      static std::atomic<unsigned> counter{0};
+      temporary_ = path + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+      descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor_ < 0) temporary_.clear();
+    }
+    if (descriptor_ < 0) raise(ErrorCode::kIo, path, ": cannot write: ", std::strerror(errno));
+  }
+  AtomicFileWriter(const AtomicFileWriter&) = delete;
+  AtomicFileWriter& operator=(const AtomicFileWriter&) = delete;
+  ~AtomicFileWriter() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  }
+
+  void write(const void* data, std::size_t size) {
+    if (buffer_.size() + size < kBufferSize) {
+      buffer_.append(static_cast<const char*>(data), size);
+      return;
+    }
+    flush();
+    write_through(static_cast<const char*>(data), size);
+  }
+  void write(std::string_view text) { write(text.data(), text.size()); }
+
+  void commit() {
+    flush();
+    if (temporary_.empty()) return;
+    if (::fsync(descriptor_) != 0) fail();
+    const int closed = ::close(std::exchange(descriptor_, -1));
+    if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+    temporary_.clear();
+    // The new name is durable once the directory is; a file system that cannot sync directories is not an error.
+    const std::string parent = parent_directory(path_);
+    const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
+    if (directory >= 0) {
+      (void)::fsync(directory);
+      ::close(directory);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBufferSize = std::size_t{1} << 16;
+
+  [[noreturn]] void fail() { raise(ErrorCode::kIo, path_, ": cannot write: ", std::strerror(errno)); }
+  void flush() {
+    write_through(buffer_.data(), buffer_.size());
+    buffer_.clear();
+  }
+  void write_through(const char* data, std::size_t size) {
+    while (size > 0) {
+      const ssize_t written = ::write(descriptor_, data, size);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) fail();
+      data += written;
+      size -= static_cast<std::size_t>(written);
+    }
+  }
+
+  std::string path_;
+  std::string temporary_;
+  std::string buffer_;
+  int descriptor_ = -1;
+};
+
+/// Replaces the file by `text`, completely or not at all.
+inline void write_file(const std::string& path, std::string_view text) {
+  AtomicFileWriter writer(path);
+  writer.write(text);
+  writer.commit();
+}
+
+}  // namespace qat::inline v0
