@@ -1,0 +1,39 @@
+// One door for Llama checkpoints: recognizes what a path holds, and writes the format its name asks for.
+#pragma once
+
+#include <string>
+
+#include "qat/io/hf_llama.hpp"
+#include "qat/io/llama2c.hpp"
+#include "qat/io/llama_weights.hpp"
+
+namespace qat::inline v0 {
+
+/// Loads a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (a path to its config.json will do).
+inline LlamaWeights load_llama(const std::string& path) {
+  constexpr const char* kAccepted =
+      "accepted: a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (config.json and safetensors)";
+  if (is_directory(path)) return read_hf_llama(path);
+  if (file_name(path) == "config.json") return read_hf_llama(parent_directory(path).empty() ? "." : parent_directory(path));
+  if (path.ends_with(".safetensors") || path.ends_with(".index.json"))
+    raise(ErrorCode::kUnsupported, path, ": is only the weights of a checkpoint; give its directory (", kAccepted, ")");
+  if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
+  const MappedFile file(path);
+  const std::string_view text = file.text();
+  QAT_CHECK(!text.starts_with("GGUF"), kUnsupported, path, ": is a GGUF file; ", kAccepted);
+  QAT_CHECK(!text.starts_with("PK\x03\x04"), kUnsupported, path, ": is a zip archive (a PyTorch checkpoint?); ", kAccepted);
+  QAT_CHECK(!path.ends_with(".json"), kUnsupported, path, ": is no checkpoint; ", kAccepted);
+  return read_llama2c(path);
+}
+
+/// Saves as llama2.c when `path` ends in .bin, else as a Hugging Face directory with weights of `dtype`.
+inline void save_llama(const LlamaWeights& weights, const std::string& path, DType dtype = DType::kF32) {
+  if (path.ends_with(".bin")) {
+    QAT_CHECK(dtype == DType::kF32, kUnsupported, path, ": a llama2.c checkpoint holds F32, not ", info(dtype).name);
+    write_llama2c(weights, path);
+  } else {
+    write_hf_llama(weights, path, dtype);
+  }
+}
+
+}  // namespace qat::inline v0

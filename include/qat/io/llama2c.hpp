@@ -1,0 +1,160 @@
+// llama2.c checkpoints, "version 0": seven int32, then fp32 arrays, each kind for all layers before the next kind.
+// Source: https://github.com/karpathy/llama2.c, export.py legacy_export and run.c memory_map_weights.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "qat/io/llama_weights.hpp"
+
+namespace qat::inline v0 {
+
+namespace detail {
+
+/// Calls f(name or nullptr for the RoPE tables, layer count, shape) for each array of the file in its order; the name of a
+/// per-layer kind is the part after "model.layers.N.".
+template <class F>
+void for_each_llama2c_array(const LlamaConfig& c, F&& f) {
+  const index_t q_dim = c.n_heads * c.head_dim, kv_dim = c.n_kv_heads * c.head_dim;
+  f("model.embed_tokens.weight", 0, Shape{c.vocab_size, c.dim});
+  f("input_layernorm.weight", c.n_layers, Shape{c.dim});
+  f("self_attn.q_proj.weight", c.n_layers, Shape{q_dim, c.dim});
+  f("self_attn.k_proj.weight", c.n_layers, Shape{kv_dim, c.dim});
+  f("self_attn.v_proj.weight", c.n_layers, Shape{kv_dim, c.dim});
+  f("self_attn.o_proj.weight", c.n_layers, Shape{c.dim, q_dim});
+  f("post_attention_layernorm.weight", c.n_layers, Shape{c.dim});
+  f("mlp.gate_proj.weight", c.n_layers, Shape{c.hidden_dim, c.dim});
+  f("mlp.down_proj.weight", c.n_layers, Shape{c.dim, c.hidden_dim});
+  f("mlp.up_proj.weight", c.n_layers, Shape{c.hidden_dim, c.dim});
+  f("model.norm.weight", 0, Shape{c.dim});
+  f(nullptr, 0, Shape{2, c.max_seq_len, c.head_dim / 2});  // freq_cos, freq_sin
+  if (!c.tied) f("lm_head.weight", 0, Shape{c.vocab_size, c.dim});
+}
+
+inline constexpr std::size_t kLlama2cHeader = 7 * sizeof(std::int32_t);
+
+/// Bytes the file must have; saturates far above any file.
+inline unsigned __int128 llama2c_file_size(const LlamaConfig& c) {
+  unsigned __int128 floats = 0;
+  for_each_llama2c_array(c, [&](const char*, index_t layers, const Shape& shape) {
+    unsigned __int128 n = layers == 0 ? 1 : static_cast<unsigned __int128>(layers);
+    for (int d = 0; d < shape.rank(); ++d) n *= static_cast<unsigned __int128>(shape[d]);
+    floats += n;
+  });
+  return kLlama2cHeader + floats * sizeof(float);
+}
+
+/// Heads whose rows the file interleaves; 0 for every other array.
+inline index_t llama2c_interleaved_heads(const LlamaConfig& c, const std::string& name) {
+  if (name.ends_with("self_attn.q_proj.weight")) return c.n_heads;
+  if (name.ends_with("self_attn.k_proj.weight")) return c.n_kv_heads;
+  return 0;
+}
+
+inline std::string llama2c_tensor_name(const char* name, index_t layers, index_t layer) {
+  return layers == 0 ? std::string(name) : "model.layers." + std::to_string(layer) + "." + name;
+}
+
+}  // namespace detail
+
+/// Reads a version 0 checkpoint. The file says nothing of them: norm_eps is 1e-5, theta 10000, BOS 1, EOS 2.
+inline LlamaWeights read_llama2c(const std::string& path) {
+  const MappedFile file(path);
+  QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": has ", file.size(), " bytes; a llama2.c checkpoint has at least ",
+            detail::kLlama2cHeader);
+  std::int32_t header[7];
+  std::memcpy(header, file.data(), sizeof header);
+  QAT_CHECK(header[0] != 0x616b3432, kUnsupported, path, ": is a llama2.c checkpoint of version ", header[1],
+            "; accepted: version 0 (no magic number, fp32)");
+  LlamaWeights weights;
+  LlamaConfig& c = weights.config;
+  c.dim = header[0];
+  c.hidden_dim = header[1];
+  c.n_layers = header[2];
+  c.n_heads = header[3];
+  c.n_kv_heads = header[4];
+  c.tied = header[5] > 0;
+  c.vocab_size = header[5] > 0 ? index_t{header[5]} : -index_t{header[5]};
+  c.max_seq_len = header[6];
+  const std::string source = path + ": read as a llama2.c checkpoint";
+  QAT_CHECK(c.n_heads > 0 && c.dim > 0 && c.dim % c.n_heads == 0, kBadFile, source, ": dim is ", c.dim, " and n_heads ",
+            c.n_heads, "; accepted: positive, dim a multiple of n_heads");
+  c.head_dim = c.dim / c.n_heads;
+  check_config(c, source);
+  const unsigned __int128 expected = detail::llama2c_file_size(c);
+  if (expected != file.size()) {
+    const auto shown = expected > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(expected);
+    raise(ErrorCode::kBadFile, path, ": has ", file.size(), " bytes but its header (dim ", c.dim, ", hidden_dim ", c.hidden_dim,
+          ", n_layers ", c.n_layers, ", n_heads ", c.n_heads, ", n_kv_heads ", c.n_kv_heads, ", vocab_size ", header[5],
+          ", seq_len ", c.max_seq_len, ") asks for ", shown, ": ", file.size() < expected ? "truncated" : "oversized",
+          ", or no llama2.c checkpoint");
+  }
+  const unsigned char* position = file.data() + detail::kLlama2cHeader;
+  std::vector<float> interleaved;
+  detail::for_each_llama2c_array(c, [&](const char* kind, index_t layers, const Shape& shape) {
+    const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(float);
+    for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer, position += bytes) {
+      if (kind == nullptr) continue;
+      const std::string name = detail::llama2c_tensor_name(kind, layers, layer);
+      Tensor<float> tensor = Tensor<float>::uninitialized(shape);
+      if (const index_t heads = detail::llama2c_interleaved_heads(c, name); heads > 0) {
+        interleaved.resize(static_cast<std::size_t>(shape.size()));
+        std::memcpy(interleaved.data(), position, bytes);
+        interleaved_rows_to_halves(interleaved.data(), heads, c.head_dim, c.dim, tensor.data());
+      } else {
+        std::memcpy(tensor.data(), position, bytes);
+      }
+      check_finite(tensor, name, path);
+      weights.tensors.emplace(name, std::move(tensor));
+    }
+  });
+  return weights;
+}
+
+/// Writes a version 0 checkpoint, completely or not at all. The format fixes norm_eps 1e-5, theta 10000 without scaling and
+/// head_dim = dim / n_heads; another model is refused.
+inline void write_llama2c(const LlamaWeights& weights, const std::string& path) {
+  const LlamaConfig& c = weights.config;
+  check_weights(weights, path);
+  QAT_CHECK(c.head_dim * c.n_heads == c.dim, kUnsupported, path, ": head_dim is ", c.head_dim,
+            "; a llama2.c checkpoint holds dim / n_heads = ", c.dim / c.n_heads);
+  QAT_CHECK(c.norm_eps == 1e-5f, kUnsupported, path, ": norm_eps is ", c.norm_eps, "; a llama2.c checkpoint holds 1e-05");
+  QAT_CHECK(c.rope.scaling == RopeScaling::kNone && c.rope.theta == 10000.0, kUnsupported, path, ": rope theta is ",
+            c.rope.theta, c.rope.scaling == RopeScaling::kNone ? "" : " with scaling",
+            "; a llama2.c checkpoint holds 10000 without scaling");
+  const index_t vocab = c.tied ? c.vocab_size : -c.vocab_size;
+  std::int32_t header[7];
+  const index_t fields[7] = {c.dim, c.hidden_dim, c.n_layers, c.n_heads, c.n_kv_heads, vocab, c.max_seq_len};
+  for (int i = 0; i < 7; ++i) header[i] = static_cast<std::int32_t>(fields[i]);
+  AtomicFileWriter writer(path);
+  writer.write(header, sizeof header);
+  std::vector<float> interleaved;
+  detail::for_each_llama2c_array(c, [&](const char* kind, index_t layers, const Shape&) {
+    if (kind == nullptr) {
+      for (const bool sine : {false, true})
+        for (index_t position = 0; position < c.max_seq_len; ++position)
+          for (index_t i = 0; i < c.head_dim / 2; ++i) {
+            const double angle = static_cast<double>(position) *
+                                 std::pow(c.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
+            const float value = static_cast<float>(sine ? std::sin(angle) : std::cos(angle));
+            writer.write(&value, sizeof value);
+          }
+      return;
+    }
+    for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer) {
+      const std::string name = detail::llama2c_tensor_name(kind, layers, layer);
+      const Tensor<float>& tensor = weights.tensors.at(name);
+      const float* data = tensor.data();
+      if (const index_t heads = detail::llama2c_interleaved_heads(c, name); heads > 0) {
+        interleaved.resize(static_cast<std::size_t>(tensor.size()));
+        halves_rows_to_interleaved(data, heads, c.head_dim, c.dim, interleaved.data());
+        data = interleaved.data();
+      }
+      writer.write(data, static_cast<std::size_t>(tensor.size()) * sizeof(float));
+    }
+  });
+  writer.commit();
+}
+
+}  // namespace qat::inline v0

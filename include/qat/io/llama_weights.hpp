@@ -1,0 +1,123 @@
+// The form in which Llama checkpoints travel between files and models: a configuration and named fp32 tensors.
+#pragma once
+
+#include <bit>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qat/io/file.hpp"
+#include "qat/nn/llama_config.hpp"
+#include "qat/tensor/tensor.hpp"
+
+namespace qat::inline v0 {
+
+/// Tensors under Hugging Face names ("model.layers.0.mlp.up_proj.weight"), linear weights (out, in), RoPE in halves.
+/// A tied model has no "lm_head.weight".
+struct LlamaWeights {
+  LlamaConfig config;
+  std::map<std::string, Tensor<float>> tensors;
+};
+
+/// Throws one line naming `source` and the field that makes no model.
+inline void check_config(const LlamaConfig& config, const std::string& source) {
+  const std::pair<const char*, index_t> extents[] = {
+      {"dim (hidden_size)", config.dim},
+      {"hidden_dim (intermediate_size)", config.hidden_dim},
+      {"n_layers (num_hidden_layers)", config.n_layers},
+      {"n_heads (num_attention_heads)", config.n_heads},
+      {"n_kv_heads (num_key_value_heads)", config.n_kv_heads},
+      {"head_dim", config.head_dim},
+      {"vocab_size", config.vocab_size},
+      {"max_seq_len (max_position_embeddings)", config.max_seq_len}};
+  for (const auto& [name, value] : extents)
+    QAT_CHECK(value > 0 && value < (index_t{1} << 31), kBadFile, source, ": ", name, " is ", value,
+              "; accepted: 1 to 2147483647");
+  QAT_CHECK(config.n_layers <= 100000, kBadFile, source, ": n_layers (num_hidden_layers) is ", config.n_layers,
+            "; accepted: at most 100000");
+  QAT_CHECK(config.n_heads % config.n_kv_heads == 0, kBadFile, source, ": n_heads (num_attention_heads) is ", config.n_heads,
+            ", not a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
+  QAT_CHECK(config.head_dim % 2 == 0, kBadFile, source, ": head_dim is ", config.head_dim,
+            "; accepted: an even number, RoPE rotates pairs");
+  QAT_CHECK(config.norm_eps > 0.0f && config.norm_eps < 1.0f, kBadFile, source, ": norm_eps (rms_norm_eps) is ",
+            config.norm_eps, "; accepted: between 0 and 1");
+  const RopeConfig& rope = config.rope;
+  QAT_CHECK(rope.theta > 0.0, kBadFile, source, ": rope_theta is ", rope.theta, "; accepted: positive");
+  QAT_CHECK(rope.scaling == RopeScaling::kNone || rope.factor > 0.0, kBadFile, source, ": rope factor is ", rope.factor,
+            "; accepted: positive");
+  if (rope.scaling == RopeScaling::kLlama3) {
+    QAT_CHECK(rope.low_freq_factor > 0.0 && rope.high_freq_factor > rope.low_freq_factor, kBadFile, source,
+              ": rope low_freq_factor is ", rope.low_freq_factor, " and high_freq_factor ", rope.high_freq_factor,
+              "; accepted: 0 < low < high");
+    QAT_CHECK(rope.original_max_position_embeddings > 0, kBadFile, source, ": rope original_max_position_embeddings is ",
+              rope.original_max_position_embeddings, "; accepted: positive");
+  }
+}
+
+/// Every tensor a model of this configuration has, with its shape.
+inline std::map<std::string, Shape> llama_tensor_shapes(const LlamaConfig& c) {
+  const index_t q_dim = c.n_heads * c.head_dim, kv_dim = c.n_kv_heads * c.head_dim;
+  std::map<std::string, Shape> shapes;
+  shapes["model.embed_tokens.weight"] = {c.vocab_size, c.dim};
+  for (index_t layer = 0; layer < c.n_layers; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    shapes[prefix + "input_layernorm.weight"] = {c.dim};
+    shapes[prefix + "self_attn.q_proj.weight"] = {q_dim, c.dim};
+    shapes[prefix + "self_attn.k_proj.weight"] = {kv_dim, c.dim};
+    shapes[prefix + "self_attn.v_proj.weight"] = {kv_dim, c.dim};
+    shapes[prefix + "self_attn.o_proj.weight"] = {c.dim, q_dim};
+    shapes[prefix + "post_attention_layernorm.weight"] = {c.dim};
+    shapes[prefix + "mlp.gate_proj.weight"] = {c.hidden_dim, c.dim};
+    shapes[prefix + "mlp.up_proj.weight"] = {c.hidden_dim, c.dim};
+    shapes[prefix + "mlp.down_proj.weight"] = {c.dim, c.hidden_dim};
+  }
+  shapes["model.norm.weight"] = {c.dim};
+  if (!c.tied) shapes["lm_head.weight"] = {c.vocab_size, c.dim};
+  return shapes;
+}
+
+/// Throws when an element is NaN or infinite, naming the first one.
+inline void check_finite(const Tensor<float>& tensor, const std::string& name, const std::string& source) {
+  for (index_t i = 0; i < tensor.size(); ++i) {
+    // The exponent field, not isfinite(): -ffast-math would remove that.
+    if ((std::bit_cast<std::uint32_t>(tensor[i]) & 0x7F800000u) == 0x7F800000u)
+      raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i, " of shape ",
+            to_string(tensor.shape()), "; accepted: finite weights");
+  }
+}
+
+/// Throws unless exactly the tensors of the configuration are there, in its shapes.
+inline void check_weights(const LlamaWeights& weights, const std::string& source) {
+  check_config(weights.config, source);
+  const auto shapes = llama_tensor_shapes(weights.config);
+  for (const auto& [name, shape] : shapes) {
+    const auto it = weights.tensors.find(name);
+    QAT_CHECK(it != weights.tensors.end(), kBadFile, source, ": tensor ", printable(name), " is missing");
+    QAT_CHECK(it->second.shape() == shape, kShapeMismatch, source, ": tensor ", printable(name), " has shape ",
+              to_string(it->second.shape()), "; the configuration asks for ", to_string(shape));
+  }
+  for (const auto& [name, tensor] : weights.tensors)
+    QAT_CHECK(shapes.contains(name), kBadFile, source, ": tensor ", printable(name), " is not part of this model");
+}
+
+/// Reorders the rows of q_proj or k_proj from pairs (2i, 2i+1) to halves (i, i + head_dim / 2) of each head.
+/// in, out: (heads * head_dim, columns), row-major, not overlapping.
+inline void interleaved_rows_to_halves(const float* in, index_t heads, index_t head_dim, index_t columns, float* out) {
+  for (index_t head = 0; head < heads; ++head)
+    for (index_t i = 0; i < head_dim; ++i) {
+      const index_t to = head * head_dim + (i % 2) * (head_dim / 2) + i / 2;
+      std::memcpy(out + to * columns, in + (head * head_dim + i) * columns, static_cast<std::size_t>(columns) * sizeof(float));
+    }
+}
+
+/// The inverse of interleaved_rows_to_halves.
+inline void halves_rows_to_interleaved(const float* in, index_t heads, index_t head_dim, index_t columns, float* out) {
+  for (index_t head = 0; head < heads; ++head)
+    for (index_t i = 0; i < head_dim; ++i) {
+      const index_t from = head * head_dim + (i % 2) * (head_dim / 2) + i / 2;
+      std::memcpy(out + (head * head_dim + i) * columns, in + from * columns, static_cast<std::size_t>(columns) * sizeof(float));
+    }
+}
+
+}  // namespace qat::inline v0
