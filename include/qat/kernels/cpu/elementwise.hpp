@@ -1,0 +1,76 @@
+// SwiGLU, SiLU, sums and rotations of float arrays, on raw pointers.
+#pragma once
+
+#include "qat/backend/cpu.hpp"
+#include "qat/simd/math.hpp"
+
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/elementwise-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
+namespace qat::inline v0::kernels {
+
+namespace detail {
+inline constexpr index_t kElementwiseChunk = 1 << 14;
+template <class F>
+void for_each_range(const CpuBackend& backend, index_t n, const F& f) {
+  backend.parallel_for((n + kElementwiseChunk - 1) / kElementwiseChunk, [&](index_t chunk) {
+    const index_t begin = chunk * kElementwiseChunk;
+    f(begin, n - begin < kElementwiseChunk ? n - begin : kElementwiseChunk);
+  });
+}
+}  // namespace detail
+
+/// y = gate * sigmoid(gate) * up; y may be gate or up.
+inline void swiglu(const CpuBackend& backend, const float* gate, const float* up, index_t n, float* y) {
+  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
+    QAT_DISPATCH(kernels, swiglu_range(gate + i, up + i, count, y + i));
+  });
+}
+
+/// dup = dy * silu(gate),  dgate = dy * up * (s + silu(gate) * (1 - s)) with s = sigmoid(gate). dgate and dup may be null,
+/// may be gate, up or dy themselves, and are added to what is there when the flag says so.
+inline void swiglu_backward(const CpuBackend& backend, const float* gate, const float* up, const float* dy, index_t n,
+                            float* dgate, bool accumulate_dgate, float* dup, bool accumulate_dup) {
+  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
+    QAT_DISPATCH(kernels, swiglu_backward_range(gate + i, up + i, dy + i, count, dgate == nullptr ? nullptr : dgate + i,
+                                                accumulate_dgate, dup == nullptr ? nullptr : dup + i, accumulate_dup));
+  });
+}
+
+/// y = x * sigmoid(x); y may be x.
+inline void silu(const CpuBackend& backend, const float* x, index_t n, float* y) {
+  detail::for_each_range(backend, n,
+                         [&](index_t i, index_t count) { QAT_DISPATCH(kernels, silu_range(x + i, count, y + i)); });
+}
+
+/// dx (+)= dy * (s + x * s * (1 - s)) with s = sigmoid(x)
+inline void silu_backward(const CpuBackend& backend, const float* x, const float* dy, index_t n, float* dx,
+                          bool accumulate) {
+  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
+    QAT_DISPATCH(kernels, silu_backward_range(x + i, dy + i, count, dx + i, accumulate));
+  });
+}
+
+/// y = a + b; y may be either.
+inline void add(const CpuBackend& backend, const float* a, const float* b, index_t n, float* y) {
+  detail::for_each_range(backend, n,
+                         [&](index_t i, index_t count) { QAT_DISPATCH(kernels, add_range(a + i, b + i, count, y + i)); });
+}
+
+/// Sum of squares in double, in an order that depends on n alone.
+inline double sum_of_squares(const CpuBackend& backend, const float* x, index_t n) {
+  constexpr index_t kMaxChunks = 64;
+  double partial[kMaxChunks] = {};
+  index_t chunk_size = detail::kElementwiseChunk;
+  if (n > kMaxChunks * chunk_size) chunk_size = ((n + kMaxChunks - 1) / kMaxChunks + 15) / 16 * 16;
+  const index_t chunks = (n + chunk_size - 1) / chunk_size;
+  backend.parallel_for(chunks, [&](index_t chunk) {
+    const index_t begin = chunk * chunk_size, count = n - begin < chunk_size ? n - begin : chunk_size;
+    partial[chunk] = QAT_DISPATCH(kernels, sum_of_squares_range(x + begin, count));
+  });
+  double total = 0.0;
+  for (index_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk];
+  return total;
+}
+
+}  // namespace qat::inline v0::kernels
