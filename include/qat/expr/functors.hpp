@@ -1,0 +1,117 @@
+// Elementwise functions as function objects. The scalar form is the definition; the loop around it is vectorized.
+#pragma once
+
+#include <type_traits>
+
+#include "qat/base/config.hpp"
+
+QAT_EXACT_BEGIN
+
+namespace qat::inline v0 {
+
+namespace expr {
+
+// Element types an arithmetic functor takes. Codes (Int<4>, UInt<8>...) and storage formats (half, bfloat16...) are not.
+template <class... T>
+inline constexpr bool kNumbers = (std::is_arithmetic_v<T> && ...);
+
+struct Add {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a + b; }
+};
+struct Subtract {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a - b; }
+};
+struct Multiply {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a * b; }
+};
+struct Divide {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a / b; }
+};
+struct Negate {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a) const { return -a; }
+};
+struct Abs {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a) const {
+    if constexpr (std::is_same_v<T, float>) {
+      return __builtin_fabsf(a);
+    } else if constexpr (std::is_same_v<T, double>) {
+      return __builtin_fabs(a);
+    } else {
+      return static_cast<T>(a < T{} ? -a : a);
+    }
+  }
+};
+/// a where the operands are unordered (NaN), as std::min.
+struct Min {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const { return b < a ? b : a; }
+};
+/// a where the operands are unordered (NaN), as std::max.
+struct Max {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const { return a < b ? b : a; }
+};
+/// NaN stays NaN. low must not exceed high.
+struct Clamp {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T x, T low, T high) const {
+    const T raised = x < low ? low : x;
+    return high < raised ? high : raised;
+  }
+};
+struct Less {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const { return a < b; }
+};
+struct LessEqual {
+  static constexpr bool kNumbersOnly = true;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const { return a <= b; }
+};
+struct Where {
+  static constexpr bool kNumbersOnly = false;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(bool mask, T a, T b) const { return mask ? a : b; }
+};
+/// Half to even, in the default rounding mode; keeps the sign of zero, NaN and infinity. Same bits as HalfToEven::round.
+struct Round {
+  static constexpr bool kNumbersOnly = true;
+  QAT_HOST_DEVICE QAT_INLINE constexpr float operator()(float x) const {
+    // Adding 2^23 leaves no bits for a fraction, so the processor rounds; an integer comes out, and sign is put back.
+    const float magnitude = __builtin_fabsf(x);
+    const float rounded = (magnitude + 8388608.0f) - 8388608.0f;
+    return __builtin_copysignf(magnitude < 8388608.0f ? rounded : magnitude, x);
+  }
+};
+/// Conversion by static_cast: between numbers, or between a number and a storage format.
+template <class To>
+struct Cast {
+  static constexpr bool kNumbersOnly = false;
+  template <class T>
+  QAT_HOST_DEVICE QAT_INLINE constexpr To operator()(T x) const { return static_cast<To>(x); }
+};
+
+template <class F>
+inline constexpr bool kTakesNumbersOnly = requires { requires F::kNumbersOnly; };
+
+}  // namespace expr
+
+}  // namespace qat::inline v0
+
+QAT_EXACT_END
