@@ -19,7 +19,16 @@
 // QAT_HAVE_X86_TARGETS: the compiler can build AVX2 and AVX-512 code in regions of this translation unit.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(QAT_BASELINE_ONLY)
 #define QAT_HAVE_X86_TARGETS 1
+#if !defined(__clang__)
+// g++ 12 takes the deliberately undefined operands inside its own intrinsics for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #else
 #define QAT_HAVE_X86_TARGETS 0
 #endif

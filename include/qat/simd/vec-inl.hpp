@@ -84,6 +84,34 @@ QAT_INLINE Int load_uint16(const std::uint16_t* p) {
   return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
 
+/// Transposes a kLanes x kLanes matrix held as rows.
+QAT_INLINE void transpose(Float (&rows)[kLanes]) {
+  __m512 t[16], u[16];
+  QAT_UNROLL(8)
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_ps(rows[2 * i].v, rows[2 * i + 1].v);
+    t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i].v, rows[2 * i + 1].v);
+  }
+  QAT_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    u[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[4 * i]), _mm512_castps_pd(t[4 * i + 2])));
+    u[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[4 * i]), _mm512_castps_pd(t[4 * i + 2])));
+    u[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[4 * i + 1]), _mm512_castps_pd(t[4 * i + 3])));
+    u[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[4 * i + 1]), _mm512_castps_pd(t[4 * i + 3])));
+  }
+  // u[4 * i + j], quarter q: column 4 * q + j of rows 4 * i .. 4 * i + 3.
+  QAT_UNROLL(4)
+  for (int j = 0; j < 4; ++j) {
+    const __m512 even0 = _mm512_shuffle_f32x4(u[j], u[4 + j], 0x88), odd0 = _mm512_shuffle_f32x4(u[j], u[4 + j], 0xDD);
+    const __m512 even1 = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0x88);
+    const __m512 odd1 = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0xDD);
+    rows[j].v = _mm512_shuffle_f32x4(even0, even1, 0x88);
+    rows[4 + j].v = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+    rows[8 + j].v = _mm512_shuffle_f32x4(even0, even1, 0xDD);
+    rows[12 + j].v = _mm512_shuffle_f32x4(odd0, odd1, 0xDD);
+  }
+}
+
 #elif QAT_TARGET_LEVEL == 1
 
 inline constexpr int kLanes = 8;
@@ -170,6 +198,27 @@ QAT_INLINE Int load_int8(const std::int8_t* p) {
 }
 QAT_INLINE Int load_uint16(const std::uint16_t* p) {
   return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+
+QAT_INLINE void transpose(Float (&rows)[kLanes]) {
+  __m256 t[8], u[8];
+  QAT_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(rows[2 * i].v, rows[2 * i + 1].v);
+    t[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i].v, rows[2 * i + 1].v);
+  }
+  QAT_UNROLL(2)
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xEE);
+    u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xEE);
+  }
+  QAT_UNROLL(4)
+  for (int j = 0; j < 4; ++j) {
+    rows[j].v = _mm256_permute2f128_ps(u[j], u[4 + j], 0x20);
+    rows[4 + j].v = _mm256_permute2f128_ps(u[j], u[4 + j], 0x31);
+  }
 }
 
 #else
@@ -278,6 +327,16 @@ QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
 }
 QAT_INLINE Int load_int8(const std::int8_t* p) { return {IntLanes{p[0], p[1], p[2], p[3]}}; }
 QAT_INLINE Int load_uint16(const std::uint16_t* p) { return {IntLanes{p[0], p[1], p[2], p[3]}}; }
+
+QAT_INLINE void transpose(Float (&rows)[kLanes]) {
+  const FloatLanes a = rows[0].v, b = rows[1].v, c = rows[2].v, d = rows[3].v;
+  const FloatLanes ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const FloatLanes cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  rows[0].v = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+  rows[1].v = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+  rows[2].v = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  rows[3].v = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
 
 #endif
 

@@ -1,8 +1,18 @@
 // Matrix product in fp32: C[m,n] (+)= sum_k A(m,k) * B(n,k), for operands stored in any order or computed while packing.
+//
+// Each output is one chain of multiply-adds over ascending k that starts at 0; then C is added if `accumulate`, then the
+// bias. So the bits of an output depend on its row of A, its row of B and nothing else: not on M, N, blocking, threads, or
+// how an operand is stored. On avx2 and avx512 every step is one fused multiply-add and the bits equal
+// kernels/reference/gemm.hpp; on baseline each step rounds twice (error at most (K + 1) * 2^-24 * sum |a||b|, twice that).
 #pragma once
 
+#include <type_traits>
+#include <utility>
+
 #include "qat/backend/cpu.hpp"
+#include "qat/base/aligned.hpp"
 #include "qat/base/config.hpp"
+#include "qat/simd/vec.hpp"
 
 namespace qat::inline v0::kernels {
 
@@ -17,23 +27,264 @@ struct MatrixOperand {
   }
 };
 
+/// How the register tile reads A.
+enum class GemmOrder {
+  kByRows,  ///< in place, k contiguous
+  kByK,     ///< in place, rows contiguous
+  kPack,    ///< copied to rows-contiguous panels first
+};
+
+struct GemmTile {
+  index_t count;     // k of this K-block
+  index_t stride_a;  // of rows (kByRows) or of k
+  index_t ldc;
+  bool first, last;  // K-block: chains start at zero; chains end in C
+  bool accumulate;
+};
+
+struct GemmBlock {
+  GemmTile tile;
+  GemmOrder a_order;
+  const float* a;  // element (0, 0) of the block
+  index_t a_row_stride, a_k_stride;
+  float* a_panel;  // scratch for kPack
+  const float* b;  // packed panels
+  float* partial;  // chains between K-blocks
+  float* c;
+  const float* bias;
+  index_t rows, columns;
+};
+
+struct GemmKernels {
+  index_t tile_rows, tile_columns;
+  void (*block)(const GemmBlock&);
+  void (*pack_b)(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
+};
+
+}  // namespace qat::inline v0::kernels
+
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/gemm-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
+namespace qat::inline v0::kernels {
+
+namespace detail {
+
+/// An operand without its type: strided memory, or a function that computes pieces of rows.
+struct GemmOperand {
+  MatrixOperand matrix;
+  void (*load)(const void* self, index_t row, index_t k0, index_t count, float* out) = nullptr;
+  const void* self = nullptr;
+};
+
+template <class Operand>
+GemmOperand erase(const Operand& operand) {
+  if constexpr (std::is_same_v<Operand, MatrixOperand>) {
+    return {operand, nullptr, nullptr};
+  } else {
+    return {{},
+            [](const void* self, index_t row, index_t k0, index_t count, float* out) {
+              static_cast<const Operand*>(self)->load(row, k0, count, out);
+            },
+            &operand};
+  }
+}
+
+/// Scratch of one thread, kept between calls: a call allocates only when it needs more than any call before.
+struct GemmWorkspace {
+  AlignedBuffer<float> b, a, partial, rows;
+  std::uint64_t packed_call = 0;  // what b holds: the call and the block of columns
+  index_t packed_block = -1;
+
+  static GemmWorkspace& of_this_thread() {
+    static thread_local GemmWorkspace workspace;
+    return workspace;
+  }
+  static float* reserve(AlignedBuffer<float>& buffer, index_t size) {
+    if (buffer.size() < size) buffer = AlignedBuffer<float>(size);
+    return buffer.data();
+  }
+};
+
+inline std::uint64_t next_gemm_call() {
+  static std::atomic<std::uint64_t> calls{0};
+  return calls.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+/// Blocks of C, from sizes alone.
+struct GemmPlan {
+  index_t rows, columns;          // of a block
+  index_t row_blocks, column_blocks;
+  index_t depth, depth_blocks;    // k of a K-block
+  bool keep_b;                    // packed B holds all of K and serves several row blocks
+
+  GemmPlan(const GemmKernels& kernels, index_t M, index_t N, index_t K) {
+    const index_t tile_rows = kernels.tile_rows, tile_columns = kernels.tile_columns;
+    constexpr index_t kDepth = 256, kDepthFewRows = 128;
+    const bool few_rows = M <= 2 * tile_rows;
+    const index_t max_depth = few_rows ? kDepthFewRows : kDepth;
+    depth_blocks = K == 0 ? 1 : (K + max_depth - 1) / max_depth;
+    depth = ((K + depth_blocks - 1) / depth_blocks + 15) / 16 * 16;
+    depth_blocks = K == 0 ? 1 : (K + depth - 1) / depth;
+
+    rows = M < 512 ? M : 512;
+    // Packed B of a block: 2 MiB at most over all of K, so that it stays in the caches between row blocks.
+    index_t most_columns = (index_t{1} << 19) / (K < 1 ? 1 : K) / tile_columns * tile_columns;
+    if (most_columns > 512) most_columns = 512;
+    if (most_columns < 3 * tile_columns) most_columns = 3 * tile_columns;
+    if (few_rows) most_columns = tile_columns;
+    columns = N < most_columns ? N : most_columns;
+    // At least 8 blocks if each keeps 2^18 multiply-adds and is not so thin that packing shows.
+    const auto blocks = [&] { return ((M + rows - 1) / rows) * ((N + columns - 1) / columns); };
+    while (blocks() < 8 && rows * columns * (K + 1) > (index_t{1} << 19)) {
+      if (rows >= columns && rows > 4 * tile_rows) {
+        rows = (rows + 1) / 2;
+      } else if (columns > tile_columns) {
+        columns = ((columns + 1) / 2 + tile_columns - 1) / tile_columns * tile_columns;
+      } else if (rows > 4 * tile_rows) {
+        rows = (rows + 1) / 2;
+      } else {
+        break;
+      }
+    }
+    row_blocks = (M + rows - 1) / rows;
+    column_blocks = (N + columns - 1) / columns;
+    keep_b = row_blocks > 1;
+  }
+};
+
+struct GemmCall {
+  const GemmKernels& kernels;
+  GemmPlan plan;
+  GemmOperand a, b;
+  index_t M, N, K;
+  float* c;
+  index_t ldc;
+  bool accumulate;
+  const float* bias;
+  std::uint64_t id;
+
+  /// Packs k in [k0, k0 + count) of B's rows [n0, n0 + columns).
+  void pack_b(GemmWorkspace& space, index_t n0, index_t columns, index_t k0, index_t count, float* out) const {
+    if (b.load == nullptr) {
+      const MatrixOperand& m = b.matrix;
+      kernels.pack_b(m.data + n0 * m.row_stride + k0 * m.k_stride, m.row_stride, m.k_stride, columns, count, out);
+      return;
+    }
+    const index_t pitch = plan.depth + 16;
+    float* rows = GemmWorkspace::reserve(space.rows, kernels.tile_columns * pitch);
+    for (index_t n = 0; n < columns; n += kernels.tile_columns) {
+      const index_t width = columns - n < kernels.tile_columns ? columns - n : kernels.tile_columns;
+      for (index_t r = 0; r < width; ++r) b.load(b.self, n0 + n + r, k0, count, rows + r * pitch);
+      kernels.pack_b(rows, pitch, 1, width, count, out + n * count);
+    }
+  }
+
+  void block(index_t row_block, index_t column_block) const {
+    GemmWorkspace& space = GemmWorkspace::of_this_thread();
+    const index_t m0 = row_block * plan.rows, rows = M - m0 < plan.rows ? M - m0 : plan.rows;
+    const index_t n0 = column_block * plan.columns, columns = N - n0 < plan.columns ? N - n0 : plan.columns;
+    const index_t padded = (columns + kernels.tile_columns - 1) / kernels.tile_columns * kernels.tile_columns;
+
+    float* b_panels = GemmWorkspace::reserve(space.b, padded * plan.depth * (plan.keep_b ? plan.depth_blocks : 1));
+    const bool packed = plan.keep_b && space.packed_call == id && space.packed_block == column_block;
+    space.packed_call = 0;  // until all of B is there
+
+    GemmBlock block = {};
+    block.rows = rows;
+    block.columns = columns;
+    block.c = c + m0 * ldc + n0;
+    block.bias = bias == nullptr ? nullptr : bias + n0;
+    if (plan.depth_blocks > 1) block.partial = GemmWorkspace::reserve(space.partial, rows * padded);
+    block.tile.ldc = ldc;
+    block.tile.accumulate = accumulate;
+
+    for (index_t kb = 0; kb < plan.depth_blocks; ++kb) {
+      const index_t k0 = kb * plan.depth, count = K - k0 < plan.depth ? K - k0 : plan.depth;
+      float* panels = b_panels + (plan.keep_b ? padded * k0 : 0);
+      if (!packed) pack_b(space, n0, columns, k0, count, panels);
+      block.b = panels;
+      block.tile.count = count;
+      block.tile.first = kb == 0;
+      block.tile.last = kb + 1 == plan.depth_blocks;
+      set_a(space, block, m0, rows, k0, count);
+      kernels.block(block);
+    }
+    if (plan.keep_b) {
+      space.packed_call = id;
+      space.packed_block = column_block;
+    }
+  }
+
+  void set_a(GemmWorkspace& space, GemmBlock& block, index_t m0, index_t rows, index_t k0, index_t count) const {
+    if (a.load != nullptr) {
+      const index_t pitch = plan.depth + 16;
+      float* to = GemmWorkspace::reserve(space.a, rows * pitch);
+      for (index_t r = 0; r < rows; ++r) a.load(a.self, m0 + r, k0, count, to + r * pitch);
+      block.a = to;
+      block.a_row_stride = block.tile.stride_a = pitch;
+      block.a_k_stride = 1;
+      block.a_order = GemmOrder::kByRows;
+      return;
+    }
+    const MatrixOperand& m = a.matrix;
+    block.a = m.data + m0 * m.row_stride + k0 * m.k_stride;
+    block.a_row_stride = m.row_stride;
+    block.a_k_stride = m.k_stride;
+    if (m.k_stride == 1 && !collide(m.row_stride, rows)) {
+      block.a_order = GemmOrder::kByRows;
+      block.tile.stride_a = m.row_stride;
+    } else if (m.row_stride == 1 && m.k_stride <= 512 && m.k_stride % 256 != 0) {
+      block.a_order = GemmOrder::kByK;
+      block.tile.stride_a = m.k_stride;
+    } else {
+      block.a_order = GemmOrder::kPack;
+      block.a_panel = GemmWorkspace::reserve(space.a, (kernels.tile_rows + 15) / 16 * 16 * plan.depth);
+    }
+  }
+
+  /// True if the rows of a tile, read in step, would fall on too few sets of an 8-way first-level cache (4 KiB apart).
+  bool collide(index_t row_stride, index_t rows) const { return rows > 4 && (row_stride * 4) % 2048 == 0; }
+};
+
+inline const GemmKernels& gemm_kernels() {
+#if QAT_HAVE_X86_TARGETS
+  if (active_target() >= Target::kAvx512) return avx512::kGemmKernels;
+  if (active_target() == Target::kAvx2) return avx2::kGemmKernels;
+#endif
+  return baseline::kGemmKernels;
+}
+
+inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
+                 float* C, index_t ldc, bool accumulate, const float* bias) {
+  QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K, ", must not be negative");
+  if (M == 0 || N == 0) return;
+  const GemmKernels& kernels = gemm_kernels();
+  const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
+  const index_t row_blocks = call.plan.row_blocks;
+  // Row blocks of one block of columns follow each other, so a thread mostly finds its packed B in place.
+  backend.parallel_for(row_blocks * call.plan.column_blocks,
+                       [&](index_t chunk) { call.block(chunk % row_blocks, chunk / row_blocks); });
+}
+
+}  // namespace detail
+
+/// C[m,n] (+)= sum_k A(m,k) * B(n,k) (+ bias[n]), row-major C with ldc elements from row to row.
+///
+/// A linear layer Y = X W^T + b: gemm(backend, rows, out, in, {X, in, 1}, {W, in, 1}, Y, out, false, b).
+/// dX = dY W: gemm(backend, rows, in, out, {dY, out, 1}, {W, 1, in}, dX, in).
+/// dW += dY^T X: gemm(backend, out, in, rows, {dY, 1, out}, {X, 1, in}, dW, in, true).
+///
+/// @param a, b  MatrixOperand, or any type with `void load(index_t row, index_t k0, index_t count, float* out) const`, which
+///              must return the same values whenever asked (it runs on any thread, while packing, maybe more than once)
+/// @param accumulate  adds to C instead of overwriting it
+/// @param bias  N values added last, or null
+/// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the largest sizes.
+/// @throws qat::Error (kShapeMismatch) on negative sizes
 template <class OperandA, class OperandB>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, OperandA a, OperandB b, float* C, index_t ldc,
           bool accumulate = false, const float* bias = nullptr) {
-  backend.parallel_for(M, [&](index_t m) {
-    for (index_t n = 0; n < N; ++n) {
-      float sum = 0;
-      for (index_t k = 0; k < K; ++k) {
-        float x, y;
-        a.load(m, k, 1, &x);
-        b.load(n, k, 1, &y);
-        sum = __builtin_fmaf(x, y, sum);
-      }
-      if (accumulate) sum += C[m * ldc + n];
-      if (bias != nullptr) sum += bias[n];
-      C[m * ldc + n] = sum;
-    }
-  });
+  detail::gemm(backend, M, N, K, detail::erase(a), detail::erase(b), C, ldc, accumulate, bias);
 }
 
 }  // namespace qat::inline v0::kernels

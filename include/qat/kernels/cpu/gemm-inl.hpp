@@ -1,0 +1,196 @@
+// Text of kernels/cpu/gemm.hpp, compiled once per target: the register tile, packing, and the loop over a block of C.
+namespace qat::inline v0::kernels::QAT_TARGET {
+
+// Register tile: kTileRows x kTileVectors vectors of accumulators, one vector of B per column vector, one broadcast of A.
+#if QAT_TARGET_LEVEL >= 2
+inline constexpr int kTileRows = 14;  // 28 + 2 + 1 of 32 registers; 16 loads per 28 multiply-adds
+#elif QAT_TARGET_LEVEL == 1
+inline constexpr int kTileRows = 6;  // 12 + 2 + 1 of 16 registers
+#else
+inline constexpr int kTileRows = 4;
+#endif
+inline constexpr int kTileVectors = 2;
+
+inline constexpr index_t kPrefetch = 64;
+
+/// out[k * width + row] = source[row * row_stride + k * k_stride]; rows up to width are zero. width: multiple of kLanes.
+inline void pack_panel(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out,
+                       index_t width) {
+  namespace vec = simd::QAT_TARGET;
+  if (row_stride == 1 && k_stride != 1) {
+    for (index_t k = 0; k < count; ++k)
+      for (index_t r = 0; r < width; r += vec::kLanes) {
+        const index_t valid = rows - r;
+        float* to = out + k * width + r;
+        if (valid >= vec::kLanes) {
+          vec::store(to, vec::load(source + k * k_stride + r));
+        } else {
+          vec::store(to, vec::load(source + k * k_stride + r, valid > 0 ? valid : 0));
+        }
+      }
+    return;
+  }
+  for (index_t r = 0; r < width; r += vec::kLanes) {
+    const index_t valid = rows - r < 0 ? 0 : rows - r < vec::kLanes ? rows - r : index_t{vec::kLanes};
+    const float* from = source + r * row_stride;
+    index_t k = 0;
+    if (k_stride == 1) {
+      vec::Float block[vec::kLanes];
+      for (; k + vec::kLanes <= count; k += vec::kLanes) {
+        if (valid == vec::kLanes) {
+          // The rows are as many streams as a prefetcher will not follow.
+          QAT_UNROLL(16)
+          for (int i = 0; i < vec::kLanes; ++i) {
+            if constexpr (vec::kLanes == 16) __builtin_prefetch(from + i * row_stride + k + kPrefetch);
+            block[i] = vec::load(from + i * row_stride + k);
+          }
+        } else {
+          QAT_UNROLL(16)
+          for (int i = 0; i < vec::kLanes; ++i) block[i] = i < valid ? vec::load(from + i * row_stride + k) : vec::zero();
+        }
+        vec::transpose(block);
+        QAT_UNROLL(16)
+        for (int i = 0; i < vec::kLanes; ++i) vec::store(out + (k + i) * width + r, block[i]);
+      }
+    }
+    for (; k < count; ++k)
+      for (index_t i = 0; i < vec::kLanes; ++i)
+        out[k * width + r + i] = i < valid ? from[i * row_stride + k * k_stride] : 0.0f;
+  }
+}
+
+/// One tile of C: kRows x kVectors vectors. kByRows: A is a[row * stride_a + k], otherwise a[k * stride_a + row].
+template <int kRows, int kVectors, bool kByRows>
+inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* partial, float* c, index_t columns,
+                      const float* bias) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr int kWidth = kVectors * vec::kLanes;
+  vec::Float acc[kRows][kVectors];
+  QAT_UNROLL(16)
+  for (int r = 0; r < kRows; ++r) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v)
+      acc[r][v] = t.first ? vec::zero() : vec::load(partial + r * kWidth + v * vec::kLanes);
+  }
+  const index_t stride = t.stride_a;
+  for (index_t k = 0; k < t.count; ++k) {
+    vec::Float bv[kVectors];
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) bv[v] = vec::load(b + v * vec::kLanes);
+    b += kWidth;
+    QAT_UNROLL(16)
+    for (int r = 0; r < kRows; ++r) {
+      const vec::Float av = vec::set(kByRows ? a[r * stride] : a[r]);
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = vec::mul_add(av, bv[v], acc[r][v]);
+    }
+    a += kByRows ? 1 : stride;
+  }
+  if (!t.last) {
+    QAT_UNROLL(16)
+    for (int r = 0; r < kRows; ++r) {
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) vec::store(partial + r * kWidth + v * vec::kLanes, acc[r][v]);
+    }
+    return;
+  }
+  if (columns == kWidth) {
+    QAT_UNROLL(16)
+    for (int r = 0; r < kRows; ++r) {
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) {
+        vec::Float y = acc[r][v];
+        if (t.accumulate) y = y + vec::load(c + r * t.ldc + v * vec::kLanes);
+        if (bias != nullptr) y = y + vec::load(bias + v * vec::kLanes);
+        vec::store(c + r * t.ldc + v * vec::kLanes, y);
+      }
+    }
+    return;
+  }
+  QAT_UNROLL(16)
+  for (int r = 0; r < kRows; ++r) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) {
+      const index_t left = columns - v * vec::kLanes;
+      const index_t n = left < vec::kLanes ? left : index_t{vec::kLanes};
+      vec::Float y = acc[r][v];
+      if (t.accumulate) y = y + vec::load(c + r * t.ldc + v * vec::kLanes, n);
+      if (bias != nullptr) y = y + vec::load(bias + v * vec::kLanes, n);
+      vec::store(c + r * t.ldc + v * vec::kLanes, y, n);
+    }
+  }
+}
+
+using GemmTileFunction = void (*)(const GemmTile&, const float*, const float*, float*, float*, index_t, const float*);
+
+template <int kVectors, bool kByRows, class Sequence>
+struct GemmTileRow;
+template <int kVectors, bool kByRows, int... kRowsMinus1>
+struct GemmTileRow<kVectors, kByRows, std::integer_sequence<int, kRowsMinus1...>> {
+  static constexpr GemmTileFunction functions[] = {&gemm_tile<kRowsMinus1 + 1, kVectors, kByRows>...};
+};
+
+inline GemmTileFunction gemm_tile_function(index_t rows, int vectors, bool by_rows) {
+  using Rows = std::make_integer_sequence<int, kTileRows>;
+  if (vectors == 1)
+    return by_rows ? GemmTileRow<1, true, Rows>::functions[rows - 1] : GemmTileRow<1, false, Rows>::functions[rows - 1];
+  return by_rows ? GemmTileRow<2, true, Rows>::functions[rows - 1] : GemmTileRow<2, false, Rows>::functions[rows - 1];
+}
+
+/// The block of C: block.rows x block.columns, one K-block.
+inline void gemm_block(const GemmBlock& block) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr index_t kWidth = kTileVectors * vec::kLanes;
+  constexpr index_t kPackedRows = (kTileRows + vec::kLanes - 1) / vec::kLanes * vec::kLanes;
+  // Even tiles: 64 rows are 13 + 13 + 13 + 13 + 12, not 4 * 14 + 8.
+  const index_t tiles = (block.rows + kTileRows - 1) / kTileRows;
+  const index_t columns_rounded = (block.columns + kWidth - 1) / kWidth * kWidth;
+  for (index_t i = 0; i < tiles; ++i) {
+    const index_t row0 = block.rows * i / tiles, rows = block.rows * (i + 1) / tiles - row0;
+    GemmTile t = block.tile;
+    const float* a = block.a + row0 * block.a_row_stride;
+    if (block.a_order == GemmOrder::kPack) {
+      pack_panel(a, block.a_row_stride, block.a_k_stride, rows, t.count, block.a_panel, kPackedRows);
+      a = block.a_panel;
+      t.stride_a = kPackedRows;
+    }
+    const bool by_rows = block.a_order == GemmOrder::kByRows;
+    for (index_t n = 0; n < block.columns; n += kWidth) {
+      const index_t columns = block.columns - n < kWidth ? block.columns - n : kWidth;
+      const int vectors = columns <= vec::kLanes ? 1 : 2;
+      gemm_tile_function(rows, vectors, by_rows)(t, a, block.b + n * t.count,
+                                                 block.partial + row0 * columns_rounded + n * rows,
+                                                 block.c + row0 * t.ldc + n, columns,
+                                                 block.bias == nullptr ? nullptr : block.bias + n);
+    }
+  }
+}
+
+/// Packs columns of B into panels: panel j (kTileVectors vectors wide, the last one vector if that is enough) starts at
+/// out + j * width * count.
+inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr index_t kWidth = kTileVectors * vec::kLanes;
+  if (row_stride == 1 && k_stride != 1) {
+    // Along the contiguous rows of memory, so that a line and a page are visited once.
+    const index_t full = rows / kWidth * kWidth;
+    for (index_t k = 0; k < count; ++k)
+      for (index_t n = 0; n < full; n += kWidth) {
+        QAT_UNROLL(2)
+        for (index_t v = 0; v < kWidth; v += vec::kLanes)
+          vec::store(out + n * count + k * kWidth + v, vec::load(source + k * k_stride + n + v));
+      }
+    source += full;
+    out += full * count;
+    rows -= full;
+  }
+  for (index_t n = 0; n < rows; n += kWidth) {
+    const index_t left = rows - n < kWidth ? rows - n : kWidth;
+    pack_panel(source + n * row_stride, row_stride, k_stride, left, count, out + n * count,
+               left <= vec::kLanes ? index_t{vec::kLanes} : kWidth);
+  }
+}
+
+inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors * simd::QAT_TARGET::kLanes, &gemm_block, &gemm_pack_b};
+
+}  // namespace qat::inline v0::kernels::QAT_TARGET
