@@ -46,9 +46,13 @@ class FixedString {
     while (n > 0) append(digits[--n]);
     return *this;
   }
+  /// The shortest of 6 to 9 significant digits that reads back as the same float; 9 digits for values no float holds.
   FixedString& append(double value) {
     char text[32];
-    std::snprintf(text, sizeof text, "%.9g", value);
+    for (int digits = 6; digits <= 9; ++digits) {
+      std::snprintf(text, sizeof text, "%.*g", digits, value);
+      if (std::strtof(text, nullptr) == static_cast<float>(value) && static_cast<double>(static_cast<float>(value)) == value) break;
+    }
     return append(text);
   }
 

@@ -1,0 +1,92 @@
+// QATConfig's error contract, the schemes inferred from base configurations, and scheme names.
+#include "qat/recipe/qat_config.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace qat;
+using namespace qat::recipe;
+
+namespace {
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+const IntxFakeQuantizeConfig kWeight{parse_spec("int4:group32:symmetric")};
+const IntxFakeQuantizeConfig kActivation{parse_spec("int8:token:asymmetric")};
+}  // namespace
+
+TEST_CASE("an unknown step is refused, a known one is taken in any case") {
+  CHECK(parse_step("Prepare") == QATStep::kPrepare);
+  CHECK(parse_step("CONVERT") == QATStep::kConvert);
+  CHECK(contains(message_of([] { parse_step("train"); }), "step is \"train\", must be one of: prepare, convert"));
+}
+
+TEST_CASE("base and explicit configurations exclude each other") {
+  const QATConfig base{AnyConfig(Int8DynamicActivationIntxWeightConfig{})};
+  CHECK(contains(message_of([&] { QATConfig(base).activation_config(kActivation).scheme(); }), "base_config and activation_config"));
+  CHECK(contains(message_of([&] { QATConfig(base).weight_config(kWeight).scheme(); }), "base_config and weight_config"));
+}
+
+TEST_CASE("prepare needs a configuration, convert takes only a base configuration or nothing") {
+  CHECK(contains(message_of([] { QATConfig().scheme(); }), "nothing is given in the prepare step"));
+  CHECK(contains(message_of([] { QATConfig().weight_config(kWeight).step("convert").scheme(); }), "in the convert step"));
+  CHECK(contains(message_of([] { QATConfig().activation_config(kActivation).step("convert").scheme(); }), "in the convert step"));
+  CHECK(QATConfig().step("convert").scheme().empty());
+}
+
+TEST_CASE("a fake-quantize configuration as base configuration gets a suggestion") {
+  CHECK(contains(message_of([] { QATConfig(AnyConfig(kWeight)).scheme(); }), "did you mean activation_config or weight_config?"));
+}
+
+TEST_CASE("range learning and static ranges are refused by name") {
+  IntxFakeQuantizeConfig both = kWeight, learned = kWeight, fixed = kWeight;
+  both.range_learning = true;
+  learned.is_dynamic = false;
+  learned.range_learning = true;
+  fixed.is_dynamic = false;
+  CHECK(contains(message_of([&] { QATConfig().weight_config(both).scheme(); }), "both is_dynamic and range_learning"));
+  CHECK(contains(message_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
+  CHECK(contains(message_of([&] { QATConfig().weight_config(fixed).scheme(); }), "is static"));
+}
+
+TEST_CASE("a weight per token and an activation with a weight's mapping are refused") {
+  CHECK(contains(message_of([] { QATConfig().weight_config(kActivation).scheme(); }), "weight_config is per token"));
+  const IntxFakeQuantizeConfig tinygemm{parse_spec("uint4:group32:float_zero_point:bfloat16")};
+  CHECK(contains(message_of([&] { QATConfig().activation_config(tinygemm).scheme(); }), "accepted mappings"));
+}
+
+TEST_CASE("base configurations infer torchao's fake quantizers") {
+  const LayerScheme a = infer_scheme(Int8DynamicActivationIntxWeightConfig{});
+  CHECK(*a.activation == parse_spec("int8:token:asymmetric:input"));
+  CHECK(*a.weight == parse_spec("int4:group32:symmetric:input"));
+  const LayerScheme b = infer_scheme(IntxWeightOnlyConfig{});
+  CHECK_FALSE(b.activation);
+  CHECK(*b.weight == parse_spec("int8:axis0:symmetric:input"));
+  CHECK(*infer_scheme(Int4WeightOnlyConfig{32}).weight == parse_spec("uint4:group32:float_zero_point:bfloat16:eps=1e-6"));
+  CHECK(contains(message_of([] { infer_scheme(Int4WeightOnlyConfig{48}); }), "group_size is 48, accepted are 32, 64, 128, 256"));
+  CHECK(contains(message_of([] { infer_scheme(IntxWeightOnlyConfig{9}); }), "weight_bits is 9, accepted are 2 to 8"));
+  CHECK(contains(message_of([] { infer_scheme(IntxWeightOnlyConfig{4, {GranularityKind::kPerGroup, 0, 0}}); }), "group_size is 0"));
+}
+
+TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is refused with the list") {
+  for (int bits = 2; bits <= 8; ++bits) {
+    const std::string n = std::to_string(bits);
+    CHECK(parse_scheme("8da" + n + "w").weight->bits == bits);
+    CHECK(parse_scheme("int" + n + "_weight_only:axis0").weight->granularity.kind == GranularityKind::kPerAxis);
+    CHECK(parse_scheme("qat" + n + ":group64").weight->granularity.group_size == 64);
+    CHECK(parse_scheme("qat" + n + "a8").activation.has_value());
+    const LayerScheme scheme = parse_scheme("qat" + n + "a8");
+    CHECK(parse_scheme(to_string(scheme).c_str()) == scheme);
+  }
+  for (const char* bad : {"", "8da9w", "8da1w", "int4", "qat", "qat4a4", "mxfp4", "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
+    CHECK(contains(message_of([&] { parse_scheme(bad); }), "accepted"));
+  CHECK(contains(message_of([] { parse_scheme("8da4w:group0"); }), "group0"));
+}
