@@ -141,15 +141,19 @@ QAT_HOST_DEVICE constexpr bool passes_gradient(float x, const QParams& p, const 
   return mask == SteMask::kInclusive ? u >= a.qmin && u <= a.qmax : u > a.qmin && u < a.qmax;
 }
 
-/// Gradient of fake_quantize with respect to x for an output gradient dy: R(R(dy*s) * (1/s)) where the mask passes, else 0.
+/// An output gradient through the two scalings where the mask passes: R(R(dy*s) * (1/s)).
+QAT_HOST_DEVICE constexpr float scale_gradient(float dy, const QParams& p, const AffineScheme& a) {
+  const float steps = round_to(a.input, round_to(a.product, dy * p.scale));
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint) return round_to(a.input, round_to(a.product, steps / p.scale));
+  return round_to(a.input, round_to(a.product, steps * p.inverse_scale));
+}
+
+/// Gradient of fake_quantize with respect to x for an output gradient dy: scale_gradient where the mask passes, else 0.
 /// Surrogate: round() has derivative 1; scale and zero point are constants.
 QAT_HOST_DEVICE constexpr float fake_quantize_backward(float dy, float x, const QParams& p, const AffineScheme& a,
                                                        SteMask mask = SteMask::kInclusive, std::uint32_t random = 0) {
   if (mask == SteMask::kPassThrough) return dy;
-  if (!passes_gradient(x, p, a, mask, random)) return 0.0f;
-  const float steps = round_to(a.input, round_to(a.product, dy * p.scale));
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint) return round_to(a.input, round_to(a.product, steps / p.scale));
-  return round_to(a.input, round_to(a.product, steps * p.inverse_scale));
+  return passes_gradient(x, p, a, mask, random) ? scale_gradient(dy, p, a) : 0.0f;
 }
 
 }  // namespace qat::inline v0
