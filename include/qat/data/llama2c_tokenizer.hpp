@@ -1,0 +1,128 @@
+// llama2.c's tokenizer.bin: a sentencepiece BPE vocabulary with scores.
+// Source: https://github.com/karpathy/llama2.c, tokenizer.py export and run.c encode/decode.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <unordered_map>
+
+#include "qat/data/bpe_merge.hpp"
+#include "qat/data/tokenizer.hpp"
+#include "qat/io/file.hpp"
+
+namespace qat::inline v0 {
+
+/// "<0x0A>" gives 10; -1 for anything else.
+inline int parse_byte_token(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+  int value = 0;
+  for (const char c : piece.substr(3, 2)) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+/// Ids 0 to 2 are unknown, BOS and EOS, 3 to 258 the bytes. Spaces are kept as they are (sentencepiece would squeeze them).
+class Llama2cTokenizer final : public Tokenizer {
+ public:
+  explicit Llama2cTokenizer(const std::string& path) {
+    const MappedFile file(path);
+    std::size_t position = 0;
+    const auto take = [&](void* out, std::size_t size) {
+      QAT_CHECK(file.size() - position >= size, kBadFile, path, ": ends inside token ", pieces_.size(),
+                "; is it truncated, or no llama2.c tokenizer?");
+      if (size > 0) std::memcpy(out, file.data() + position, size);
+      position += size;
+    };
+    std::uint32_t max_length = 0;
+    take(&max_length, sizeof max_length);
+    QAT_CHECK(max_length > 0 && max_length <= 65536, kBadFile, path, ": max_token_length is ", max_length,
+              "; accepted in a llama2.c tokenizer: 1 to 65536");
+    std::vector<float> scores;
+    while (position < file.size()) {
+      float score = 0;
+      std::uint32_t length = 0;
+      take(&score, sizeof score);
+      take(&length, sizeof length);
+      QAT_CHECK(length <= max_length, kBadFile, path, ": token ", pieces_.size(), " has ", length,
+                " bytes; accepted: at most max_token_length ", max_length);
+      QAT_CHECK(score == score, kBadFile, path, ": token ", pieces_.size(), " has the score NaN");
+      std::string piece(length, '\0');
+      take(piece.data(), length);
+      scores.push_back(score);
+      pieces_.push_back(std::move(piece));
+    }
+    QAT_CHECK(pieces_.size() >= kFirstByte + 256, kBadFile, path, ": has ", pieces_.size(),
+              " tokens; a llama2.c tokenizer has at least ", kFirstByte + 256);
+    for (int byte = 0; byte < 256; ++byte) {
+      const std::string& piece = pieces_[static_cast<std::size_t>(kFirstByte + byte)];
+      QAT_CHECK(parse_byte_token(piece) == byte, kBadFile, path, ": token ", kFirstByte + byte, " is ", printable(piece),
+                "; accepted: the token of byte ", byte);
+    }
+    for (std::size_t id = 0; id < pieces_.size(); ++id) ids_.emplace(pieces_[id], static_cast<std::int32_t>(id));
+    // A pair merges when its concatenation is a token: every split of every token, once and for all.
+    for (const auto& [piece, id] : ids_) {
+      for (std::size_t cut = 1; cut < piece.size(); ++cut) {
+        const auto left = ids_.find(piece.substr(0, cut)), right = ids_.find(piece.substr(cut));
+        if (left != ids_.end() && right != ids_.end())
+          merges_.set(left->second, right->second, {-scores[static_cast<std::size_t>(id)], id});
+      }
+    }
+  }
+
+  std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
+    std::vector<std::int32_t> ids;
+    if (!text.empty()) {
+      if (const auto space = ids_.find(" "); space != ids_.end()) ids.push_back(space->second);  // sentencepiece's dummy prefix
+    }
+    for (std::size_t i = 0; i < text.size();) {
+      // A code point as run.c takes it: a byte and the continuation bytes after it, at most four in all.
+      std::size_t length = 1;
+      while (length < 4 && i + length < text.size() && (static_cast<unsigned char>(text[i + length]) & 0xC0) == 0x80) ++length;
+      const auto it = ids_.find(std::string(text.substr(i, length)));
+      if (it != ids_.end()) {
+        ids.push_back(it->second);
+      } else {
+        for (std::size_t k = 0; k < length; ++k) ids.push_back(kFirstByte + static_cast<unsigned char>(text[i + k]));
+      }
+      i += length;
+    }
+    merges_.apply(ids);
+    if (bos) ids.insert(ids.begin(), bos_id());
+    return ids;
+  }
+
+  std::string decode(std::span<const std::int32_t> ids, bool = false) const override {
+    std::string text;
+    bool first = true;
+    for (const std::int32_t id : ids) {
+      const std::string bytes = token_bytes(id);
+      text += first && bytes.starts_with(' ') ? bytes.substr(1) : bytes;
+      first = id == bos_id();
+    }
+    return text;
+  }
+
+  std::string token_bytes(std::int32_t id) const override {
+    check_id(id);
+    if (id == bos_id() || id == eos_id()) return {};
+    if (id >= kFirstByte && id < kFirstByte + 256) return std::string(1, static_cast<char>(id - kFirstByte));
+    return pieces_[static_cast<std::size_t>(id)];
+  }
+
+  std::int32_t vocab_size() const override { return static_cast<std::int32_t>(pieces_.size()); }
+  std::int32_t bos_id() const override { return 1; }
+  std::int32_t eos_id() const override { return 2; }
+  const char* kind() const override { return "llama2.c"; }
+
+ private:
+  static constexpr std::int32_t kFirstByte = 3;
+
+  std::vector<std::string> pieces_;
+  std::unordered_map<std::string, std::int32_t> ids_;
+  MergeTable<float> merges_;  // key: minus the score
+};
+
+}  // namespace qat::inline v0

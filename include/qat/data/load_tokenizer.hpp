@@ -1,0 +1,63 @@
+// Finds and loads the tokenizer of a model, whatever its format.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "qat/data/bpe_tokenizer.hpp"
+#include "qat/data/byte_tokenizer.hpp"
+#include "qat/data/llama2c_tokenizer.hpp"
+#include "qat/data/tokenizer.hpp"
+#if defined(QAT_WITH_SENTENCEPIECE)
+#include "qat/data/sentencepiece_tokenizer.hpp"
+#endif
+
+namespace qat::inline v0 {
+
+/// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin) or a directory that holds, in this
+/// order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tokenizer.bin.
+inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
+  constexpr const char* kAccepted =
+      "accepted: 'bytes', tokenizer.json, a sentencepiece .model, vocab.json with merges.txt, a llama2.c tokenizer .bin, or a "
+      "directory with one of them";
+  if (path == "bytes") return std::make_unique<ByteTokenizer>();
+  if (is_directory(path)) {
+    for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"})
+      if (const std::string file = join_path(path, name); file_exists(file)) return load_tokenizer(file);
+    raise(ErrorCode::kBadFile, path, ": has no tokenizer; ", kAccepted);
+  }
+  if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
+  if (file_name(path) == "vocab.json")
+    return std::make_unique<BpeTokenizer>(
+        BpeTokenizer::from_gpt2_files(path, join_path(parent_directory(path), "merges.txt")));
+  if (path.ends_with(".json")) return std::make_unique<BpeTokenizer>(path);
+  if (path.ends_with(".bin")) return std::make_unique<Llama2cTokenizer>(path);
+  if (path.ends_with(".model")) {
+#if defined(QAT_WITH_SENTENCEPIECE)
+    return std::make_unique<SentencePieceTokenizer>(path);
+#else
+    raise(ErrorCode::kUnsupported, path,
+          ": this program was built without sentencepiece (libsentencepiece-dev, -DQAT_WITH_SENTENCEPIECE)");
+#endif
+  }
+  raise(ErrorCode::kUnsupported, path, ": is no tokenizer by its name; ", kAccepted);
+}
+
+/// The tokenizer that belongs to a model: in its directory for a Hugging Face model; beside a llama2.c .bin as
+/// tokenizer.bin, tok<vocab_size>.bin, <model>.tokenizer.bin, or what load_tokenizer finds in that directory.
+inline std::unique_ptr<Tokenizer> load_model_tokenizer(const std::string& model_path, index_t vocab_size) {
+  if (is_directory(model_path)) return load_tokenizer(model_path);
+  std::string directory = parent_directory(model_path);
+  if (directory.empty()) directory = ".";
+  const std::string sized = "tok" + std::to_string(vocab_size);
+  std::string looked_for;
+  for (const std::string& name : {sized + ".bin", sized + ".model", std::string("tokenizer.bin"), std::string("tokenizer.json"),
+                                  std::string("tokenizer.model")}) {
+    const std::string file = join_path(directory, name);
+    if (file_exists(file)) return load_tokenizer(file);
+    looked_for += (looked_for.empty() ? "" : ", ") + name;
+  }
+  raise(ErrorCode::kBadFile, model_path, ": no tokenizer beside it; accepted: ", looked_for, " in the same directory");
+}
+
+}  // namespace qat::inline v0
