@@ -1,0 +1,32 @@
+// Clipping of gradients by their global norm.
+#pragma once
+
+#include <cmath>
+
+#include "qat/kernels/cpu/optimizer.hpp"
+#include "qat/optim/parameter.hpp"
+
+namespace qat::inline v0 {
+
+/// sqrt(sum of squares of all gradients), in double; parameters without gradient count as zero. The order of the sum
+/// depends on sizes alone.
+inline double grad_norm(const CpuBackend& backend, const std::vector<Parameter*>& parameters) {
+  double total = 0.0;
+  for (const Parameter* parameter : parameters)
+    total += kernels::sum_of_squares(backend, parameter->grad.data(), parameter->grad.size());
+  return std::sqrt(total);
+}
+
+/// Scales all gradients by max_norm / (norm + 1e-6) if that is below 1; returns the norm before.
+/// Source: torch.nn.utils.clip_grad_norm_. A norm that is not finite is returned and the gradients are left alone.
+inline double clip_grad_norm(const CpuBackend& backend, const std::vector<Parameter*>& parameters, double max_norm) {
+  QAT_CHECK(max_norm > 0, kInvalidArgument, "clip_grad_norm: max_norm is ", max_norm, ", must be positive");
+  const double norm = grad_norm(backend, parameters);
+  const double factor = max_norm / (norm + 1e-6);
+  if (!(factor < 1.0) || !std::isfinite(norm)) return norm;
+  for (Parameter* parameter : parameters)
+    kernels::scale_in_place(backend, parameter->grad.data(), parameter->grad.size(), static_cast<float>(factor));
+  return norm;
+}
+
+}  // namespace qat::inline v0
