@@ -88,7 +88,7 @@ void assign(const Backend& backend, const D& destination_view, const E& expressi
     index_t rows = 1;
     for (int d = 0; d < rank; ++d) shape[d] = destination.dim(d);
     for (int d = 0; d + 1 < rank; ++d) rows *= shape[d];
-    e.check(shape);
+    e.check_fit(shape);
     index_t columns = shape[rank - 1];
     if (rows * columns == 0) return;
     if (destination.contiguous() && e.flat(shape)) {

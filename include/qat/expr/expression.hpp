@@ -54,7 +54,7 @@ concept Expression = std::is_trivially_copyable_v<E> && requires(const E& e, E& 
   typename E::template Scratch<false>;
   { E::kRank } -> std::convertible_to<int>;
   { e.dim(d) } -> std::same_as<index_t>;       // extent; 1: the same element for every index
-  { e.check(shape) } -> std::same_as<void>;    // throws unless every operand fits a destination of this shape
+  { e.check_fit(shape) } -> std::same_as<void>;    // throws unless every operand fits a destination of this shape
   { e.unit() } -> std::same_as<bool>;          // every operand is contiguous along the last dimension
   { e.flat(shape) } -> std::same_as<bool>;     // may be evaluated as one row of all elements of a destination of this shape
   mutable_e.flatten();                         // called if flat(): from now on one row of all elements

@@ -1,6 +1,7 @@
 // Elementwise functions as function objects. The scalar form is the definition; the loop around it is vectorized.
 #pragma once
 
+#include <bit>
 #include <type_traits>
 
 #include "qat/base/config.hpp"
@@ -93,10 +94,13 @@ struct Where {
 struct Round {
   static constexpr bool kNumbersOnly = true;
   QAT_HOST_DEVICE QAT_INLINE constexpr float operator()(float x) const {
-    // Adding 2^23 leaves no bits for a fraction, so the processor rounds; an integer comes out, and sign is put back.
-    const float magnitude = __builtin_fabsf(x);
-    const float rounded = (magnitude + 8388608.0f) - 8388608.0f;
-    return __builtin_copysignf(magnitude < 8388608.0f ? rounded : magnitude, x);
+    // Adding 2^23 leaves no bits for a fraction, so the processor rounds. From 2^23 on (and for NaN and infinity) |x| is
+    // kept. Selecting by masks keeps the loop around this free of branches.
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
+    const float rounded = (std::bit_cast<float>(magnitude) + 8388608.0f) - 8388608.0f;
+    const std::uint32_t has_fraction = 0u - static_cast<std::uint32_t>(magnitude < 0x4B000000u);
+    return std::bit_cast<float>((bits & 0x80000000u) | (std::bit_cast<std::uint32_t>(rounded) & has_fraction) | (magnitude & ~has_fraction));
   }
 };
 /// Conversion by static_cast: between numbers, or between a number and a storage format.

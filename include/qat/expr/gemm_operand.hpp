@@ -13,7 +13,7 @@ class ExpressionOperand {
       : e_(e),
         load_(e.unit() ? QAT_DISPATCH(expr, load_row<true, E>) : QAT_DISPATCH(expr, load_row<false, E>)) {
     const index_t shape[] = {rows(), columns()};
-    e.check(shape);
+    e.check_fit(shape);
   }
   index_t rows() const { return e_.dim(0); }
   index_t columns() const { return e_.dim(1); }

@@ -61,7 +61,7 @@ struct ViewNode {
       if (view.shape[d] == 1) view.stride[d] = 0;
   }
   constexpr index_t dim(int d) const { return view.shape[d]; }
-  void check(const index_t* shape) const { check_extents<Rank>(view.shape, shape); }
+  void check_fit(const index_t* shape) const { check_extents<Rank>(view.shape, shape); }
   constexpr bool unit() const { return view.stride[Rank - 1] == 1; }
   constexpr bool flat(const index_t* shape) const {
     for (int d = 0; d < Rank; ++d)
@@ -107,7 +107,7 @@ struct PackedNode {
       if (view.shape[d] == 1) view.stride[d] = 0;
   }
   constexpr index_t dim(int d) const { return view.shape[d]; }
-  void check(const index_t* shape) const { check_extents<Rank>(view.shape, shape); }
+  void check_fit(const index_t* shape) const { check_extents<Rank>(view.shape, shape); }
   constexpr bool unit() const { return true; }
   constexpr bool flat(const index_t* shape) const {
     for (int d = 0; d < Rank; ++d)
@@ -137,7 +137,7 @@ struct ScalarNode {
   T value;
 
   constexpr index_t dim(int) const { return 1; }
-  void check(const index_t*) const {}
+  void check_fit(const index_t*) const {}
   constexpr bool unit() const { return true; }
   constexpr bool flat(const index_t*) const { return true; }
   constexpr void flatten() {}
@@ -178,7 +178,7 @@ struct IndexNode {
   index_t shape[Rank];
 
   constexpr index_t dim(int d) const { return shape[d]; }
-  void check(const index_t* destination) const {
+  void check_fit(const index_t* destination) const {
     for (int d = 0; d < Rank; ++d) {
       QAT_CHECK(shape[d] == destination[d], kShapeMismatch, "assign: dimension ", d, " of generate() has ", shape[d],
                 " elements, the destination has ", destination[d]);
@@ -217,7 +217,7 @@ struct UnaryNode {
   A a;
 
   constexpr index_t dim(int d) const { return a.dim(d); }
-  void check(const index_t* shape) const { a.check(shape); }
+  void check_fit(const index_t* shape) const { a.check_fit(shape); }
   constexpr bool unit() const { return a.unit(); }
   constexpr bool flat(const index_t* shape) const { return a.flat(shape); }
   constexpr void flatten() { a.flatten(); }
@@ -253,9 +253,9 @@ struct BinaryNode {
   B b;
 
   constexpr index_t dim(int d) const { return broadcast_dim(a.dim(d), b.dim(d)); }
-  void check(const index_t* shape) const {
-    a.check(shape);
-    b.check(shape);
+  void check_fit(const index_t* shape) const {
+    a.check_fit(shape);
+    b.check_fit(shape);
   }
   constexpr bool unit() const { return a.unit() && b.unit(); }
   constexpr bool flat(const index_t* shape) const { return a.flat(shape) && b.flat(shape); }
@@ -301,10 +301,10 @@ struct TernaryNode {
   C c;
 
   constexpr index_t dim(int d) const { return broadcast_dim(broadcast_dim(a.dim(d), b.dim(d)), c.dim(d)); }
-  void check(const index_t* shape) const {
-    a.check(shape);
-    b.check(shape);
-    c.check(shape);
+  void check_fit(const index_t* shape) const {
+    a.check_fit(shape);
+    b.check_fit(shape);
+    c.check_fit(shape);
   }
   constexpr bool unit() const { return a.unit() && b.unit() && c.unit(); }
   constexpr bool flat(const index_t* shape) const { return a.flat(shape) && b.flat(shape) && c.flat(shape); }

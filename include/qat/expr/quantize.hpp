@@ -36,13 +36,14 @@ QAT_INLINE GroupRange group_range(const float* x, index_t n) {
   std::int32_t low = kHighest, high = kLowest;
   std::int32_t nonfinite = 0;
   for (index_t j = 0; j < n; ++j) {
-    const bool skip = is_nonfinite(x[j]);
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[j]);
+    const std::int32_t skip = -static_cast<std::int32_t>((bits & 0x7F800000u) == 0x7F800000u);  // all ones or zero
     const std::int32_t key = ordered_bits(x[j]);
-    const std::int32_t for_low = skip ? kHighest : key;
-    const std::int32_t for_high = skip ? kLowest : key;
+    const std::int32_t for_low = (key & ~skip) | (kHighest & skip);
+    const std::int32_t for_high = (key & ~skip) | (kLowest & skip);
     low = for_low < low ? for_low : low;
     high = for_high > high ? for_high : high;
-    nonfinite += skip ? 1 : 0;
+    nonfinite -= skip;
   }
   GroupRange range;
   range.nonfinite = nonfinite;
@@ -70,7 +71,8 @@ constexpr bool is_plain(const AffineScheme& a) {
 QAT_INLINE float plain_code(float x, const QParams& p, float qmin, float qmax) {
   const float u = Round{}(x * p.inverse_scale) + p.zero_point;
   const float q = Clamp{}(u, qmin, qmax);
-  return is_nan(x) ? p.zero_point : q;
+  const std::uint32_t nan = 0u - static_cast<std::uint32_t>(is_nan(x));
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(q) & ~nan) | (std::bit_cast<std::uint32_t>(p.zero_point) & nan));
 }
 
 /// x[j] = fake_quantize(x[j]).
@@ -147,7 +149,7 @@ struct MatrixShape {
 
 template <class E>
 void check_grouped(const E& e, const index_t* shape, const char* who) {
-  e.check(shape);
+  e.check_fit(shape);
   const index_t own = e.dim(E::kRank - 1);
   QAT_CHECK(own == shape[E::kRank - 1], kShapeMismatch, who, ": the grouped dimension ", E::kRank - 1, " has ", own,
             " elements, the destination has ", shape[E::kRank - 1], " (it cannot be repeated)");
@@ -187,7 +189,7 @@ struct StaticNode {
   }
 
   constexpr index_t dim(int d) const { return a.dim(d); }
-  void check(const index_t* destination) const { check_grouped(a, destination, "quantization with given parameters"); }
+  void check_fit(const index_t* destination) const { check_grouped(a, destination, "quantization with given parameters"); }
   constexpr bool unit() const { return a.unit(); }
   constexpr bool flat(const index_t*) const { return false; }
   constexpr void flatten() {}
@@ -245,7 +247,7 @@ struct DynamicNode {
   }
 
   constexpr index_t dim(int d) const { return a.dim(d); }
-  void check(const index_t* destination) const { check_grouped(a, destination, "quantization with dynamic parameters"); }
+  void check_fit(const index_t* destination) const { check_grouped(a, destination, "quantization with dynamic parameters"); }
   constexpr bool unit() const { return a.unit(); }
   constexpr bool flat(const index_t*) const { return false; }
   constexpr void flatten() {}
