@@ -1,0 +1,114 @@
+// qat-golden DIR...: compares qat with golden cases of another program, role by role, and says what came of it.
+// Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is unusable.
+#include "golden/casts.hpp"
+#include "golden/intx.hpp"
+
+namespace qat::golden {
+namespace {
+
+using Runner = void (*)(Case&);
+
+Runner runner_of(const std::string& family, const std::string& id) {
+  if (id.find("/qparams-") != std::string::npos || id.find("/tinygemm-fq-") != std::string::npos) return run_intx;
+  if (family == "f01_intx_affine" || family == "f02_int8_token_asym" || family == "f03_intx_fake_quantizer") return run_intx;
+  if (family == "f10_casts") return run_casts;
+  return nullptr;
+}
+
+/// Formats that are not built.
+bool not_yet(const std::string& family) {
+  return family == "f07_float8" || family == "f08_mx" || family == "f08_nvfp4" || family == "f09_range_learning";
+}
+
+struct Tally {
+  int cases = 0, failed_cases = 0, roles = 0, exact = 0, bounded = 0, excused = 0, excused_cases = 0, failed = 0;
+  double worst = 0;
+};
+
+void run_case(const Json& json, const Safetensors& tensors, Tally& tally) {
+  Case c(json, tensors);
+  const Runner run = runner_of(c.family(), c.id());
+  try {
+    QAT_CHECK(run != nullptr, kUnsupported, "unknown family ", c.family());
+    run(c);
+    c.finish();
+  } catch (const std::exception& error) {
+    c.fail(error.what());
+  }
+  ++tally.cases;
+  tally.failed_cases += c.failed();
+  tally.roles += c.compared_roles();
+  tally.exact += c.exact_roles();
+  tally.bounded += c.bounded_roles();
+  tally.excused += c.excused_roles();
+  tally.excused_cases += c.excused_roles() > 0;
+  tally.failed += static_cast<int>(c.failures().size());
+  tally.worst = std::max(tally.worst, c.worst_ratio());
+  for (const std::string& failure : c.failures())
+    std::printf("FAILED: %s: %s; spec %s\n", c.id().c_str(), failure.c_str(), c.spec_text().c_str());
+}
+
+/// Passed, failed and skipped cases of one folder.
+struct Totals {
+  int passed = 0, failed = 0, skipped = 0;
+};
+
+Totals run_folder(const std::string& folder) {
+  const Json cases = read_json(join_path(folder, "cases.json"));
+  const Safetensors tensors = Safetensors::open(join_path(folder, "tensors.safetensors"));
+  QAT_CHECK(cases.is_array(), kBadFile, folder, "/cases.json: is ", json_text(cases), "; accepted: an array of cases");
+  std::map<std::string, Tally> tallies;
+  std::map<std::string, int> apart;
+  for (const Json& json : cases) {
+    const JsonFields fields(json, folder + "/cases.json: a case");
+    const std::string family = fields.string("family");
+    for (const char* key : {"id", "spec", "tensors", "tolerance"}) (void)fields.at(key);
+    if (family == "meta" || family == "unavailable" || not_yet(family)) ++apart[family];
+    else run_case(json, tensors, tallies[family]);
+  }
+  Totals totals;
+  for (const auto& [family, t] : tallies) {
+    std::printf("%s: %d cases, %d of %d roles bit-exact, %d within bound, %d failed", family.c_str(), t.cases, t.exact, t.roles,
+                t.bounded, t.failed);
+    if (t.excused > 0) std::printf(", %d excused in %d cases", t.excused, t.excused_cases);
+    if (t.bounded > 0) std::printf(" (largest difference %.2g of its bound)", t.worst);
+    std::printf("\n");
+    totals.failed += t.failed_cases;
+    totals.passed += t.cases - t.failed_cases;
+  }
+  for (const auto& [family, count] : apart) {
+    if (not_yet(family)) std::printf("%s: %d cases, not yet\n", family.c_str(), count);
+    else std::printf("%s: %d, nothing to compare\n", family.c_str(), count);
+    if (family != "meta") totals.skipped += count;
+  }
+  if (tallies.empty()) {
+    std::printf("FAILED: %s: no case ran\n", folder.c_str());
+    ++totals.failed;
+  }
+  return totals;
+}
+
+}  // namespace
+}  // namespace qat::golden
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: qat-golden DIR...   (each with cases.json and tensors.safetensors)\n");
+    return 2;
+  }
+  qat::golden::Totals sum;
+  try {
+    for (int i = 1; i < argc; ++i) {
+      std::printf("== %s\n", argv[i]);
+      const qat::golden::Totals totals = qat::golden::run_folder(argv[i]);
+      sum.passed += totals.passed;
+      sum.failed += totals.failed;
+      sum.skipped += totals.skipped;
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "qat-golden: %s\n", error.what());
+    return 2;
+  }
+  std::printf("[qat-test] %d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped);
+  return sum.failed != 0 || sum.passed == 0 ? 1 : 0;
+}
