@@ -1,0 +1,280 @@
+// The operations of ops/ as entries of a tape: each runs the forward pass now and records its backward pass.
+#pragma once
+
+#include <utility>
+
+#include "qat/autodiff/tape.hpp"
+#include "qat/ops/attention.hpp"
+#include "qat/ops/elementwise.hpp"
+#include "qat/ops/embedding.hpp"
+#include "qat/ops/linear.hpp"
+#include "qat/ops/rmsnorm.hpp"
+#include "qat/ops/rope.hpp"
+#include "qat/ops/softmax_cross_entropy.hpp"
+#include "qat/ops/swiglu.hpp"
+
+namespace qat::inline v0::autodiff {
+
+namespace detail {
+
+struct LinearRecord {
+  Variable x, weight, bias;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dx = tape.target(x), dweight = tape.target(weight), dbias = tape.target(bias);
+    const Tensor<float>&x_value = tape.value(x), &weight_value = tape.value(weight), &upstream = dy;
+    ops::linear_backward(tape.backend(), x_value.matrix(), weight_value.matrix(), upstream.matrix(), dx.matrix(), dx.mode,
+                         dweight.matrix(), dweight.mode, dbias.flat(), dbias.mode);
+    tape.unsave(x);
+    tape.unsave(weight);
+  }
+};
+
+struct EmbeddingRecord {
+  Variable weight;
+  Tensor<std::int32_t> tokens;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dweight = tape.target(weight);
+    const Tensor<float>& upstream = dy;
+    ops::embedding_backward(tape.backend(), std::as_const(tokens).flat(), upstream.matrix(), dweight.matrix(), dweight.mode);
+  }
+};
+
+struct RmsNormRecord {
+  Variable x, weight;
+  ops::RmsNormSaved saved;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dx = tape.target(x), dweight = tape.target(weight);
+    const Tensor<float>&x_value = tape.value(x), &weight_value = tape.value(weight), &upstream = dy;
+    ops::rmsnorm_backward(tape.backend(), x_value.matrix(), weight_value.flat(), saved, upstream.matrix(), dx.matrix(),
+                          dx.mode, dweight.flat(), dweight.mode);
+    tape.unsave(x);
+    tape.unsave(weight);
+  }
+};
+
+struct AddRecord {
+  Variable a, b;
+  void backward(Tape& tape, Tensor<float> dy) {
+    if (tape.needs_grad(a) && tape.needs_grad(b)) tape.give(a, dy.clone());
+    tape.give(tape.needs_grad(b) ? b : a, std::move(dy));
+  }
+};
+
+struct SiluRecord {
+  Variable x;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dx = tape.target(x);
+    const Tensor<float>&x_value = tape.value(x), &upstream = dy;
+    ops::silu_backward(tape.backend(), x_value.flat(), upstream.flat(), dx.flat(), dx.mode);
+    tape.unsave(x);
+  }
+};
+
+struct SwigluRecord {
+  Variable gate, up;
+  void backward(Tape& tape, Tensor<float> dy) {
+    // The gradients overwrite gate and up where nobody else reads them; dup may take dy's place instead.
+    const bool same = gate.index == up.index;
+    Tensor<float> gate_storage = same ? Tensor<float>() : tape.reuse_value(gate);
+    Tensor<float> up_storage = same ? Tensor<float>() : tape.reuse_value(up);
+    const Tensor<float>& gate_value = gate_storage.empty() ? tape.value(gate) : gate_storage;
+    const Tensor<float>& up_value = up_storage.empty() ? tape.value(up) : up_storage;
+    const View<const float, 1> g = gate_value.flat(), u = up_value.flat(), upstream = std::as_const(dy).flat();
+    Tensor<float> dgate = gate_storage.empty() ? Tensor<float>::uninitialized(dy.shape()) : std::move(gate_storage);
+    Tensor<float> dup = up_storage.empty() ? Tensor<float>::uninitialized(dy.shape()) : std::move(up_storage);
+    ops::swiglu_backward(tape.backend(), g, u, upstream, dgate.flat(), GradMode::kOverwrite, dup.flat(),
+                         GradMode::kOverwrite);
+    tape.unsave(gate);
+    tape.unsave(up);
+    tape.give(gate, std::move(dgate));
+    tape.give(up, std::move(dup));
+  }
+};
+
+struct RopeRecord {
+  Variable x;
+  const ops::RopeTable* table;
+  index_t batch, tokens, heads, first_position;
+  RopePairing pairing;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const View<float, 4> d = view(dy.data(), batch, tokens, heads, table->head_dim);
+    ops::rope_backward(tape.backend(), d, table->cosine.view<2>(), table->sine.view<2>(), first_position, pairing, d);
+    tape.give(x, std::move(dy));
+  }
+};
+
+struct AttentionRecord {
+  Variable q, k, v, out;
+  index_t batch, tokens, heads, kv_heads, head_dim;
+  ops::AttentionSaved saved;
+  void backward(Tape& tape, Tensor<float> dout) {
+    const auto q_view = [&](const Tensor<float>& t) { return view(t.data(), batch, tokens, heads, head_dim); };
+    const auto kv_view = [&](const Tensor<float>& t) { return view(t.data(), batch, tokens, kv_heads, head_dim); };
+    const auto mutable_q = [&](Tensor<float>& t) { return view(t.data(), batch, tokens, heads, head_dim); };
+    const auto mutable_kv = [&](Tensor<float>& t) { return view(t.data(), batch, tokens, kv_heads, head_dim); };
+    const Shape q_shape = tape.value(q).shape(), kv_shape = tape.value(k).shape();
+    Tensor<float> dq = Tensor<float>::uninitialized(q_shape);
+    Tensor<float> dk = Tensor<float>::uninitialized(kv_shape), dv = Tensor<float>::uninitialized(kv_shape);
+    ops::attention_backward(tape.backend(), q_view(tape.value(q)), kv_view(tape.value(k)), kv_view(tape.value(v)),
+                            q_view(tape.value(out)), saved, q_view(dout), mutable_q(dq), mutable_kv(dk), mutable_kv(dv));
+    for (const Variable input : {q, k, v, out}) tape.unsave(input);
+    tape.give(q, std::move(dq));
+    tape.give(k, std::move(dk));
+    tape.give(v, std::move(dv));
+  }
+};
+
+struct CrossEntropyRecord {
+  Variable logits;
+  Tensor<std::int32_t> targets;
+  std::int32_t ignore_index;
+  void backward(Tape& tape, Tensor<float> dloss) {
+    Tensor<float> storage = tape.reuse_value(logits);
+    const Tensor<float>& logits_value = storage.empty() ? tape.value(logits) : storage;
+    const View<const float, 2> source = logits_value.matrix();
+    Tensor<float> dlogits = storage.empty() ? Tensor<float>::uninitialized(logits_value.shape()) : std::move(storage);
+    ops::softmax_cross_entropy_backward(tape.backend(), source, std::as_const(targets).flat(), dloss[0], dlogits.matrix(),
+                                        ignore_index);
+    tape.unsave(logits);
+    tape.give(logits, std::move(dlogits));
+  }
+};
+
+inline Tensor<std::int32_t> copy_tokens(View<const std::int32_t, 1> tokens) {
+  Tensor<std::int32_t> copy = Tensor<std::int32_t>::uninitialized({tokens.shape[0]});
+  for (index_t i = 0; i < tokens.shape[0]; ++i) copy[i] = tokens[i];
+  return copy;
+}
+
+/// Rows of a tensor whose last dimension holds features.
+inline index_t rows_of(const Tensor<float>& t) { return t.size() / t.dim(t.rank() - 1); }
+
+}  // namespace detail
+
+/// y = x W^T + b.   x (N, C), weight (O, C), bias (O) or an invalid variable; returns (N, O)
+inline Variable linear(Tape& tape, Variable x, Variable weight, Variable bias = {}) {
+  const Tensor<float>&x_value = tape.value(x), &weight_value = tape.value(weight);
+  Tensor<float> y = Tensor<float>::uninitialized({detail::rows_of(x_value), weight_value.dim(0)});
+  ops::linear(tape.backend(), x_value.matrix(), weight_value.matrix(), bias.valid() ? tape.value(bias).data() : nullptr,
+              y.matrix());
+  const bool needed = tape.needs_grad(x) || tape.needs_grad(weight) || tape.needs_grad(bias);
+  if (needed) {
+    tape.save(x);
+    tape.save(weight);
+  }
+  return tape.record(std::move(y), needed, detail::LinearRecord{x, weight, bias});
+}
+
+/// Rows of weight (V, C) by token; returns (N, C).
+inline Variable embedding(Tape& tape, Variable weight, View<const std::int32_t, 1> tokens) {
+  const Tensor<float>& table = tape.value(weight);
+  Tensor<float> y = Tensor<float>::uninitialized({tokens.shape[0], table.dim(1)});
+  ops::embedding(tape.backend(), table.view<2>(), tokens, y.view<2>());
+  return tape.record(std::move(y), tape.needs_grad(weight), detail::EmbeddingRecord{weight, detail::copy_tokens(tokens)});
+}
+
+/// x / sqrt(mean(x^2) + eps) * weight.   x (N, C), weight (C)
+inline Variable rmsnorm(Tape& tape, Variable x, Variable weight, float eps) {
+  const Tensor<float>& x_value = tape.value(x);
+  Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
+  const bool needed = tape.needs_grad(x) || tape.needs_grad(weight);
+  ops::RmsNormSaved saved;
+  ops::rmsnorm(tape.backend(), x_value.matrix(), tape.value(weight).flat(), eps, y.matrix(), needed ? &saved : nullptr);
+  if (needed) {
+    tape.save(x);
+    tape.save(weight);
+  }
+  return tape.record(std::move(y), needed, detail::RmsNormRecord{x, weight, std::move(saved)});
+}
+
+/// Whether an operation may write its result over an input's value. Afterwards that variable can still receive gradients,
+/// but its value is gone; a value that some record has saved is copied instead.
+enum class Storage { kFresh, kReuse };
+
+/// a + b; with kReuse in b's storage.
+inline Variable add(Tape& tape, Variable a, Variable b, Storage storage = Storage::kFresh) {
+  QAT_CHECK(tape.value(a).size() == tape.value(b).size(), kShapeMismatch, "add: ", tape.value(a).size(), " and ",
+            tape.value(b).size(), " elements");
+  Tensor<float> y = storage == Storage::kFresh || a.index == b.index ? tape.value(b).clone() : tape.take_value(b);
+  ops::add(tape.backend(), tape.value(a).flat(), std::as_const(y).flat(), y.flat());
+  return tape.record(std::move(y), tape.needs_grad(a) || tape.needs_grad(b), detail::AddRecord{a, b});
+}
+
+/// x * sigmoid(x)
+inline Variable silu(Tape& tape, Variable x) {
+  const Tensor<float>& x_value = tape.value(x);
+  Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
+  ops::silu(tape.backend(), x_value.flat(), y.flat());
+  if (tape.needs_grad(x)) tape.save(x);
+  return tape.record(std::move(y), tape.needs_grad(x), detail::SiluRecord{x});
+}
+
+/// silu(gate) * up
+inline Variable swiglu(Tape& tape, Variable gate, Variable up) {
+  const Tensor<float>&gate_value = tape.value(gate), &up_value = tape.value(up);
+  Tensor<float> y = Tensor<float>::uninitialized(gate_value.shape());
+  ops::swiglu(tape.backend(), gate_value.flat(), up_value.flat(), y.flat());
+  const bool needed = tape.needs_grad(gate) || tape.needs_grad(up);
+  if (needed) {
+    tape.save(gate);
+    tape.save(up);
+  }
+  return tape.record(std::move(y), needed, detail::SwigluRecord{gate, up});
+}
+
+/// Rotates x (batch * tokens, heads * D), with kReuse in its own storage; the table must outlive the tape's use.
+inline Variable rope(Tape& tape, Variable x, const ops::RopeTable& table, index_t batch, index_t tokens, index_t heads,
+                     index_t first_position = 0, RopePairing pairing = RopePairing::kHalf,
+                     Storage storage = Storage::kFresh) {
+  QAT_CHECK(tape.value(x).size() == batch * tokens * heads * table.head_dim, kShapeMismatch, "rope: x has shape ",
+            to_string(tape.value(x).shape()), ", which is not ", batch, " x ", tokens, " x ", heads, " x ", table.head_dim);
+  Tensor<float> y = storage == Storage::kFresh ? tape.value(x).clone() : tape.take_value(x);
+  const View<float, 4> d = view(y.data(), batch, tokens, heads, table.head_dim);
+  ops::rope(tape.backend(), d, table.cosine.view<2>(), table.sine.view<2>(), first_position, pairing, d);
+  return tape.record(std::move(y), tape.needs_grad(x),
+                     detail::RopeRecord{x, &table, batch, tokens, heads, first_position, pairing});
+}
+
+/// Causal attention with grouped queries.   q (batch * tokens, heads * D), k and v (batch * tokens, kv_heads * D)
+inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_t batch, index_t tokens, index_t heads,
+                          index_t kv_heads) {
+  const Tensor<float>&q_value = tape.value(q), &k_value = tape.value(k), &v_value = tape.value(v);
+  const index_t head_dim = q_value.size() / (batch * tokens * heads);
+  QAT_CHECK(q_value.size() == batch * tokens * heads * head_dim && k_value.size() == batch * tokens * kv_heads * head_dim &&
+                v_value.size() == k_value.size(),
+            kShapeMismatch, "attention: q ", to_string(q_value.shape()), ", k ", to_string(k_value.shape()), ", v ",
+            to_string(v_value.shape()), " do not fit batch ", batch, ", tokens ", tokens, ", heads ", heads, " and ",
+            kv_heads);
+  Tensor<float> out = Tensor<float>::uninitialized(q_value.shape());
+  const bool needed = tape.needs_grad(q) || tape.needs_grad(k) || tape.needs_grad(v);
+  ops::AttentionSaved saved;
+  ops::attention(tape.backend(), view(q_value.data(), batch, tokens, heads, head_dim),
+                 view(k_value.data(), batch, tokens, kv_heads, head_dim),
+                 view(v_value.data(), batch, tokens, kv_heads, head_dim), view(out.data(), batch, tokens, heads, head_dim),
+                 needed ? &saved : nullptr);
+  if (needed)
+    for (const Variable input : {q, k, v}) tape.save(input);
+  const Variable result = {tape.node_count()};  // the backward pass reads its own output
+  const Variable recorded =
+      tape.record(std::move(out), needed,
+                  detail::AttentionRecord{q, k, v, result, batch, tokens, heads, kv_heads, head_dim, std::move(saved)});
+  if (needed) tape.save(recorded);
+  return recorded;
+}
+
+/// Mean over the targets that are not ignore_index; returns one element. stats, if given, receives sum and count.
+inline Variable softmax_cross_entropy(Tape& tape, Variable logits, View<const std::int32_t, 1> targets,
+                                      std::int32_t ignore_index = ops::kIgnoreIndex,
+                                      ops::CrossEntropyResult* stats = nullptr) {
+  Tensor<float> losses = Tensor<float>::uninitialized({targets.shape[0]});
+  const ops::CrossEntropyResult result =
+      ops::softmax_cross_entropy(tape.backend(), tape.value(logits).matrix(), targets, losses.flat(), ignore_index);
+  if (stats != nullptr) *stats = result;
+  Tensor<float> loss({1});
+  loss[0] = result.mean();
+  if (tape.needs_grad(logits)) tape.save(logits);
+  return tape.record(std::move(loss), tape.needs_grad(logits),
+                     detail::CrossEntropyRecord{logits, detail::copy_tokens(targets), ignore_index});
+}
+
+}  // namespace qat::inline v0::autodiff
