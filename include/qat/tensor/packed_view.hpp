@@ -82,7 +82,8 @@ class PackedIterator {
  public:
   using value_type = std::remove_const_t<T>;
   using difference_type = index_t;
-  using reference = std::conditional_t<kConst, value_type, PackedReference<value_type>>;
+  // const, or `const_view[i] = code` would assign to a temporary.
+  using reference = std::conditional_t<kConst, const value_type, PackedReference<value_type>>;
   using pointer = void;
   using iterator_category = std::random_access_iterator_tag;
 
