@@ -1,0 +1,86 @@
+// Llama's attention block: projections, rotary positions, causal attention with grouped queries, and the key/value cache.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "qat/nn/linear.hpp"
+#include "qat/nn/llama_config.hpp"
+
+namespace qat::inline v0::nn {
+
+/// Keys (rotated) and values of the tokens seen so far, for every layer.
+struct KvCache {
+  struct Layer {
+    Tensor<float> k, v;  // (B, capacity, KV, D)
+  };
+  std::vector<Layer> layers;
+  index_t batch = 0, capacity = 0;
+  index_t length = 0;  ///< tokens held per sequence
+
+  KvCache() = default;
+  KvCache(const LlamaConfig& config, index_t batch_size, index_t capacity_tokens)
+      : batch(batch_size), capacity(capacity_tokens) {
+    for (index_t i = 0; i < config.n_layers; ++i)
+      layers.push_back({Tensor<float>({batch, capacity, config.n_kv_heads, config.head_dim}),
+                        Tensor<float>({batch, capacity, config.n_kv_heads, config.head_dim})});
+  }
+};
+
+struct Attention {
+  Linear q_proj;          // (H * D, C)
+  Linear k_proj, v_proj;  // (KV * D, C)
+  Linear o_proj;          // (C, H * D)
+  index_t heads, kv_heads, head_dim;
+
+  Attention(const std::string& name, const LlamaConfig& config)
+      : q_proj(name + ".q_proj", config.dim, config.n_heads * config.head_dim),
+        k_proj(name + ".k_proj", config.dim, config.n_kv_heads * config.head_dim),
+        v_proj(name + ".v_proj", config.dim, config.n_kv_heads * config.head_dim),
+        o_proj(name + ".o_proj", config.n_heads * config.head_dim, config.dim),
+        heads(config.n_heads),
+        kv_heads(config.n_kv_heads),
+        head_dim(config.head_dim) {}
+
+  /// x (batch * tokens, C); the table covers the positions 0 .. tokens.
+  Variable forward(Tape& tape, Variable x, const ops::RopeTable& table, index_t batch, index_t tokens) {
+    using autodiff::Storage;
+    const Variable q = autodiff::rope(tape, q_proj.forward(tape, x), table, batch, tokens, heads, 0, RopePairing::kHalf,
+                                      Storage::kReuse);
+    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, batch, tokens, kv_heads, 0, RopePairing::kHalf,
+                                      Storage::kReuse);
+    const Variable v = v_proj.forward(tape, x);
+    return o_proj.forward(tape, autodiff::attention(tape, q, k, v, batch, tokens, heads, kv_heads));
+  }
+
+  /// Without a tape: the new tokens at positions first_position .. + tokens of each sequence.
+  /// x (batch * tokens, C); q, out (batch * tokens, H * D) and k, v (batch * tokens, KV * D): scratch; y (batch * tokens, C),
+  /// may be x. With a cache the new keys and values are appended to it and the earlier ones attended to.
+  void forward(const CpuBackend& backend, View<const float, 2> x, const ops::RopeTable& table, index_t batch, index_t tokens,
+               index_t first_position, KvCache::Layer* cache, View<float, 2> q, View<float, 2> k, View<float, 2> v,
+               View<float, 2> out, View<float, 2> y) {
+    q_proj.forward(backend, x, q);
+    k_proj.forward(backend, x, k);
+    v_proj.forward(backend, x, v);
+    const View<float, 4> q4 = view(q.data, batch, tokens, heads, head_dim);
+    View<float, 4> k4 = view(k.data, batch, tokens, kv_heads, head_dim);
+    View<float, 4> v4 = view(v.data, batch, tokens, kv_heads, head_dim);
+    const View<const float, 2> cosine = table.cosine.view<2>(), sine = table.sine.view<2>();
+    ops::rope(backend, q4, cosine, sine, first_position, RopePairing::kHalf, q4);
+    ops::rope(backend, k4, cosine, sine, first_position, RopePairing::kHalf, k4);
+    if (cache != nullptr) {
+      const std::size_t bytes = static_cast<std::size_t>(tokens * kv_heads * head_dim) * sizeof(float);
+      for (index_t b = 0; b < batch; ++b) {
+        std::memcpy(&cache->k.view<4>()(b, first_position, 0, 0), &k4(b, 0, 0, 0), bytes);
+        std::memcpy(&cache->v.view<4>()(b, first_position, 0, 0), &v4(b, 0, 0, 0), bytes);
+      }
+      k4 = cache->k.view<4>().slice(1, 0, first_position + tokens);
+      v4 = cache->v.view<4>().slice(1, 0, first_position + tokens);
+    }
+    ops::attention(backend, q4, k4, v4, view(out.data, batch, tokens, heads, head_dim));
+    o_proj.forward(backend, out, y);
+  }
+};
+
+}  // namespace qat::inline v0::nn

@@ -1,0 +1,310 @@
+// Llama-family transformer: pre-norm blocks of grouped-query attention and SwiGLU, tied or untied head.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qat/base/random.hpp"
+#include "qat/nn/attention.hpp"
+#include "qat/nn/embedding.hpp"
+#include "qat/nn/llama_config.hpp"
+#include "qat/nn/mlp.hpp"
+#include "qat/nn/rmsnorm.hpp"
+
+namespace qat::inline v0::nn {
+
+/// B sequences of T tokens travel as (B * T) tokens and (B * T, C) rows. Parameters carry Hugging Face names.
+///
+/// Three forward passes: on a tape (training), without one (evaluation: nothing is saved, memory bounded by a fixed number
+/// of rows), and incremental with a key/value cache. All three give the same bits for the same tokens.
+class Transformer {
+ public:
+  struct Block {
+    RmsNorm input_layernorm;
+    Attention self_attn;
+    RmsNorm post_attention_layernorm;
+    Mlp mlp;
+    Block(const std::string& name, const LlamaConfig& c)
+        : input_layernorm(name + ".input_layernorm", c.dim, c.norm_eps),
+          self_attn(name + ".self_attn", c),
+          post_attention_layernorm(name + ".post_attention_layernorm", c.dim, c.norm_eps),
+          mlp(name + ".mlp", c.dim, c.hidden_dim) {}
+  };
+
+  /// Zero weights, norms of one.
+  /// @throws qat::Error (kInvalidArgument) naming a size that does not make a model
+  explicit Transformer(const LlamaConfig& config) : config_(checked(config)) {
+    embed_tokens_ = Embedding("model.embed_tokens", config.vocab_size, config.dim);
+    for (index_t i = 0; i < config.n_layers; ++i) blocks_.emplace_back("model.layers." + std::to_string(i), config);
+    norm_ = RmsNorm("model.norm", config.dim, config.norm_eps);
+    lm_head_ = config.tied ? Linear("lm_head", embed_tokens_.shared_weight())
+                           : Linear("lm_head", config.dim, config.vocab_size);
+  }
+  Transformer(Transformer&&) = default;
+  Transformer& operator=(Transformer&&) = default;
+
+  const LlamaConfig& config() const { return config_; }
+  Embedding& embed_tokens() { return embed_tokens_; }
+  std::vector<Block>& blocks() { return blocks_; }
+  RmsNorm& norm() { return norm_; }
+  Linear& lm_head() { return lm_head_; }
+
+  /// Every linear layer in the order of execution, the head last; its name() is what filters match.
+  std::vector<Linear*> linear_layers() {
+    std::vector<Linear*> layers;
+    for (Block& b : blocks_) {
+      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj, &b.mlp.gate_proj,
+                        &b.mlp.up_proj, &b.mlp.down_proj})
+        layers.push_back(l);
+    }
+    layers.push_back(&lm_head_);
+    return layers;
+  }
+
+  /// Every trained tensor once, in one fixed order: embedding, layers in order, final norm, untied head.
+  std::vector<Parameter*> parameters() {
+    std::vector<Parameter*> all = {&embed_tokens_.weight()};
+    for (Block& b : blocks_) {
+      all.push_back(&b.input_layernorm.weight());
+      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj})
+        append(all, *l);
+      all.push_back(&b.post_attention_layernorm.weight());
+      for (Linear* l : {&b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj}) append(all, *l);
+    }
+    all.push_back(&norm_.weight());
+    if (lm_head_.shared_weight() != embed_tokens_.shared_weight()) append(all, lm_head_);
+    return all;
+  }
+
+  /// Normal weights of the given deviation (the projections back into the residual stream by 1 / sqrt(2 layers) less), norms
+  /// of one. Each tensor draws from its own stream, so the bits depend on the seed and the tensor's place alone.
+  void randomize(std::uint64_t seed, float deviation = 0.02f) {
+    const float residual = deviation / std::sqrt(2.0f * static_cast<float>(config_.n_layers));
+    std::uint64_t stream = 0;
+    for (Parameter* p : parameters()) {
+      const bool back = p->name.ends_with("o_proj.weight") || p->name.ends_with("down_proj.weight");
+      CounterRandom random(seed, stream++);
+      if (p->value.rank() == 1) {
+        p->value.fill(1.0f);
+        continue;
+      }
+      for (float& w : p->value) {
+        float sum = -6.0f;  // twelve uniform numbers: variance one, and exact in float on every machine
+        for (int i = 0; i < 12; ++i) sum += random.next_float();
+        w = sum * (back ? residual : deviation);
+      }
+    }
+  }
+
+  /// Takes the tensors named as parameters() are. A head of its own makes the model untied, none ties it, whatever it was.
+  /// @throws qat::Error naming a missing, surplus or wrongly shaped tensor; the model is then unchanged
+  void load(std::map<std::string, Tensor<float>> tensors) {
+    const bool tied = !tensors.contains("lm_head.weight");
+    QAT_CHECK(tied == config_.tied, kInvalidArgument, "Transformer::load: lm_head.weight is ", tied ? "missing" : "present",
+              ", but the configuration says ", config_.tied ? "tied" : "untied");
+    const std::vector<Parameter*> all = parameters();
+    for (const Parameter* p : all) {
+      const auto found = tensors.find(p->name);
+      QAT_CHECK(found != tensors.end(), kInvalidArgument, "Transformer::load: tensor '", p->name, "' is missing");
+      QAT_CHECK(found->second.shape() == p->value.shape(), kShapeMismatch, "Transformer::load: tensor '", p->name,
+                "' has shape ", to_string(found->second.shape()), ", must be ", to_string(p->value.shape()));
+    }
+    for (const auto& [name, tensor] : tensors) {
+      bool known = false;
+      for (const Parameter* p : all) known = known || p->name == name;
+      QAT_CHECK(known, kInvalidArgument, "Transformer::load: tensor '", name, "' is not part of this model");
+    }
+    for (Parameter* p : all) {
+      p->value = std::move(tensors.find(p->name)->second);
+      p->grad = Tensor<float>();
+    }
+  }
+  /// Copies of the parameters under their names.
+  std::map<std::string, Tensor<float>> tensors() {
+    std::map<std::string, Tensor<float>> out;
+    for (const Parameter* p : parameters()) out.emplace(p->name, p->value.clone());
+    return out;
+  }
+
+  /// Logits on a tape.   tokens (batch * T); returns (batch * T, V). The model must outlive the tape's use.
+  Variable forward(Tape& tape, View<const std::int32_t, 1> tokens, index_t batch) {
+    const index_t per_sequence = check_tokens(tokens, batch);
+    ensure_positions(per_sequence);
+    Variable x = embed_tokens_.forward(tape, tokens);
+    for (Block& b : blocks_) {
+      const Variable attended =
+          b.self_attn.forward(tape, b.input_layernorm.forward(tape, x), table_, batch, per_sequence);
+      x = autodiff::add(tape, x, attended, autodiff::Storage::kReuse);
+      const Variable fed = b.mlp.forward(tape, b.post_attention_layernorm.forward(tape, x));
+      x = autodiff::add(tape, x, fed, autodiff::Storage::kReuse);
+    }
+    return lm_head_.forward(tape, norm_.forward(tape, x));
+  }
+
+  /// Mean cross-entropy on a tape.   targets (batch * T), ignore_index where they do not count
+  Variable loss(Tape& tape, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> targets, index_t batch,
+                ops::CrossEntropyResult* stats = nullptr) {
+    return autodiff::softmax_cross_entropy(tape, forward(tape, tokens, batch), targets, ops::kIgnoreIndex, stats);
+  }
+
+  /// Logits without a tape.   tokens (batch * T); returns (batch * T, V)
+  Tensor<float> forward(const CpuBackend& backend, View<const std::int32_t, 1> tokens, index_t batch) {
+    check_tokens(tokens, batch);
+    Tensor<float> logits = Tensor<float>::uninitialized({tokens.shape[0], config_.vocab_size});
+    for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) {
+      lm_head_.forward(backend, hidden, logits.view<2>().slice(0, row, hidden.shape[0]));
+    });
+    return logits;
+  }
+
+  /// Sum of the negative log-likelihoods of the targets, with logits of a few hundred rows at a time.
+  /// losses (batch * T), if not empty, receives the nats of each target.
+  ops::CrossEntropyResult evaluate(const CpuBackend& backend, View<const std::int32_t, 1> tokens,
+                                   View<const std::int32_t, 1> targets, index_t batch, View<float, 1> losses = {}) {
+    check_tokens(tokens, batch);
+    QAT_CHECK(targets.shape[0] == tokens.shape[0], kShapeMismatch, "Transformer::evaluate: ", targets.shape[0],
+              " targets for ", tokens.shape[0], " tokens");
+    ops::CrossEntropyResult total;
+    Tensor<float> logits = Tensor<float>::uninitialized({kHeadRows, config_.vocab_size});
+    Tensor<float> scratch = Tensor<float>::uninitialized({kHeadRows});
+    for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) {
+      const index_t rows = hidden.shape[0];
+      const View<float, 2> some = logits.view<2>().slice(0, 0, rows);
+      lm_head_.forward(backend, hidden, some);
+      const View<float, 1> nats = losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
+      const ops::CrossEntropyResult part =
+          ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);
+      total.sum += part.sum;
+      total.targets += part.targets;
+    });
+    return total;
+  }
+
+  /// Appends tokens to the cache and returns the logits of each sequence's last one.
+  /// tokens (cache.batch * n), n new tokens of each sequence; returns (cache.batch, V). Prefill and single steps alike: the
+  /// logits are those of the full forward pass, bit for bit.
+  Tensor<float> decode(const CpuBackend& backend, KvCache& cache, View<const std::int32_t, 1> tokens) {
+    const index_t batch = cache.batch, n = check_tokens(tokens, batch);
+    QAT_CHECK(cache.length + n <= cache.capacity, kInvalidArgument, "Transformer::decode: ", cache.length, " + ", n,
+              " tokens exceed the cache of ", cache.capacity);
+    ensure_positions(cache.length + n);
+    Workspace w(config_, batch * n);
+    run_blocks(backend, w, tokens, batch, n, cache.length, &cache);
+    cache.length += n;
+    Tensor<float> last = Tensor<float>::uninitialized({batch, config_.dim});
+    for (index_t b = 0; b < batch; ++b)
+      for (index_t c = 0; c < config_.dim; ++c) last[b * config_.dim + c] = w.x[(b * n + n - 1) * config_.dim + c];
+    norm_.forward(backend, last.view<2>(), last.view<2>());
+    Tensor<float> logits = Tensor<float>::uninitialized({batch, config_.vocab_size});
+    lm_head_.forward(backend, last.view<2>(), logits.view<2>());
+    return logits;
+  }
+
+ private:
+  /// Activations of one pass without a tape.
+  struct Workspace {
+    Tensor<float> x, normed;      // (N, C)
+    Tensor<float> q, attended;    // (N, H * D)
+    Tensor<float> k, v;           // (N, KV * D)
+    Tensor<float> gate, up;       // (N, F)
+    Workspace(const LlamaConfig& c, index_t rows)
+        : x(Tensor<float>::uninitialized({rows, c.dim})),
+          normed(Tensor<float>::uninitialized({rows, c.dim})),
+          q(Tensor<float>::uninitialized({rows, c.n_heads * c.head_dim})),
+          attended(Tensor<float>::uninitialized({rows, c.n_heads * c.head_dim})),
+          k(Tensor<float>::uninitialized({rows, c.n_kv_heads * c.head_dim})),
+          v(Tensor<float>::uninitialized({rows, c.n_kv_heads * c.head_dim})),
+          gate(Tensor<float>::uninitialized({rows, c.hidden_dim})),
+          up(Tensor<float>::uninitialized({rows, c.hidden_dim})) {}
+  };
+
+  static constexpr index_t kBodyRows = 2048;  ///< rows of one pass without a tape, unless one sequence is longer
+  static constexpr index_t kHeadRows = 256;   ///< rows of logits at a time
+
+  static const LlamaConfig& checked(const LlamaConfig& c) {
+    const std::pair<const char*, index_t> sizes[] = {{"dim", c.dim},           {"hidden_dim", c.hidden_dim},
+                                                     {"n_layers", c.n_layers}, {"n_heads", c.n_heads},
+                                                     {"n_kv_heads", c.n_kv_heads}, {"head_dim", c.head_dim},
+                                                     {"vocab_size", c.vocab_size}, {"max_seq_len", c.max_seq_len}};
+    for (const auto& [name, size] : sizes)
+      QAT_CHECK(size > 0, kInvalidArgument, "Transformer: ", name, " is ", size, ", must be positive");
+    QAT_CHECK(c.n_heads % c.n_kv_heads == 0, kInvalidArgument, "Transformer: n_heads is ", c.n_heads,
+              ", must be a multiple of n_kv_heads, ", c.n_kv_heads);
+    QAT_CHECK(c.head_dim % 2 == 0, kInvalidArgument, "Transformer: head_dim is ", c.head_dim, ", must be even");
+    return c;
+  }
+  static void append(std::vector<Parameter*>& all, Linear& layer) {
+    all.push_back(&layer.weight());
+    if (layer.bias() != nullptr) all.push_back(layer.bias());
+  }
+
+  /// Returns the tokens per sequence.
+  index_t check_tokens(View<const std::int32_t, 1> tokens, index_t batch) const {
+    const index_t n = tokens.shape[0];
+    QAT_CHECK(batch > 0 && n > 0 && n % batch == 0, kShapeMismatch, "Transformer: ", n, " tokens do not make ", batch,
+              " sequences");
+    QAT_CHECK(n / batch <= config_.max_seq_len, kInvalidArgument, "Transformer: sequences of ", n / batch,
+              " tokens, the model takes at most ", config_.max_seq_len);
+    return n / batch;
+  }
+  /// The table of angles grows with the longest sequence seen; a longer table starts with the same values.
+  void ensure_positions(index_t positions) {
+    if (table_.positions() >= positions) return;
+    index_t grown = table_.positions() * 2 > positions ? table_.positions() * 2 : positions;
+    if (grown > config_.max_seq_len && positions <= config_.max_seq_len) grown = config_.max_seq_len;
+    table_ = ops::rope_table(config_.rope, config_.head_dim, grown);
+  }
+
+  /// Embedding and blocks of `batch` sequences of n new tokens each; the result is left in w.x.
+  void run_blocks(const CpuBackend& backend, Workspace& w, View<const std::int32_t, 1> tokens, index_t batch, index_t n,
+                  index_t first_position, KvCache* cache) {
+    const index_t rows = batch * n;
+    const auto some = [rows](Tensor<float>& t) { return t.view<2>().slice(0, 0, rows); };
+    const View<float, 2> x = some(w.x), normed = some(w.normed);
+    const auto add_to_x = [&] {
+      ops::add(backend, view(x.data, x.size()), view(normed.data, x.size()), view(x.data, x.size()));
+    };
+    embed_tokens_.forward(backend, tokens, x);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      Block& b = blocks_[i];
+      b.input_layernorm.forward(backend, x, normed);
+      b.self_attn.forward(backend, normed, table_, batch, n, first_position,
+                          cache == nullptr ? nullptr : &cache->layers[i], some(w.q), some(w.k), some(w.v),
+                          some(w.attended), normed);
+      add_to_x();
+      b.post_attention_layernorm.forward(backend, x, normed);
+      b.mlp.forward(backend, normed, some(w.gate), some(w.up), normed);
+      add_to_x();
+    }
+  }
+
+  /// Calls f(first row, normalized hidden rows) over all rows, at most kHeadRows at a time.
+  template <class F>
+  void for_each_hidden(const CpuBackend& backend, View<const std::int32_t, 1> tokens, index_t batch, const F& f) {
+    const index_t n = tokens.shape[0] / batch;
+    ensure_positions(n);
+    index_t sequences = kBodyRows / n > 1 ? kBodyRows / n : 1;
+    if (sequences > batch) sequences = batch;
+    Workspace w(config_, sequences * n);
+    for (index_t begin = 0; begin < batch; begin += sequences) {
+      const index_t count = batch - begin < sequences ? batch - begin : sequences, rows = count * n;
+      run_blocks(backend, w, tokens.slice(0, begin * n, rows), count, n, 0, nullptr);
+      const View<float, 2> x = w.x.view<2>().slice(0, 0, rows);
+      norm_.forward(backend, x, x);
+      for (index_t row = 0; row < rows; row += kHeadRows)
+        f(begin * n + row, View<const float, 2>(x.slice(0, row, rows - row < kHeadRows ? rows - row : kHeadRows)));
+    }
+  }
+
+  LlamaConfig config_;
+  Embedding embed_tokens_;
+  std::vector<Block> blocks_;
+  RmsNorm norm_;
+  Linear lm_head_;
+  ops::RopeTable table_;
+};
+
+}  // namespace qat::inline v0::nn
