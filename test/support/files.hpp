@@ -64,6 +64,6 @@ inline bool contains(const std::string& text, const std::string& part) { return 
     const std::string qat_message = ::qat::test::error_of([&] { (void)(call); }); \
     for (const char* qat_part : {__VA_ARGS__}) {                             \
       INFO(qat_message);                                                     \
-      CHECK_MESSAGE(::qat::test::contains(qat_message, qat_part), qat_part); \
+      CHECK_MESSAGE(::qat::test::contains(qat_message, qat_part), std::string(qat_part)); \
     }                                                                        \
   } while (false)

@@ -37,7 +37,7 @@ inline void check_config(const LlamaConfig& config, const std::string& source) {
   QAT_CHECK(config.n_layers <= 100000, kBadFile, source, ": n_layers (num_hidden_layers) is ", config.n_layers,
             "; accepted: at most 100000");
   QAT_CHECK(config.n_heads % config.n_kv_heads == 0, kBadFile, source, ": n_heads (num_attention_heads) is ", config.n_heads,
-            ", not a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
+            "; accepted: a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
   QAT_CHECK(config.head_dim % 2 == 0, kBadFile, source, ": head_dim is ", config.head_dim,
             "; accepted: an even number, RoPE rotates pairs");
   QAT_CHECK(config.norm_eps > 0.0f && config.norm_eps < 1.0f, kBadFile, source, ": norm_eps (rms_norm_eps) is ",

@@ -121,7 +121,7 @@ TEST_CASE("each defect of a file is named") {
   for (const auto& c : cases) {
     const std::string message = open_error(c.bytes);
     INFO(message);
-    CHECK_MESSAGE(test::contains(message, c.expected), c.expected);
+    CHECK_MESSAGE(test::contains(message, c.expected), std::string(c.expected));
   }
 }
 
