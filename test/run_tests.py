@@ -19,7 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("QAT_JOBS", "2")
 FIRST = ["unit"]
-REST = ["property", "golden", "consistency", "checks", "examples", "cli", "train"]
+REST = ["property", "golden", "consistency", "odr", "checks", "examples", "cli", "train"]
 SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but the long training runs
 
 SUMMARY = re.compile(r"^\[qat-test\] (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
@@ -89,7 +89,7 @@ class Run:
         """Builds what the tests of `suites` need, then runs them; a program that does not build is a failed test."""
         tests = [t for t in self.tests(directory) if t["suite"] in suites]
         tests.sort(key=lambda t: suites.index(t["suite"]))
-        programs = {os.path.relpath(word, directory) for t in tests for word in t["cmd"] + list(t["env"].values())
+        programs = {os.path.relpath(word, directory) for t in tests for word in t["cmd"] + [v for k, v in t["env"].items() if k.startswith("QAT_")]
                     if word.startswith(directory + os.sep)}
         if programs:
             say(f"{stage}: building {len(programs)} programs")

@@ -1,0 +1,21 @@
+// The whole loop: qat/qat.hpp and, on top of it, data, files (JSON) and prepare / train / convert.
+#pragma once
+
+#include "qat/data/bpe_merge.hpp"
+#include "qat/data/bpe_tokenizer.hpp"
+#include "qat/data/byte_tokenizer.hpp"
+#include "qat/data/llama2c_tokenizer.hpp"
+#include "qat/data/load_tokenizer.hpp"
+#include "qat/data/sentencepiece_tokenizer.hpp"
+#include "qat/data/token_stream.hpp"
+#include "qat/data/tokenizer.hpp"
+#include "qat/data/unicode.hpp"
+#include "qat/io/file.hpp"
+#include "qat/io/hf_llama.hpp"
+#include "qat/io/json.hpp"
+#include "qat/io/llama.hpp"
+#include "qat/io/llama2c.hpp"
+#include "qat/io/llama_weights.hpp"
+#include "qat/io/safetensors.hpp"
+#include "qat/recipe/qat_config.hpp"
+#include "qat/qat.hpp"

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Rules of the text of headers and committed files that a script can check."""
+import os
+import re
+import subprocess
+
+import common
+
+LONG_HEADERS = {}  # header below include/ -> why it may exceed 500 lines
+# Headers without a test of the same path: header -> where it is tested instead.
+NO_OWN_TEST = {}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ro" r"ot|ho" r"me|t" r"mp)/\w")
+UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
+TEXT = (".hpp", ".cpp", ".h", ".cuh", ".cu", ".py", ".md", ".build", ".txt", ".def", ".sh", "dev", "run", ".json")
+
+
+def header_problems(root):
+    found = {"an -inl.hpp file includes nothing": [], "no `using namespace` in headers": [],
+             "no header above 500 lines": [], "every header starts with a comment that says what it is": [],
+             "every header has #pragma once": [], "macros are named QAT_*": [], "no static_assert with an empty message": []}
+    keys = list(found)
+    for header in common.headers(root, inl=True):
+        text = common.read(os.path.join(root, "include", header))
+        code = common.without_comments(text)
+        inl = header.endswith("-inl.hpp")
+        if inl and re.search(r"^\s*#\s*include\s*[<\"]", code, re.M):  # `#include QAT_TARGET_INCLUDE` is the re-inclusion itself
+            found[keys[0]].append(header)
+        if re.search(r"\busing\s+namespace\b", code):
+            found[keys[1]].append(header)
+        if text.count("\n") > 500 and header not in LONG_HEADERS:
+            found[keys[2]].append(f"{header}: {text.count(chr(10))} lines")
+        if not text.startswith("//"):
+            found[keys[3]].append(header)
+        if not inl and "#pragma once" not in code:
+            found[keys[4]].append(header)
+        for name in re.findall(r"^\s*#\s*define\s+(\w+)", code, re.M):
+            if not name.startswith("QAT_"):
+                found[keys[5]].append(f"{header}: {name}")
+        if re.search(r'static_assert\s*\([^;]*,\s*""\s*\)', re.sub(r"//[^\n]*", "", text)):
+            found[keys[6]].append(header)
+    return found
+
+
+def missing_tests(root):
+    """Public headers without test/unit/<same path>_test.cpp."""
+    missing = []
+    for header in common.headers(root):
+        below = os.path.relpath(header, "qat")
+        test = os.path.join(root, "test", "unit", below.rsplit(".", 1)[0] + "_test.cpp")
+        if not os.path.exists(test) and below not in NO_OWN_TEST:
+            missing.append(f"{below}: no {os.path.relpath(test, root)}, and no entry in NO_OWN_TEST of test/checks/rules.py")
+    return missing
+
+
+def unlisted(root):
+    """Test, bench and example sources that no meson.build names."""
+    listed = "".join(common.read(os.path.join(root, d, "meson.build")) for d in ("test", "bench", "examples"))
+    missing = []
+    for top in ("test", "bench"):
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            for name in names:
+                path = os.path.relpath(os.path.join(folder, name), os.path.join(root, top))
+                if name.endswith(("_test.cpp", "_bench.cpp", "_test.py")) and f"'{path}'" not in listed:
+                    missing.append(f"{top}/{path} is not in {top}/meson.build")
+    for name in sorted(os.listdir(os.path.join(root, "examples"))):
+        if name.endswith(".cpp") and f"'{name[:-4]}'" not in listed:
+            missing.append(f"examples/{name} is not in examples/meson.build")
+    return missing
+
+
+def committed_files(root):
+    process = subprocess.run(["git", "-C", root, "ls-files"], capture_output=True, text=True)
+    if process.returncode != 0:  # a tree without git: everything that is not built
+        return [os.path.relpath(os.path.join(f, n), root) for f, _, names in os.walk(root) for n in names
+                if not os.path.relpath(os.path.join(f, n), root).startswith(("build", ".git/"))]
+    return [name for name in process.stdout.splitlines() if os.path.exists(os.path.join(root, name))]
+
+
+def text_problems(root, files):
+    paths, unfinished = [], []
+    for name in files:
+        if not name.endswith(TEXT):
+            continue
+        for number, line in enumerate(common.read(os.path.join(root, name)).split("\n"), 1):
+            if MACHINE_PATH.search(line) and not (name.startswith("test/") and "/t" "mp/" in line):
+                paths.append(f"{name}:{number}: {line.strip()[:100]}")
+            if UNFINISHED.search(line):
+                unfinished.append(f"{name}:{number}: {line.strip()[:100]}")
+    return paths, unfinished
+
+
+def version_problems(root):
+    version = os.path.join(root, "include", "qat", "version.hpp")
+    numbers = dict(re.findall(r"#define QAT_VERSION_(MAJOR|MINOR|PATCH) (\d+)", common.read(version)))
+    stated = ".".join(numbers.get(part, "?") for part in ("MAJOR", "MINOR", "PATCH"))
+    meson = re.search(r"version: '([\d.]+)'", common.read(os.path.join(root, "meson.build"))).group(1)
+    return [] if stated == meson else [f"include/qat/version.hpp says {stated}, meson.build {meson}"]
+
+
+def main():
+    report = common.Report()
+    for rule, problems in header_problems(common.ROOT).items():
+        report.check("rules: " + rule, problems)
+    report.check("rules: every public header has a test of the same path", missing_tests(common.ROOT))
+    report.check("rules: every test, bench and example is in its meson.build", unlisted(common.ROOT))
+    paths, unfinished = text_problems(common.ROOT, committed_files(common.ROOT))
+    report.check("rules: no path of somebody's machine in committed files", paths)
+    report.check("rules: nothing committed is marked unfinished", unfinished)
+    report.check("rules: version.hpp and meson.build state one version", version_problems(common.ROOT))
+    lines = common.read(os.path.join(common.ROOT, "meson.build")).count("\n")
+    report.check("rules: meson.build has at most 120 lines", [] if lines <= 120 else [f"{lines} lines"])
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The checks are checked: each is run on a small tree with one planted violation, which it must report, and without, where it
+must be silent."""
+import os
+import shutil
+import sys
+import tempfile
+
+import budgets
+import common
+import compile_fail
+import headers
+import layers
+import rules
+
+sys.path.insert(0, os.path.join(common.ROOT, "test"))
+import run_tests  # noqa: E402
+
+CLEAN = {
+    "include/qat/base/config.hpp": "// Language.\n#pragma once\n#define QAT_X 1\n",
+    "include/qat/tensor/view.hpp": '// Views.\n#pragma once\n#include <cstddef>\n#include "qat/base/config.hpp"\n',
+    "include/qat/kernels/cpu/scale-inl.hpp": "// Text.\n",
+    "include/qat/io/json.hpp": '// JSON.\n#pragma once\n#include "qat/tensor/view.hpp"\n',
+    "include/qat/version.hpp": "// V.\n#pragma once\n#define QAT_VERSION_MAJOR 0\n#define QAT_VERSION_MINOR 1\n#define QAT_VERSION_PATCH 0\n",
+    "test/unit/base/config_test.cpp": "", "test/unit/tensor/view_test.cpp": "", "test/unit/io/json_test.cpp": "",
+    "test/unit/version_test.cpp": "",
+    "test/meson.build": "'unit/base/config_test.cpp' 'unit/tensor/view_test.cpp' 'unit/io/json_test.cpp' 'unit/version_test.cpp'",
+    "bench/meson.build": "", "examples/meson.build": "", "meson.build": "project(version: '0.1.0')",
+}
+
+
+def found(change):
+    """Everything the text checks report on CLEAN with `change` applied, as one string."""
+    root = tempfile.mkdtemp(prefix="qat-checks-")
+    try:
+        for name, text in {**CLEAN, **change}.items():
+            if text is not None:
+                os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+                with open(os.path.join(root, name), "w") as file:
+                    file.write(text)
+        reported = [p for group in layers.problems_of(root) for p in group]
+        for rule, problems in rules.header_problems(root).items():
+            reported += [f"{rule}: {p}" for p in problems]
+        reported += rules.missing_tests(root) + rules.unlisted(root) + rules.version_problems(root)
+        for group in rules.text_problems(root, rules.committed_files(root)):
+            reported += group
+        return "\n".join(reported)
+    finally:
+        shutil.rmtree(root)
+
+
+def header(body):
+    return "// Planted.\n#pragma once\n" + body
+
+
+PLANTED = [
+    ("an upward include", {"include/qat/base/config.hpp": header('#include "qat/tensor/view.hpp"\n')}, "layer 0"),
+    ("a same-layer include not in the table", {"include/qat/quant/a.hpp": header('#include "qat/tensor/view.hpp"\n')}, "(tensor, layer 2)"),
+    ("a kernel that sees tensors", {"include/qat/kernels/a.hpp": header('#include "qat/tensor/view.hpp"\n')}, "raw pointers"),
+    ("an umbrella included from a layer", {"include/qat/qat.hpp": header(""),
+                                           "include/qat/io/json.hpp": header('#include "qat/qat.hpp"\n')}, "umbrella"),
+    ("a folder outside the table", {"include/qat/misc/a.hpp": header("")}, "'misc'"),
+    ("an include of nothing", {"include/qat/io/json.hpp": header('#include "qat/io/gone.hpp"\n')}, "does not exist"),
+    ("a cycle", {"include/qat/io/a.hpp": header('#include "qat/io/json.hpp"\n'),
+                 "include/qat/io/json.hpp": header('#include "qat/io/a.hpp"\n')}, " -> "),
+    ("JSON in a low layer", {"include/qat/tensor/view.hpp": header("#include <nlohmann/json.hpp>\n")}, "nlohmann"),
+    ("a heavy standard header", {"include/qat/tensor/view.hpp": header("#include <iostream>\n")}, "too heavy"),
+    ("an include in an -inl file", {"include/qat/kernels/cpu/scale-inl.hpp": "// T.\n#include <cmath>\n"}, "-inl.hpp"),
+    ("using namespace", {"include/qat/io/json.hpp": header("using namespace std;\n")}, "using namespace"),
+    ("a long header", {"include/qat/io/json.hpp": header("\n" * 600)}, "500 lines"),
+    ("no opening comment", {"include/qat/io/json.hpp": "#pragma once\n"}, "starts with a comment"),
+    ("no #pragma once", {"include/qat/io/json.hpp": "// J.\n"}, "#pragma once"),
+    ("a foreign macro", {"include/qat/io/json.hpp": header("#define CHECK 1\n")}, "CHECK"),
+    ("an empty static_assert message", {"include/qat/io/json.hpp": header('static_assert(sizeof(int) == 4, "");\n')}, "static_assert"),
+    ("a header without a test", {"test/unit/io/json_test.cpp": None}, "no test/unit/io/json_test.cpp"),
+    ("a test in no list", {"test/unit/io/other_test.cpp": ""}, "test/unit/io/other_test.cpp is not in"),
+    ("an example in no list", {"examples/01_a.cpp": ""}, "examples/01_a.cpp is not in"),
+    ("a path of a machine", {"README.md": "see /ho" "me/somebody/x"}, "README.md:1"),
+    ("unfinished work", {"include/qat/io/json.hpp": header("// TO" "DO: write\n")}, "json.hpp:3"),
+    ("two versions", {"meson.build": "project(version: '0.2.0')"}, "0.2.0"),
+]
+
+
+def compile_problems(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "case.cpp")
+        with open(path, "w") as file:
+            file.write(text)
+        return [p for c in common.compilers() for p in compile_fail.problems_of(path, c, folder)]
+
+
+def header_problem(text, poisoned):
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "planted.hpp"), "w") as file:
+            file.write(text)
+        flags = ["-include", os.path.join(common.ROOT, "test", "checks", "poison.hpp")] if poisoned else []
+        return [s for s in (headers.compile_alone(c, folder, "planted.hpp", flags) for c in common.compilers()) if s]
+
+
+def main():
+    report = common.Report()
+    silent = found({})
+    report.check("self_test: a clean tree gives no report", [silent] if silent else [])
+    for name, change, expected in PLANTED:
+        text = found(change)
+        report.check(f"self_test: {name} is reported", [] if expected in text else [f"expected '{expected}' in '{text}'"])
+
+    good = "// expect: deliberate\n#ifdef QAT_SHOULD_FAIL\n#error deliberate\n#endif\n"
+    many = len(common.compilers())
+    for name, text, count in [("a two-sided file passes", good, 0),
+                              ("a file that never compiles is reported", good + "#error always\n", many),
+                              ("a file that never fails is reported", good.replace("#error deliberate", ""), many),
+                              ("a wrong message is reported", good.replace("#error deliberate", "#error other"), many),
+                              ("a file without expectation is reported", good.replace("expect", "hope"), many)]:
+        problems = compile_problems(text)
+        report.check(f"self_test: compile_fail: {name}", [] if bool(problems) == (count > 0) else problems or ["nothing reported"])
+
+    for name, text, poisoned, bad in [("a complete header passes", "#pragma once\n#include <vector>\ninline std::vector<int> x;\n", False, 0),
+                                      ("a header that lacks an include is reported", "#pragma once\ninline std::vector<int> x;\n", False, many),
+                                      ("a header without guard is reported", "struct A {};\n", False, many),
+                                      ("std::min( is reported under poison", "#pragma once\ninline int f(int a) { return std::min(a, 1); }\n", True, many),
+                                      ("a parameter named I is reported under poison", "#pragma once\ntemplate <int I> struct A {};\n", True, many)]:
+        said = header_problem(text, poisoned)
+        report.check(f"self_test: headers: {name}", [] if len(said) == bad else [f"{len(said)} of {many} compilers objected"] + said)
+
+    for name, text, bad in [("a budget", "lines qat.hpp 5 # why\n", False), ("an unknown measure", "bytes qat.hpp 5\n", True)]:
+        try:
+            budgets.budgets(text)
+            raised = False
+        except ValueError:
+            raised = True
+        report.check(f"self_test: budgets: {name}", [] if raised == bad else [f"raised: {raised}"])
+
+    for name, output, code, expected in [
+            ("a summary is added as it is", "[qat-test] 3 passed, 0 failed, 1 skipped\n", 0, (3, 0, 1)),
+            ("a crash after a good summary fails", "[qat-test] 3 passed, 0 failed, 0 skipped\n", -11, (3, 1, 0)),
+            ("a crash before the summary fails", "SKIPPED: a (b)\n", -6, (0, 1, 1)),
+            ("no case is a failure", "[qat-test] 0 passed, 0 failed, 0 skipped\n", 0, (0, 1, 0)),
+            ("lines are counted", "PASSED: a\nFAILED: b\nSKIPPED: c (d)\n", 1, (1, 1, 1)),
+            ("silence and 0 is a pass", "", 0, (1, 0, 0)), ("77 is a skip", "", 77, (0, 0, 1)), ("2 is a failure", "", 2, (0, 1, 0))]:
+        counts = run_tests.count(output, code)
+        report.check(f"self_test: counting: {name}", [] if counts == expected else [f"{counts}, expected {expected}"])
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
