@@ -16,9 +16,9 @@ struct Serial {  // the least a backend must be
 float f(qat::View<float, 2> w) {
   float out = 0;
 #ifdef QAT_SHOULD_FAIL
-  qat::gemm_operand(w.row(0) * 2.0f).load(0, 0, 1, &out);
+  gemm_operand(w.row(0) * 2.0f).load(0, 0, 1, &out);
 #else
-  qat::gemm_operand(w * 2.0f).load(0, 0, 1, &out);
+  gemm_operand(w * 2.0f).load(0, 0, 1, &out);
 #endif
   return out;
 }

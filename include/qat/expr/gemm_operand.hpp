@@ -39,4 +39,8 @@ auto gemm_operand(const X& x) {
   return ExpressionOperand<E>(e);
 }
 
+namespace expr {
+using v0::gemm_operand;
+}  // namespace expr
+
 }  // namespace qat::inline v0

@@ -263,4 +263,24 @@ constexpr View<T, 2> as_column(const View<T, 1>& v) {  // (R) -> (R, 1)
   return {v.data, {v.shape[0], 1}, {v.stride[0], 0}};
 }
 
+namespace expr {
+// Nodes live in this namespace: argument-dependent lookup finds the functions through it.
+using v0::operator+;
+using v0::operator-;
+using v0::operator*;
+using v0::operator/;
+using v0::operator<;
+using v0::operator>;
+using v0::operator<=;
+using v0::operator>=;
+using v0::abs;
+using v0::cast;
+using v0::clamp;
+using v0::max;
+using v0::min;
+using v0::round;
+using v0::transform;
+using v0::where;
+}  // namespace expr
+
 }  // namespace qat::inline v0

@@ -376,6 +376,12 @@ auto dequantize(const X& codes, const GroupQParams& params, const QuantSpec& spe
   return dequantize(codes, params, AffineScheme(spec, FloatType::kFloat32));
 }
 
+namespace expr {
+using v0::dequantize;
+using v0::fake_quantize;
+using v0::quantize;
+}  // namespace expr
+
 }  // namespace qat::inline v0
 
 QAT_EXACT_END
