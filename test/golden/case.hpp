@@ -66,18 +66,30 @@ inline Array read_array(const SafetensorView& view) {
   return out;
 }
 
+/// A folder: its cases by id, and their tensors.
+struct Folder {
+  const Safetensors& tensors;
+  const std::map<std::string, const Json*>& cases;
+};
+
 /// A case: its spec and tensors, which outputs were compared and how that went.
 /// Every role must be read as an input or compared; what is left over when the case ends fails it.
 class Case {
  public:
-  Case(const Json& json, const Safetensors& tensors)
-      : json_(json), spec_(json.at("spec"), id() + ": spec"), tensors_(tensors) {}
+  Case(const Json& json, const Folder& folder)
+      : json_(json), spec_(json.at("spec"), json.at("id").get<std::string>() + ": spec"), folder_(folder) {}
 
   std::string id() const { return json_.at("id").get<std::string>(); }
   std::string family() const { return json_.at("family").get<std::string>(); }
   const JsonFields& spec() const { return spec_; }
   bool flag(const char* name) const { return spec_.boolean_or(name, false); }
   bool has(const std::string& role) const { return json_.at("tensors").contains(role); }
+
+  /// Another case of the folder, to read inputs from; null when it is not there.
+  std::unique_ptr<Case> sibling(const std::string& id) const {
+    const auto found = folder_.cases.find(id);
+    return found == folder_.cases.end() ? nullptr : std::make_unique<Case>(*found->second, folder_);
+  }
 
   /// A tensor that the comparison starts from.
   const Array& input(const std::string& role) {
@@ -119,9 +131,10 @@ class Case {
   }
 
   /// Bit for bit or, if the case's tolerance names the role, within the bound of each element. An fp64 role is a reference
-  /// for an fp32 result: both are compared as doubles.
-  void within(const std::string& role, const std::vector<float>& actual, const std::vector<index_t>& shape,
-              const std::vector<double>& bounds, const char* how = "") {
+  /// for an fp32 result: both are compared as doubles. Elements with excused[i] (none if empty) are left out.
+  void within(const std::string& role, std::vector<float> actual, const std::vector<index_t>& shape,
+              const std::vector<double>& bounds, const std::vector<bool>& excused = {}, const char* how = "") {
+    if (excuse(role, actual, excused)) excused_.insert(role);
     const Array& e = array(role);
     if (!tolerated(role)) return exact(role, actual, shape, how);
     if (!e.floats.empty()) {
@@ -139,14 +152,7 @@ class Case {
   template <class T>
   void exact_but(const std::string& role, std::vector<T> actual, const std::vector<index_t>& shape,
                  const std::vector<bool>& excused, const char* how = "") {
-    const Array& e = array(role);
-    bool differs = false;
-    for (std::size_t i = 0; i < actual.size() && i < excused.size() && static_cast<index_t>(i) < e.size(); ++i) {
-      if (!excused[i]) continue;
-      const T theirs = e.floats.empty() ? static_cast<T>(e.integers[i]) : static_cast<T>(e.floats[i]);
-      differs = differs || !(theirs == actual[i]);
-      actual[i] = theirs;
-    }
+    const bool differs = excuse(role, actual, excused);
     exact(role, actual, shape, how);
     if (differs) excused_.insert(role);
   }
@@ -186,9 +192,22 @@ class Case {
     if (slot == nullptr) {
       const Json& keys = json_.at("tensors");
       QAT_CHECK(keys.contains(role), kUnsupported, "role ", role, " is missing");
-      slot = std::make_unique<Array>(read_array(tensors_.at(keys.at(role).get<std::string>())));
+      slot = std::make_unique<Array>(read_array(folder_.tensors.at(keys.at(role).get<std::string>())));
     }
     return *slot;
+  }
+  /// Replaces the excused elements by the stored ones; true if that made a difference.
+  template <class T>
+  bool excuse(const std::string& role, std::vector<T>& actual, const std::vector<bool>& excused) {
+    const Array& e = array(role);
+    bool differs = false;
+    for (std::size_t i = 0; i < actual.size() && i < excused.size() && static_cast<index_t>(i) < e.size(); ++i) {
+      if (!excused[i]) continue;
+      const T theirs = e.floats.empty() ? static_cast<T>(e.integers[i]) : static_cast<T>(e.floats[i]);
+      differs = differs || !(theirs == actual[i]);
+      actual[i] = theirs;
+    }
+    return differs;
   }
   void settle(const std::string& role, const char* how, const test::Comparison& c, bool bounded) {
     if (!c.passed) return fail(role, how, c.report);
@@ -198,13 +217,13 @@ class Case {
   }
   int count(int state) const {
     int n = 0;
-    for (const auto& [role, value] : roles_) n += value == state && (state != 1 || !excused_.contains(role));
+    for (const auto& [role, value] : roles_) n += value == state && !excused_.contains(role);
     return n;
   }
 
   const Json& json_;
   JsonFields spec_;
-  const Safetensors& tensors_;
+  const Folder& folder_;
   std::map<std::string, std::unique_ptr<Array>> arrays_;
   std::set<std::string> done_, excused_;
   std::map<std::string, int> roles_;  ///< 1 bit exact, 2 within its bound, 3 failed

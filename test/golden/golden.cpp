@@ -2,6 +2,7 @@
 // Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is unusable.
 #include "golden/casts.hpp"
 #include "golden/intx.hpp"
+#include "golden/linear.hpp"
 
 namespace qat::golden {
 namespace {
@@ -11,6 +12,9 @@ using Runner = void (*)(Case&);
 Runner runner_of(const std::string& family, const std::string& id) {
   if (id.find("/qparams-") != std::string::npos || id.find("/tinygemm-fq-") != std::string::npos) return run_intx;
   if (family == "f01_intx_affine" || family == "f02_int8_token_asym" || family == "f03_intx_fake_quantizer") return run_intx;
+  if (id.find("/mslk-") != std::string::npos) return run_int4_weight;
+  if (id.find("embedding") != std::string::npos) return run_embedding;
+  if (family == "f04_8daXw_linear" || family == "f05_intx_weight_only" || family == "f06_int4_weight_only") return run_linear;
   if (family == "f10_casts") return run_casts;
   return nullptr;
 }
@@ -25,8 +29,8 @@ struct Tally {
   double worst = 0;
 };
 
-void run_case(const Json& json, const Safetensors& tensors, Tally& tally) {
-  Case c(json, tensors);
+void run_case(const Json& json, const Folder& folder, Tally& tally) {
+  Case c(json, folder);
   const Runner run = runner_of(c.family(), c.id());
   try {
     QAT_CHECK(run != nullptr, kUnsupported, "unknown family ", c.family());
@@ -57,14 +61,20 @@ Totals run_folder(const std::string& folder) {
   const Json cases = read_json(join_path(folder, "cases.json"));
   const Safetensors tensors = Safetensors::open(join_path(folder, "tensors.safetensors"));
   QAT_CHECK(cases.is_array(), kBadFile, folder, "/cases.json: is ", json_text(cases), "; accepted: an array of cases");
+  std::map<std::string, const Json*> by_id;
+  for (const Json& json : cases) {
+    const JsonFields fields(json, folder + "/cases.json: a case");
+    for (const char* key : {"id", "family", "spec", "tensors", "tolerance"}) (void)fields.at(key);
+    QAT_CHECK(by_id.emplace(fields.string("id"), &json).second, kBadFile, folder, "/cases.json: two cases are called ",
+              fields.string("id"));
+  }
+  const Folder context{tensors, by_id};
   std::map<std::string, Tally> tallies;
   std::map<std::string, int> apart;
   for (const Json& json : cases) {
-    const JsonFields fields(json, folder + "/cases.json: a case");
-    const std::string family = fields.string("family");
-    for (const char* key : {"id", "spec", "tensors", "tolerance"}) (void)fields.at(key);
+    const std::string family = json.at("family").get<std::string>();
     if (family == "meta" || family == "unavailable" || not_yet(family)) ++apart[family];
-    else run_case(json, tensors, tallies[family]);
+    else run_case(json, context, tallies[family]);
   }
   Totals totals;
   for (const auto& [family, t] : tallies) {
