@@ -16,7 +16,8 @@ RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folder
 # Arrows between folders of one layer: from a folder, to a folder or a single file.
 SAME_LAYER = [
     ("io", "nn/llama_config.hpp"),  # the names and sizes a file of a Llama states are the model's configuration
-    ("backend", "simd"),
+    ("data", "io"),  # tokenizers and token streams are read from files
+    ("autodiff", "optim/parameter.hpp"),  # a leaf of the tape is the parameter the optimizer updates
 ]
 # Arrows that point down and are wrong all the same: kernels take raw pointers.
 FORBIDDEN = [("kernels", "tensor"), ("kernels", "expr")]

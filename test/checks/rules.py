@@ -7,7 +7,7 @@ import subprocess
 import common
 
 LONG_HEADERS = {}  # header below include/ -> why it may exceed 500 lines
-# Headers without a test of the same path: header -> where it is tested instead.
+# Headers without a test of the same path: header -> the file below test/ that tests it instead.
 NO_OWN_TEST = {}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ro" r"ot|ho" r"me|t" r"mp)/\w")
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")
@@ -42,13 +42,18 @@ def header_problems(root):
 
 
 def missing_tests(root):
-    """Public headers without test/unit/<same path>_test.cpp."""
+    """Public headers without test/unit/<same path>_test.cpp. The forms of a kernel share a test: kernels/cpu/gemm.hpp and
+    kernels/reference/gemm.hpp have test/unit/kernels/gemm_test.cpp."""
     missing = []
     for header in common.headers(root):
-        below = os.path.relpath(header, "qat")
-        test = os.path.join(root, "test", "unit", below.rsplit(".", 1)[0] + "_test.cpp")
-        if not os.path.exists(test) and below not in NO_OWN_TEST:
-            missing.append(f"{below}: no {os.path.relpath(test, root)}, and no entry in NO_OWN_TEST of test/checks/rules.py")
+        below = os.path.relpath(header, "qat").rsplit(".", 1)[0]
+        places = [below, re.sub(r"^kernels/\w+/", "kernels/", below)]
+        if below + ".hpp" in NO_OWN_TEST:
+            other = NO_OWN_TEST[below + ".hpp"]
+            if not os.path.exists(os.path.join(root, "test", other)):
+                missing.append(f"{below}.hpp: NO_OWN_TEST names test/{other}, which does not exist")
+        elif not any(os.path.exists(os.path.join(root, "test", "unit", place + "_test.cpp")) for place in places):
+            missing.append(f"{below}.hpp: no test/unit/{places[-1]}_test.cpp, and no entry in NO_OWN_TEST of test/checks/rules.py")
     return missing
 
 
@@ -60,6 +65,8 @@ def unlisted(root):
         for folder, _, names in os.walk(os.path.join(root, top)):
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), os.path.join(root, top))
+                if path.startswith("checks/"):
+                    continue
                 if name.endswith(("_test.cpp", "_bench.cpp", "_test.py")) and f"'{path}'" not in listed:
                     missing.append(f"{top}/{path} is not in {top}/meson.build")
     for name in sorted(os.listdir(os.path.join(root, "examples"))):
