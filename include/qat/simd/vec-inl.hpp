@@ -35,6 +35,8 @@ QAT_INLINE Float operator-(Float a, Float b) { return {_mm512_sub_ps(a.v, b.v)};
 QAT_INLINE Float operator*(Float a, Float b) { return {_mm512_mul_ps(a.v, b.v)}; }
 QAT_INLINE Float operator/(Float a, Float b) { return {_mm512_div_ps(a.v, b.v)}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+/// One rounding on every target; slow on baseline.
+QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
 QAT_INLINE Float min(Float a, Float b) { return {_mm512_min_ps(a.v, b.v)}; }
 QAT_INLINE Float max(Float a, Float b) { return {_mm512_max_ps(a.v, b.v)}; }
 QAT_INLINE Float abs(Float a) { return {_mm512_abs_ps(a.v)}; }
@@ -73,6 +75,9 @@ template <int kBits>
 QAT_INLINE Int shift_left(Int a) {
   return {_mm512_slli_epi32(a.v, kBits)};
 }
+QAT_INLINE Int shift_right(Int a, int n) { return {_mm512_srl_epi32(a.v, _mm_cvtsi32_si128(n))}; }
+QAT_INLINE Int shift_left(Int a, int n) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(n))}; }
+QAT_INLINE Int multiply(Int a, Int b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 /// The low byte of each lane.
 QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
@@ -143,6 +148,7 @@ QAT_INLINE Float operator-(Float a, Float b) { return {_mm256_sub_ps(a.v, b.v)};
 QAT_INLINE Float operator*(Float a, Float b) { return {_mm256_mul_ps(a.v, b.v)}; }
 QAT_INLINE Float operator/(Float a, Float b) { return {_mm256_div_ps(a.v, b.v)}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
 QAT_INLINE Float min(Float a, Float b) { return {_mm256_min_ps(a.v, b.v)}; }
 QAT_INLINE Float max(Float a, Float b) { return {_mm256_max_ps(a.v, b.v)}; }
 QAT_INLINE Float abs(Float a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
@@ -186,6 +192,9 @@ template <int kBits>
 QAT_INLINE Int shift_left(Int a) {
   return {_mm256_slli_epi32(a.v, kBits)};
 }
+QAT_INLINE Int shift_right(Int a, int n) { return {_mm256_srl_epi32(a.v, _mm_cvtsi32_si128(n))}; }
+QAT_INLINE Int shift_left(Int a, int n) { return {_mm256_sll_epi32(a.v, _mm_cvtsi32_si128(n))}; }
+QAT_INLINE Int multiply(Int a, Int b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
   const __m256i low = _mm256_shuffle_epi8(
       x.v, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
@@ -264,6 +273,10 @@ QAT_INLINE Float operator-(Float a, Float b) { return {a.v - b.v}; }
 QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
 QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {a.v * b.v + c.v}; }
+QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) {
+  for (int i = 0; i < 4; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
 
 QAT_INLINE Mask operator<(Float a, Float b) { return {a.v < b.v}; }
 QAT_INLINE Mask operator<=(Float a, Float b) { return {a.v <= b.v}; }
@@ -322,6 +335,9 @@ template <int kBits>
 QAT_INLINE Int shift_left(Int a) {
   return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) << kBits)};
 }
+QAT_INLINE Int shift_right(Int a, int n) { return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) >> n)}; }
+QAT_INLINE Int shift_left(Int a, int n) { return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) << n)}; }
+QAT_INLINE Int multiply(Int a, Int b) { return {a.v * b.v}; }
 QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int8_t>(x.v[i]);
 }

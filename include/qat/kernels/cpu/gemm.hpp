@@ -74,20 +74,33 @@ namespace detail {
 struct GemmOperand {
   MatrixOperand matrix;
   void (*load)(const void* self, index_t row, index_t k0, index_t count, float* out) = nullptr;
+  void (*load_panel)(const void* self, index_t row, index_t rows, index_t k0, index_t count, index_t width,
+                     float* out) = nullptr;
   const void* self = nullptr;
 };
 
+/// Operands that can write packed panels themselves: out[k * width + r] is element (row + r, k0 + k) for r < rows <= width;
+/// row and width are multiples of the vector length.
+template <class Operand>
+concept LoadsPanels = requires(const Operand& operand, index_t i, float* out) { operand.load_panel(i, i, i, i, i, out); };
+
 template <class Operand>
 GemmOperand erase(const Operand& operand) {
+  GemmOperand erased;
   if constexpr (std::is_same_v<Operand, MatrixOperand>) {
-    return {operand, nullptr, nullptr};
+    erased.matrix = operand;
   } else {
-    return {{},
-            [](const void* self, index_t row, index_t k0, index_t count, float* out) {
-              static_cast<const Operand*>(self)->load(row, k0, count, out);
-            },
-            &operand};
+    erased.self = &operand;
+    erased.load = [](const void* self, index_t row, index_t k0, index_t count, float* out) {
+      static_cast<const Operand*>(self)->load(row, k0, count, out);
+    };
+    if constexpr (LoadsPanels<Operand>)
+      erased.load_panel = [](const void* self, index_t row, index_t rows, index_t k0, index_t count, index_t width,
+                             float* out) {
+        static_cast<const Operand*>(self)->load_panel(row, rows, k0, count, width, out);
+      };
   }
+  return erased;
 }
 
 /// Scratch of one thread, kept between calls: a call allocates only when it needs more than any call before.
@@ -175,6 +188,11 @@ struct GemmCall {
     float* rows = GemmWorkspace::reserve(space.rows, kernels.tile_columns * pitch);
     for (index_t n = 0; n < columns; n += kernels.tile_columns) {
       const index_t width = columns - n < kernels.tile_columns ? columns - n : kernels.tile_columns;
+      if (b.load_panel != nullptr) {
+        const index_t half = kernels.tile_columns / 2;
+        b.load_panel(b.self, n0 + n, width, k0, count, width <= half ? half : kernels.tile_columns, out + n * count);
+        continue;
+      }
       for (index_t r = 0; r < width; ++r) b.load(b.self, n0 + n + r, k0, count, rows + r * pitch);
       kernels.pack_b(rows, pitch, 1, width, count, out + n * count);
     }

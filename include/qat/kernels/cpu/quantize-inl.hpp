@@ -1,0 +1,634 @@
+// Text of kernels/cpu/quantize.hpp, compiled once per target. Includes nothing; structs instead of lambdas.
+//
+// A run of tiles is taken in batches that fit the L1 cache: the ranges of up to kLanes tiles are reduced together (one tree
+// of shuffles instead of kLanes horizontal reductions), their parameters are chosen together, one tile a lane (so divisions
+// are shared), and then every tile is quantized while its values are still in the cache. Each operation mirrors one line of
+// quant/affine.hpp; rounding to a small float grid happens after every single operation, as there.
+namespace qat::inline v0::kernels::QAT_TARGET::quantization {
+
+namespace vec = simd::QAT_TARGET;
+using vec::Float;
+using vec::Int;
+using vec::Mask;
+inline constexpr index_t kLanes = vec::kLanes;
+
+// ---------------------------------------------------------------- what vec.hpp does not have
+
+#if QAT_TARGET_LEVEL >= 2
+QAT_INLINE Int max(Int a, Int b) { return {_mm512_max_epi32(a.v, b.v)}; }
+QAT_INLINE Mask is_number(Float a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q)}; }
+QAT_INLINE std::uint32_t to_bits(Mask a) { return a.v; }
+QAT_INLINE Mask from_mask_bits(std::uint32_t bits) { return {static_cast<__mmask16>(bits)}; }
+QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
+QAT_INLINE Float half_to_float(const std::uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+QAT_INLINE Int float_to_half(Float a) { return {_mm512_cvtepu16_epi32(_mm512_cvtps_ph(a.v, 0))}; }
+QAT_INLINE Float half_grid(Float a) { return {_mm512_cvtph_ps(_mm512_cvtps_ph(a.v, 0))}; }
+QAT_INLINE Float unpack_low(Float a, Float b) { return {_mm512_unpacklo_ps(a.v, b.v)}; }
+QAT_INLINE Float unpack_high(Float a, Float b) { return {_mm512_unpackhi_ps(a.v, b.v)}; }
+QAT_INLINE Float unpack_low_pairs(Float a, Float b) {
+  return {_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a.v), _mm512_castps_pd(b.v)))};
+}
+QAT_INLINE Float unpack_high_pairs(Float a, Float b) {
+  return {_mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a.v), _mm512_castps_pd(b.v)))};
+}
+#elif QAT_TARGET_LEVEL == 1
+QAT_INLINE Int max(Int a, Int b) { return {_mm256_max_epi32(a.v, b.v)}; }
+QAT_INLINE Mask is_number(Float a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_ORD_Q)}; }
+QAT_INLINE std::uint32_t to_bits(Mask a) { return static_cast<std::uint32_t>(_mm256_movemask_ps(a.v)); }
+QAT_INLINE Mask from_mask_bits(std::uint32_t bits) {
+  const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane), lane))};
+}
+QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a.v, a.v), 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+QAT_INLINE Float half_to_float(const std::uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+QAT_INLINE Int float_to_half(Float a) { return {_mm256_cvtepu16_epi32(_mm256_cvtps_ph(a.v, 0))}; }
+QAT_INLINE Float half_grid(Float a) { return {_mm256_cvtph_ps(_mm256_cvtps_ph(a.v, 0))}; }
+QAT_INLINE Float unpack_low(Float a, Float b) { return {_mm256_unpacklo_ps(a.v, b.v)}; }
+QAT_INLINE Float unpack_high(Float a, Float b) { return {_mm256_unpackhi_ps(a.v, b.v)}; }
+QAT_INLINE Float unpack_low_pairs(Float a, Float b) {
+  return {_mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a.v), _mm256_castps_pd(b.v)))};
+}
+QAT_INLINE Float unpack_high_pairs(Float a, Float b) {
+  return {_mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a.v), _mm256_castps_pd(b.v)))};
+}
+#else
+QAT_INLINE Int max(Int a, Int b) {
+  const vec::IntLanes greater = a.v > b.v;
+  return {(a.v & greater) | (b.v & ~greater)};
+}
+QAT_INLINE Mask is_number(Float a) { return {(vec::as_int(a.v) & 0x7FFFFFFF) <= 0x7F800000}; }
+QAT_INLINE std::uint32_t to_bits(Mask a) {
+  return static_cast<std::uint32_t>((a.v[0] & 1) | (a.v[1] & 2) | (a.v[2] & 4) | (a.v[3] & 8));
+}
+QAT_INLINE Mask from_mask_bits(std::uint32_t bits) {
+  const vec::IntLanes lane = {1, 2, 4, 8};
+  return {(vec::set_int(static_cast<std::int32_t>(bits)).v & lane) == lane};
+}
+QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint16_t>(a.v[i]);
+}
+QAT_INLINE Float half_to_float(const std::uint16_t* p) {
+  Float out{};
+  for (int i = 0; i < 4; ++i) out.v[i] = static_cast<float>(half::from_bits(p[i]));
+  return out;
+}
+QAT_INLINE Int float_to_half(Float a) {
+  Int out{};
+  for (int i = 0; i < 4; ++i) out.v[i] = half(a.v[i]).bits;
+  return out;
+}
+QAT_INLINE Float half_grid(Float a) {
+  for (int i = 0; i < 4; ++i) a.v[i] = static_cast<float>(half(a.v[i]));
+  return a;
+}
+QAT_INLINE Float unpack_low(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 0, 4, 1, 5)}; }
+QAT_INLINE Float unpack_high(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 2, 6, 3, 7)}; }
+QAT_INLINE Float unpack_low_pairs(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 0, 1, 4, 5)}; }
+QAT_INLINE Float unpack_high_pairs(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 2, 3, 6, 7)}; }
+#endif
+
+QAT_INLINE Float clamp(Float x, Float low, Float high) { return vec::min(high, vec::max(low, x)); }
+QAT_INLINE Float negate(Float x) { return vec::from_bits(vec::bits(x) + vec::set_int(-0x7FFFFFFF - 1)); }
+QAT_INLINE Float signed_as(Float magnitude, Float sign) {
+  return vec::from_bits(vec::bits(magnitude) | (vec::bits(sign) & vec::set_int(-0x7FFFFFFF - 1)));
+}
+
+// ---------------------------------------------------------------- grids of the element types
+
+QAT_INLINE Float bfloat16_grid(Float a) {
+  const Int bits = vec::bits(a);
+  const Int odd = vec::shift_right<16>(bits) & vec::set_int(1);
+  const Int rounded = (bits + vec::set_int(0x7FFF) + odd) & vec::set_int(-0x10000);
+  const Int quiet = (bits & vec::set_int(-0x7FFFFFFF - 1)) | vec::set_int(0x7FC00000);
+  return vec::select(is_number(a), vec::from_bits(rounded), vec::from_bits(quiet));
+}
+QAT_INLINE Float float16_grid(Float a) {  // one NaN a sign, as half's encoder
+  const Int quiet = (vec::bits(a) & vec::set_int(-0x7FFFFFFF - 1)) | vec::set_int(0x7FC00000);
+  return half_grid(vec::select(is_number(a), a, vec::from_bits(quiet)));
+}
+template <FloatType kType>
+QAT_INLINE Float grid(Float a) {
+  if constexpr (kType == FloatType::kFloat16) return float16_grid(a);
+  if constexpr (kType == FloatType::kBfloat16) return bfloat16_grid(a);
+  return a;
+}
+QAT_INLINE Float grid_of(FloatType type, Float a) {
+  if (type == FloatType::kFloat16) return float16_grid(a);
+  if (type == FloatType::kBfloat16) return bfloat16_grid(a);
+  return a;
+}
+
+/// kLanes elements as fp32.
+QAT_INLINE Float load_elements(const float* p) { return vec::load(p); }
+QAT_INLINE Float load_elements(const bfloat16* p) {
+  return vec::from_bits(vec::shift_left<16>(vec::load_uint16(reinterpret_cast<const std::uint16_t*>(p))));
+}
+QAT_INLINE Float load_elements(const half* p) { return half_to_float(reinterpret_cast<const std::uint16_t*>(p)); }
+/// The first n of kLanes elements, the others equal to `fill`.
+template <class D>
+QAT_INLINE Float load_filled(const D* p, index_t n, D fill) {
+  D lanes[kLanes];
+  for (index_t i = 0; i < kLanes; ++i) lanes[i] = fill;
+  for (index_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_elements(lanes);
+}
+QAT_INLINE Float load_elements(const float* p, index_t n) { return vec::load(p, n); }
+template <class D>
+QAT_INLINE Float load_elements(const D* p, index_t n) {
+  return load_filled(p, n, D());
+}
+
+/// kLanes values that lie on the grid of D.
+QAT_INLINE void store_elements(float* p, Float a) { vec::store(p, a); }
+QAT_INLINE void store_elements(bfloat16* p, Float a) {
+  store_uint16(reinterpret_cast<std::uint16_t*>(p), vec::shift_right<16>(vec::bits(a)));
+}
+QAT_INLINE void store_elements(half* p, Float a) { store_uint16(reinterpret_cast<std::uint16_t*>(p), float_to_half(a)); }
+QAT_INLINE void store_elements(float* p, Float a, index_t n) { vec::store(p, a, n); }
+template <class D>
+QAT_INLINE void store_elements(D* p, Float a, index_t n) {
+  D lanes[kLanes];
+  store_elements(lanes, a);
+  for (index_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// ---------------------------------------------------------------- ranges
+
+struct MaxOfBits {  // of floats without sign, as integers: NaN and infinities win over everything finite
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::from_bits(max(vec::bits(a), vec::bits(b))); }
+};
+struct MaxOfFloats {
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::max(a, b); }
+};
+struct MinOfFloats {
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::min(a, b); }
+};
+
+/// rows: kLanes vectors. Lane i of the result is the reduction of rows[i].
+template <class Op>
+QAT_INLINE Float reduce_rows(const Float* rows) {
+  Float quad[kLanes / 4];
+  for (index_t i = 0; i < kLanes / 4; ++i) {
+    const Float a = rows[4 * i], b = rows[4 * i + 1], c = rows[4 * i + 2], d = rows[4 * i + 3];
+    const Float ab = Op::apply(unpack_low(a, b), unpack_high(a, b)), cd = Op::apply(unpack_low(c, d), unpack_high(c, d));
+    quad[i] = Op::apply(unpack_low_pairs(ab, cd), unpack_high_pairs(ab, cd));
+  }
+#if QAT_TARGET_LEVEL >= 2
+  const Float low = Op::apply({_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0x44)}, {_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0xEE)});
+  const Float high = Op::apply({_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0x44)}, {_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0xEE)});
+  return Op::apply({_mm512_shuffle_f32x4(low.v, high.v, 0x88)}, {_mm512_shuffle_f32x4(low.v, high.v, 0xDD)});
+#elif QAT_TARGET_LEVEL == 1
+  return Op::apply({_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x20)}, {_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x31)});
+#else
+  return quad[0];
+#endif
+}
+
+/// Lane-wise partial results of one tile, before reduce_rows.
+struct Extremes {
+  Float magnitude, low, high;
+  template <bool kMinMax>
+  QAT_INLINE void observe(Float x) {
+    magnitude = MaxOfBits::apply(vec::abs(x), magnitude);
+    if constexpr (kMinMax) {
+      low = vec::min(x, low);
+      high = vec::max(x, high);
+    }
+  }
+};
+
+template <class D, bool kMinMax>
+QAT_INLINE Extremes extremes_of(const D* x, index_t length) {
+  if (length < kLanes) {
+    const Float first = load_filled(x, length, x[0]);
+    return {vec::abs(first), first, first};
+  }
+  const Float first = load_elements(x);
+  Extremes a{vec::abs(first), first, first};
+  index_t i = kLanes;
+  if (length >= 8 * kLanes) {
+    Extremes b = a, c = a, d = a;
+    for (; i + 4 * kLanes <= length; i += 4 * kLanes) {
+      a.template observe<kMinMax>(load_elements(x + i));
+      b.template observe<kMinMax>(load_elements(x + i + kLanes));
+      c.template observe<kMinMax>(load_elements(x + i + 2 * kLanes));
+      d.template observe<kMinMax>(load_elements(x + i + 3 * kLanes));
+    }
+    a.magnitude = MaxOfBits::apply(MaxOfBits::apply(a.magnitude, b.magnitude), MaxOfBits::apply(c.magnitude, d.magnitude));
+    if constexpr (kMinMax) {
+      a.low = vec::min(vec::min(b.low, c.low), vec::min(d.low, a.low));
+      a.high = vec::max(vec::max(b.high, c.high), vec::max(d.high, a.high));
+    }
+  }
+  for (; i + kLanes <= length; i += kLanes) a.template observe<kMinMax>(load_elements(x + i));
+  if (i < length) a.template observe<kMinMax>(load_filled(x + i, length - i, x[0]));
+  return a;
+}
+
+/// Ranges of `count` tiles, one a lane.
+struct BatchRange {
+  alignas(64) float low[kLanes];
+  alignas(64) float high[kLanes];
+  alignas(64) float extremum[kLanes];  // the largest magnitude where only that is asked for
+};
+
+/// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. Returns how many elements are not finite.
+template <class D, bool kMinMax>
+QAT_INLINE index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum, BatchRange& out) {
+  Float magnitude[kLanes], low[kLanes], high[kLanes];
+  for (index_t i = 0; i < kLanes; ++i) {
+    if (i >= count) {
+      magnitude[i] = vec::zero();
+      if constexpr (kMinMax) low[i] = high[i] = vec::zero();
+      continue;
+    }
+    const Extremes e = extremes_of<D, kMinMax>(x + i * tile, i + 1 == count ? last : tile);
+    magnitude[i] = e.magnitude;
+    if constexpr (kMinMax) low[i] = e.low, high[i] = e.high;
+  }
+  const Float largest = reduce_rows<MaxOfBits>(magnitude);
+  if constexpr (kMinMax) {
+    const Float lowest = reduce_rows<MinOfFloats>(low), highest = reduce_rows<MaxOfFloats>(high);
+    vec::store(out.low, lowest);
+    vec::store(out.high, highest);
+    if (want_extremum) {
+      const Float mirrored = negate(lowest);
+      vec::store(out.extremum, vec::select(highest < mirrored, lowest, highest));
+      const std::uint32_t ties = to_bits(mirrored == highest);
+      if (ties != 0) [[unlikely]] {  // the first of the two counts
+        for (index_t i = 0; i < count; ++i) {
+          if ((ties >> i & 1) == 0) continue;
+          const float wanted = out.high[i];
+          const D* p = x + i * tile;
+          float value = static_cast<float>(*p);
+          while (value != wanted && value != -wanted) value = static_cast<float>(*++p);
+          out.extremum[i] = value;
+        }
+      }
+    }
+  } else {
+    vec::store(out.extremum, largest);
+  }
+  index_t nonfinite = 0;
+  const std::uint32_t bad = to_bits(is_number(largest) & (largest < vec::set(__builtin_inff())));
+  constexpr std::uint32_t kAll = (1u << kLanes) - 1u;
+  if (bad != kAll) [[unlikely]] {
+    for (index_t i = 0; i < count; ++i) {
+      if ((bad >> i & 1) != 0) continue;
+      const GroupRange range = detail::range_of_run(x + i * tile, i + 1 == count ? last : tile);
+      out.low[i] = range.min;
+      out.high[i] = range.max;
+      out.extremum[i] = kMinMax || range.extremum > 0.0f ? range.extremum : -range.extremum;
+      nonfinite += range.nonfinite;
+    }
+  }
+  return nonfinite;
+}
+
+// ---------------------------------------------------------------- parameters of a batch of tiles, one a lane
+
+struct BatchParams {
+  alignas(64) float scale[kLanes];
+  alignas(64) float zero_point[kLanes];
+  alignas(64) float inverse_or_low[kLanes];  // 1/scale; the low end of the range under FloatZeroPoint
+};
+
+QAT_INLINE Float round_scale(ScaleType type, Float s) {
+  Float rounded = vec::abs(s);
+  float smallest = 0x1p-126f, largest = 0x1.FFFFFEp127f;
+  switch (type) {
+    case ScaleType::kFloat16:
+      rounded = float16_grid(rounded);
+      smallest = 0x1p-14f;
+      largest = 65504.0f;
+      break;
+    case ScaleType::kBfloat16:
+      rounded = bfloat16_grid(rounded);
+      largest = 0x1.FEp127f;
+      break;
+    case ScaleType::kBfloat16Safe:
+      rounded = bfloat16_grid(rounded);
+      smallest = 0x1p-14f;
+      largest = 0x1.FEp15f;
+      break;
+    case ScaleType::kE8M0:
+      rounded = vec::from_bits((vec::bits(rounded) + vec::set_int(0x7FFFFF)) & vec::set_int(0x7F800000));
+      largest = 0x1p127f;
+      break;
+    case ScaleType::kE4M3: {
+      float lanes[kLanes];
+      vec::store(lanes, rounded);
+      for (index_t i = 0; i < kLanes; ++i) lanes[i] = static_cast<float>(float8_e4m3(lanes[i]));
+      rounded = vec::load(lanes);
+      smallest = 0x1p-6f;
+      largest = 448.0f;
+      break;
+    }
+    default: break;
+  }
+  return signed_as(clamp(rounded, vec::set(smallest), vec::set(largest)), s);
+}
+
+QAT_INLINE void finish_params(Float scale, Float zero_point, const AffineScheme& a, BatchParams& out) {
+  vec::store(out.scale, scale);
+  vec::store(out.zero_point, zero_point);
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint) {
+    const Float middle = vec::set(a.middle());
+    vec::store(out.inverse_or_low, grid_of(a.scale, zero_point - grid_of(a.scale, scale * middle)));
+  } else {
+    vec::store(out.inverse_or_low, grid_of(a.scale, vec::set(1.0f) / scale));
+  }
+}
+
+QAT_INLINE Float in_input_grid(const AffineScheme& a, Float x) {
+  const float largest = largest_finite(a.input);
+  return clamp(grid_of(a.input, x), vec::set(-largest), vec::set(largest));
+}
+
+/// choose_qparams of affine.hpp, one tile a lane.
+QAT_INLINE void choose_params(const BatchRange& range, const AffineScheme& a, BatchParams& out) {
+  const MappingKind mapping = a.spec.mapping;
+  const Float zero = vec::zero();
+  Float mn = zero, mx = zero, s = zero;
+  const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
+  if (mapping != MappingKind::kSymmetric && mapping != MappingKind::kSignedExtremum) {
+    mn = vec::load(range.low);
+    mx = vec::load(range.high);
+    if (!raw) {
+      mn = vec::select(mn < zero, mn, zero);
+      mx = vec::select(zero < mx, mx, zero);
+    }
+  }
+  switch (mapping) {
+    case MappingKind::kSymmetric:
+      s = in_input_grid(a, vec::load(range.extremum) / vec::set((a.qmax - a.qmin) * 0.5f));
+      break;
+    case MappingKind::kSymmetricNoClip:
+      s = vec::max(a.qmin < 0.0f ? in_input_grid(a, mn / vec::set(a.qmin)) : zero,
+                   a.qmax > 0.0f ? in_input_grid(a, mx / vec::set(a.qmax)) : zero);
+      break;
+    case MappingKind::kSignedExtremum: s = in_input_grid(a, vec::load(range.extremum) / vec::set(a.qmin)); break;
+    default: s = in_input_grid(a, in_input_grid(a, mx - mn) / vec::set(a.qmax - a.qmin)); break;
+  }
+  const Float magnitude = in_input_grid(a, vec::max(vec::abs(s), vec::set(a.eps)));
+  s = vec::select(s < zero, negate(magnitude), magnitude);
+
+  Float z = vec::set(a.spec.is_signed ? 0.0f : a.middle());
+  if (mapping == MappingKind::kFloatZeroPoint) {
+    z = grid_of(a.scale, in_input_grid(a, mn + in_input_grid(a, s * vec::set(a.middle()))));
+  } else if (mapping == MappingKind::kAsymmetric || mapping == MappingKind::kAsymmetricRaw) {
+    const Float steps = vec::round_even(in_input_grid(a, mn / s));
+    z = clamp(in_input_grid(a, vec::set(a.qmin) - steps), vec::set(a.qmin), vec::set(a.qmax));
+  }
+  finish_params(round_scale(a.spec.scale_type, s), z, a, out);
+}
+
+// ---------------------------------------------------------------- elements
+
+/// One tile's parameters in every lane.
+struct Params {
+  Float scale, zero_point, inverse_or_low;
+};
+
+/// D: grid of the tensor, P: of its products with the scale; kFloatZero: FloatZeroPoint.
+template <FloatType D, FloatType P, bool kFloatZero>
+struct Arithmetic {
+  Float qmin, qmax, middle;
+
+  QAT_INLINE explicit Arithmetic(const AffineScheme& a)
+      : qmin(vec::set(a.qmin)), qmax(vec::set(a.qmax)), middle(vec::set(a.middle())) {}
+
+  QAT_INLINE Float unclamped_code(Float x, const Params& p) const {
+    if constexpr (kFloatZero) {  // + 0: the code is an integer, which has no -0
+      return vec::round_even(grid<P>(grid<P>(x - p.inverse_or_low) / p.scale)) + vec::zero();
+    } else {
+      return grid<P>(vec::round_even(grid<P>(x * p.inverse_or_low)) + p.zero_point);
+    }
+  }
+  QAT_INLINE Float code(Float x, Float unclamped, const Params& p) const {
+    return vec::select(is_number(x), clamp(unclamped, qmin, qmax), kFloatZero ? middle : p.zero_point);
+  }
+  QAT_INLINE Float dequantize(Float code, const Params& p) const {
+    if constexpr (kFloatZero) {
+      return grid<D>(grid<D>(grid<D>(code - middle) * p.scale) + p.zero_point);
+    } else {
+      return grid<D>(grid<P>(grid<D>(code - p.zero_point) * p.scale));
+    }
+  }
+  QAT_INLINE Float scale_gradient(Float dy, const Params& p) const {
+    const Float steps = grid<D>(grid<P>(dy * p.scale));
+    if constexpr (kFloatZero) return grid<D>(grid<P>(steps / p.scale));
+    return grid<D>(grid<P>(steps * p.inverse_or_low));
+  }
+};
+
+/// Appends bits to memory, least significant first.
+struct BitWriter {
+  std::uint8_t* p;
+  std::uint64_t word = 0;
+  int filled;
+  /// Continues at any bit; the bits before it in its byte are kept.
+  QAT_INLINE BitWriter(std::uint8_t* mask, index_t bit)
+      : p(mask == nullptr ? nullptr : mask + bit / 8), filled(static_cast<int>(bit % 8)) {
+    if (p != nullptr && filled != 0) word = *p & ((1u << filled) - 1u);
+  }
+  QAT_INLINE void put(std::uint32_t bits, index_t n) {
+    word |= static_cast<std::uint64_t>(bits & ((1u << n) - 1u)) << filled;
+    filled += static_cast<int>(n);
+    if (filled >= 32) {
+      const std::uint32_t low = static_cast<std::uint32_t>(word);
+      __builtin_memcpy(p, &low, 4);
+      p += 4;
+      word >>= 32;
+      filled -= 32;
+    }
+  }
+  QAT_INLINE void flush() {
+    for (; filled > 0; filled -= 8, word >>= 8) *p++ = static_cast<std::uint8_t>(word);
+    filled = 0;
+  }
+};
+/// Bits [i, i + n), n <= 16, of a mask.
+QAT_INLINE std::uint32_t bits_at(const std::uint8_t* p, index_t i, index_t n) {
+  std::uint32_t bits = 0;
+  const index_t first = i / 8, last = (i + n - 1) / 8;
+  for (index_t byte = first; byte <= last; ++byte) bits |= static_cast<std::uint32_t>(p[byte]) << (8 * (byte - first));
+  return bits >> (i % 8);
+}
+
+template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero, bool kStream>
+struct Elements {
+  using Job = detail::QuantizeJob<D>;
+  const Job& job;
+  Arithmetic<kFloatTypeOf<D>, P, kFloatZero> arithmetic;
+  Float mask_low, mask_high;
+  Int code_bits;
+  BitWriter writer;
+
+  QAT_INLINE Elements(const Job& j, index_t offset)
+      : job(j), arithmetic(j.scheme), mask_low(vec::set(j.mask_low)), mask_high(vec::set(j.mask_high)),
+        code_bits(vec::set_int(j.scheme.spec.is_signed ? -1 : 0xFF)),
+        writer(kOp == QuantizeOp::kFakeQuantizeMask ? j.mask_out : nullptr, offset) {}
+
+  template <bool kFull>
+  QAT_INLINE Float read(const D* p, index_t n) const {
+    if constexpr (kFull) return load_elements(p);
+    return load_elements(p, n);
+  }
+  template <bool kFull>
+  QAT_INLINE void write(D* p, Float value, index_t n) const {
+    if constexpr (!kFull) {
+      store_elements(p, value, n);
+    } else if constexpr (kStream) {
+      vec::stream(p, value);
+    } else {
+      store_elements(p, value);
+    }
+  }
+  QAT_INLINE Mask passes(Float x, Float unclamped) const {
+    return (mask_low <= unclamped) & (unclamped <= mask_high) & is_number(x);
+  }
+
+  /// Elements [i, i + n) of the tensor; kFull: n is kLanes.
+  template <bool kFull>
+  QAT_INLINE void step(index_t i, index_t n, const Params& p) {
+    if constexpr (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kFakeQuantizeMask) {
+      const Float x = read<kFull>(job.x + i, n);
+      const Float unclamped = arithmetic.unclamped_code(x, p);
+      if constexpr (kOp == QuantizeOp::kFakeQuantizeMask) writer.put(to_bits(passes(x, unclamped)), n);
+      write<kFull>(job.y + i, arithmetic.dequantize(arithmetic.code(x, unclamped, p), p), n);
+    } else if constexpr (kOp == QuantizeOp::kQuantize) {
+      const Float x = read<kFull>(job.x + i, n);
+      const Int code = vec::to_int(arithmetic.code(x, arithmetic.unclamped_code(x, p), p));
+      if constexpr (kFull) {
+        vec::store_low_bytes(job.codes_out + i, code);
+      } else {
+        std::int8_t lanes[kLanes];
+        vec::store_low_bytes(lanes, code);
+        for (index_t k = 0; k < n; ++k) job.codes_out[i + k] = lanes[k];
+      }
+    } else if constexpr (kOp == QuantizeOp::kDequantize) {
+      std::int8_t lanes[kLanes] = {};
+      if constexpr (!kFull)
+        for (index_t k = 0; k < n; ++k) lanes[k] = job.codes[i + k];
+      const Int code = vec::load_int8(kFull ? job.codes + i : lanes) & code_bits;
+      write<kFull>(job.y + i, arithmetic.dequantize(vec::to_float(code), p), n);
+    } else if constexpr (kOp == QuantizeOp::kBackward || kOp == QuantizeOp::kBackwardMasked) {
+      Mask pass;
+      if constexpr (kOp == QuantizeOp::kBackward) {
+        const Float x = read<kFull>(job.x + i, n);
+        pass = passes(x, arithmetic.unclamped_code(x, p));
+      } else {
+        pass = from_mask_bits(bits_at(job.mask, i, n));
+      }
+      Float g = vec::select(pass, arithmetic.scale_gradient(read<kFull>(job.dy + i, n), p), vec::zero());
+      if (job.accumulate) g = grid<kFloatTypeOf<D>>(read<kFull>(job.y + i, n) + g);
+      write<kFull>(job.y + i, g, n);
+    }
+  }
+};
+
+/// Tiles whose parameters are chosen together: up to kLanes, as many as fit 16 KiB.
+QAT_INLINE index_t batch_tiles(index_t tile) {
+  const index_t fit = 4096 / tile;
+  return fit < 1 ? 1 : fit < kLanes ? fit : kLanes;
+}
+
+/// kTile: the tile size, or 0 for job-time sizes.
+template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero, bool kStream, index_t kTile>
+inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
+  const AffineScheme& a = job.scheme;
+  const index_t tile = kTile != 0 ? kTile : run.tile;
+  const index_t batch = batch_tiles(tile);
+  const bool magnitude_only = a.spec.mapping == MappingKind::kSymmetric;
+  const bool want_extremum = a.spec.mapping == MappingKind::kSignedExtremum;
+  const float constant_zero = a.spec.is_signed ? 0.0f : a.middle();
+  Elements<kOp, D, P, kFloatZero, kStream> elements(job, run.offset);
+  index_t nonfinite = 0;
+  for (index_t t = 0; t < run.count; t += batch) {
+    const index_t count = run.count - t < batch ? run.count - t : batch;
+    const index_t offset = run.offset + t * tile, index = run.first_tile + t;
+    const index_t last = t + count == run.count ? run.last : tile;
+    BatchParams params;
+    if (job.scale != nullptr) {
+      const Float scale = vec::load(job.scale + index, count);
+      const Float zero_point = job.zero_point != nullptr ? vec::load(job.zero_point + index, count) : vec::set(constant_zero);
+      finish_params(scale, zero_point, a, params);
+    } else {
+      BatchRange range;
+      if (magnitude_only) {
+        nonfinite += ranges_of<D, false>(job.x + offset, count, tile, last, false, range);
+      } else {
+        nonfinite += ranges_of<D, true>(job.x + offset, count, tile, last, want_extremum, range);
+      }
+      choose_params(range, a, params);
+      if (job.scale_out != nullptr) vec::store(job.scale_out + index, vec::load(params.scale), count);
+      if (job.zero_point_out != nullptr) vec::store(job.zero_point_out + index, vec::load(params.zero_point), count);
+    }
+    if constexpr (kOp == QuantizeOp::kChoose) continue;
+    for (index_t i = 0; i < count; ++i) {
+      const Params p{vec::set(params.scale[i]), vec::set(params.zero_point[i]), vec::set(params.inverse_or_low[i])};
+      const index_t begin = offset + i * tile, length = i + 1 == count ? last : tile;
+      if (kTile != 0 && length == kTile) {
+        QAT_UNROLL(8)
+        for (index_t k = 0; k < kTile; k += kLanes) elements.template step<true>(begin + k, kLanes, p);
+        continue;
+      }
+      index_t k = 0;
+      for (; k + kLanes <= length; k += kLanes) elements.template step<true>(begin + k, kLanes, p);
+      if (k < length) elements.template step<false>(begin + k, length - k, p);
+    }
+  }
+  if constexpr (kOp == QuantizeOp::kFakeQuantizeMask) elements.writer.flush();
+  if constexpr (kStream) vec::stream_fence();
+  return nonfinite;
+}
+
+template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero>
+inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
+  // A non-temporal store needs its alignment at the start of every tile.
+  constexpr bool kCanStream = std::is_same_v<D, float> && !kFloatZero &&
+                              (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kDequantize || kOp == QuantizeOp::kBackward);
+  if constexpr (kCanStream) {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(job.y + run.offset) % sizeof(Float) == 0;
+    if (job.stream && aligned && run.tile % kLanes == 0) {
+      if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, true, 32>(job, run);
+      return run_batches<kOp, D, P, kFloatZero, true, 0>(job, run);
+    }
+    if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, false, 32>(job, run);
+  }
+  return run_batches<kOp, D, P, kFloatZero, false, 0>(job, run);
+}
+
+/// A run of consecutive tiles. Returns how many elements of x are not finite (0 where parameters are given).
+template <QuantizeOp kOp, class D>
+inline index_t run_tiles(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
+  constexpr FloatType kInput = kFloatTypeOf<D>;
+  if (job.scheme.spec.mapping == MappingKind::kFloatZeroPoint) {
+    if (kInput == FloatType::kFloat32 || job.scheme.product == FloatType::kFloat32)
+      return run_typed<kOp, D, FloatType::kFloat32, true>(job, run);
+    return run_typed<kOp, D, kInput, true>(job, run);
+  }
+  if (kInput == FloatType::kFloat32 || job.scheme.product == FloatType::kFloat32)
+    return run_typed<kOp, D, FloatType::kFloat32, false>(job, run);
+  return run_typed<kOp, D, kInput, false>(job, run);
+}
+
+/// Range of a long run of elements.
+template <class D>
+inline GroupRange range_of(const D* x, index_t length) {
+  BatchRange range;
+  if (ranges_of<D, true>(x, 1, length, length, true, range) != 0) return detail::range_of_run(x, length);
+  return {range.low[0], range.high[0], range.extremum[0], length, 0};
+}
+
+}  // namespace qat::inline v0::kernels::QAT_TARGET::quantization
