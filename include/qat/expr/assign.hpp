@@ -32,7 +32,8 @@ namespace qat::inline v0 {
 namespace expr {
 
 template <bool Unit, class Backend, class E, class D>
-void run(const Backend& backend, const E& e, const D& destination, const index_t* leading, index_t rows, index_t columns) {
+void run(const Backend& backend, const E& e, const D& destination, const index_t* leading, index_t rows,
+         index_t columns) {
   const auto evaluate_rows = QAT_DISPATCH(expr, evaluate_rows<Unit, E, D>);
   index_t rows_per_chunk = rows, columns_per_chunk = columns;
   const index_t granule = destination.granule();
@@ -61,9 +62,9 @@ void run(const Backend& backend, const E& e, const D& destination, const index_t
 
 /// Evaluates the expression into every element of the destination: one pass, no allocation.
 ///
-/// Shapes:   every operand has the destination's extent or 1 in each dimension; checked once, before anything is written
-/// Exact:    same bits on every CPU target, for any number of threads and under any compiler flags
-/// Aliasing: an operand may be the destination itself, element for element (y = y * 2); any other overlap is not detected
+/// Shapes:   every operand has the destination's extent or 1 in each dimension; checked once, before anything is
+/// written Exact:    same bits on every CPU target, for any number of threads and under any compiler flags Aliasing: an
+/// operand may be the destination itself, element for element (y = y * 2); any other overlap is not detected
 ///           and gives unspecified values
 /// Cost:     each operand element is loaded once, each destination element is stored once
 /// @throws qat::Error (kShapeMismatch) naming the dimension and both extents

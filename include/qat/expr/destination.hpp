@@ -61,9 +61,7 @@ struct PackedDestination {
   constexpr bool contiguous() const { return view.is_contiguous(); }
   constexpr void flatten() { view.stride[Rank - 1] = 1; }
   /// Eight elements fill whole bytes, so threads that begin at multiples of eight share none.
-  constexpr index_t granule() const {
-    return view.is_contiguous() && view.offset * T::kBits % 8 == 0 ? 8 : kUnlimited;
-  }
+  constexpr index_t granule() const { return view.is_contiguous() && view.offset * T::kBits % 8 == 0 ? 8 : kUnlimited; }
 
   template <bool Unit>
   QAT_INLINE Out bind(const Position& at) const {
@@ -75,15 +73,17 @@ struct PackedDestination {
 
 }  // namespace expr
 
-/// A destination of one's own (a counting or converting one): bind gives an output with store(j, value) and advanced(n).
+/// A destination of one's own (a counting or converting one): bind gives an output with store(j, value) and
+/// advanced(n).
 template <class D>
-concept Destination = std::is_trivially_copyable_v<D> && requires(const D& d, D& mutable_d, const expr::Position& at, int i) {
+concept Destination = std::is_trivially_copyable_v<D> &&
+    requires(const D& d, D& mutable_d, const expr::Position& at, int i) {
   typename D::value_type;
   { D::kRank } -> std::convertible_to<int>;
   { d.dim(i) } -> std::same_as<index_t>;
   { d.unit() } -> std::same_as<bool>;        // contiguous along the last dimension
   { d.contiguous() } -> std::same_as<bool>;  // row-major without gaps
-  mutable_d.flatten();                        // called if contiguous(): from now on one row of all elements
+  mutable_d.flatten();                       // called if contiguous(): from now on one row of all elements
   { d.granule() } -> std::same_as<index_t>;  // threads may begin at multiples of this many elements
   d.template bind<true>(at);
   d.template bind<false>(at);
@@ -106,10 +106,8 @@ constexpr auto destination(const PackedView<T, Rank>& v) {
   return PackedDestination<T, Rank>{v};
 }
 template <class D>
-  requires Destination<D>
-constexpr auto destination(const D& d) {
-  return d;
-}
+requires Destination<D>
+constexpr auto destination(const D& d) { return d; }
 }  // namespace expr
 
 }  // namespace qat::inline v0

@@ -1,5 +1,5 @@
-// What an elementwise expression is: a trivially copyable tree of views that is bound to a run of elements and then loaded
-// element by element. See expr/assign.hpp for the loop that evaluates it.
+// What an elementwise expression is: a trivially copyable tree of views that is bound to a run of elements and then
+// loaded element by element. See expr/assign.hpp for the loop that evaluates it.
 #pragma once
 
 #include <concepts>
@@ -45,19 +45,23 @@ constexpr index_t common_granule(index_t a, index_t b) {
 /// A node of an expression. Besides the members below it has
 ///   template <bool Unit> struct Scratch;                      stack memory of one evaluation
 ///   template <bool Unit> auto bind(const Position&, index_t count, Scratch<Unit>&) const;
-/// where bind returns a cursor over `count` elements with `value_type load(index_t j) const`. Unit promises that unit() is
-/// true; count is at most run(column), and at most expr::kGather where Unit is false. kRank 0 is a scalar, which has any rank.
+/// where bind returns a cursor over `count` elements with `value_type load(index_t j) const`. Unit promises that unit()
+/// is true; count is at most run(column), and at most expr::kGather where Unit is false. kRank 0 is a scalar, which has
+/// any rank.
 template <class E>
-concept Expression = std::is_trivially_copyable_v<E> && requires(const E& e, E& mutable_e, const index_t* shape, int d, index_t column) {
+concept Expression = std::is_trivially_copyable_v<E> &&
+    requires(const E& e, E& mutable_e, const index_t* shape, int d, index_t column) {
   typename E::value_type;
   typename E::template Scratch<true>;
   typename E::template Scratch<false>;
   { E::kRank } -> std::convertible_to<int>;
-  { e.dim(d) } -> std::same_as<index_t>;       // extent; 1: the same element for every index
-  { e.check_fit(shape) } -> std::same_as<void>;    // throws unless every operand fits a destination of this shape
-  { e.unit() } -> std::same_as<bool>;          // every operand is contiguous along the last dimension
-  { e.flat(shape) } -> std::same_as<bool>;     // may be evaluated as one row of all elements of a destination of this shape
-  mutable_e.flatten();                         // called if flat(): from now on one row of all elements
+  { e.dim(d) } -> std::same_as<index_t>;         // extent; 1: the same element for every index
+  { e.check_fit(shape) } -> std::same_as<void>;  // throws unless every operand fits a destination of this shape
+  { e.unit() } -> std::same_as<bool>;            // every operand is contiguous along the last dimension
+  {
+    e.flat(shape)
+    } -> std::same_as<bool>;  // may be evaluated as one row of all elements of a destination of this shape
+  mutable_e.flatten();        // called if flat(): from now on one row of all elements
   { e.run(column) } -> std::same_as<index_t>;  // elements from column on that one bind may cover
   { e.granule() } -> std::same_as<index_t>;    // rows may be divided between threads at multiples of this
 };

@@ -12,34 +12,45 @@ namespace qat::inline v0 {
 
 namespace expr {
 
-// Element types an arithmetic functor takes. Codes (Int<4>, UInt<8>...) and storage formats (half, bfloat16...) are not.
+// Element types an arithmetic functor takes. Codes (Int<4>, UInt<8>...) and storage formats (half, bfloat16...) are
+// not.
 template <class... T>
 inline constexpr bool kNumbers = (std::is_arithmetic_v<T> && ...);
 
 struct Add {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a + b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Subtract {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a - b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
+    return a - b;
+  }
 };
 struct Multiply {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a * b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
+    return a * b;
+  }
 };
 struct Divide {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const { return a / b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
+    return a / b;
+  }
 };
 struct Negate {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a) const { return -a; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a) const {
+    return -a;
+  }
 };
 struct Abs {
   static constexpr bool kNumbersOnly = true;
@@ -58,13 +69,17 @@ struct Abs {
 struct Min {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const { return b < a ? b : a; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const {
+    return b < a ? b : a;
+  }
 };
 /// a where the operands are unordered (NaN), as std::max.
 struct Max {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const { return a < b ? b : a; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(T a, T b) const {
+    return a < b ? b : a;
+  }
 };
 /// NaN stays NaN. low must not exceed high.
 struct Clamp {
@@ -78,29 +93,37 @@ struct Clamp {
 struct Less {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const { return a < b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const {
+    return a < b;
+  }
 };
 struct LessEqual {
   static constexpr bool kNumbersOnly = true;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const { return a <= b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr bool operator()(T a, T b) const {
+    return a <= b;
+  }
 };
 struct Where {
   static constexpr bool kNumbersOnly = false;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(bool mask, T a, T b) const { return mask ? a : b; }
+  QAT_HOST_DEVICE QAT_INLINE constexpr T operator()(bool mask, T a, T b) const {
+    return mask ? a : b;
+  }
 };
-/// Half to even, in the default rounding mode; keeps the sign of zero, NaN and infinity. Same bits as HalfToEven::round.
+/// Half to even, in the default rounding mode; keeps the sign of zero, NaN and infinity. Same bits as
+/// HalfToEven::round.
 struct Round {
   static constexpr bool kNumbersOnly = true;
   QAT_HOST_DEVICE QAT_INLINE constexpr float operator()(float x) const {
-    // Adding 2^23 leaves no bits for a fraction, so the processor rounds. From 2^23 on (and for NaN and infinity) |x| is
-    // kept. Selecting by masks keeps the loop around this free of branches.
+    // Adding 2^23 leaves no bits for a fraction, so the processor rounds. From 2^23 on (and for NaN and infinity) |x|
+    // is kept. Selecting by masks keeps the loop around this free of branches.
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
     const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
     const float rounded = (std::bit_cast<float>(magnitude) + 8388608.0f) - 8388608.0f;
     const std::uint32_t has_fraction = 0u - static_cast<std::uint32_t>(magnitude < 0x4B000000u);
-    return std::bit_cast<float>((bits & 0x80000000u) | (std::bit_cast<std::uint32_t>(rounded) & has_fraction) | (magnitude & ~has_fraction));
+    return std::bit_cast<float>((bits & 0x80000000u) | (std::bit_cast<std::uint32_t>(rounded) & has_fraction) |
+                                (magnitude & ~has_fraction));
   }
 };
 /// Conversion by static_cast: between numbers, or between a number and a storage format.
@@ -108,11 +131,15 @@ template <class To>
 struct Cast {
   static constexpr bool kNumbersOnly = false;
   template <class T>
-  QAT_HOST_DEVICE QAT_INLINE constexpr To operator()(T x) const { return static_cast<To>(x); }
+  QAT_HOST_DEVICE QAT_INLINE constexpr To operator()(T x) const {
+    return static_cast<To>(x);
+  }
 };
 
 template <class F>
-inline constexpr bool kTakesNumbersOnly = requires { requires F::kNumbersOnly; };
+inline constexpr bool kTakesNumbersOnly = requires {
+  requires F::kNumbersOnly;
+};
 
 }  // namespace expr
 

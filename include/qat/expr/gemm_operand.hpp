@@ -5,13 +5,13 @@
 
 namespace qat::inline v0 {
 
-/// Rows x K of a rank-2 expression, in the form kernels::gemm loads its operands. Holds views: their owners must outlive it.
+/// Rows x K of a rank-2 expression, in the form kernels::gemm loads its operands. Holds views: their owners must
+/// outlive it.
 template <class E>
 class ExpressionOperand {
  public:
   explicit ExpressionOperand(const E& e)
-      : e_(e),
-        load_(e.unit() ? QAT_DISPATCH(expr, load_row<true, E>) : QAT_DISPATCH(expr, load_row<false, E>)) {
+      : e_(e), load_(e.unit() ? QAT_DISPATCH(expr, load_row<true, E>) : QAT_DISPATCH(expr, load_row<false, E>)) {
     const index_t shape[] = {rows(), columns()};
     e.check_fit(shape);
   }
@@ -29,7 +29,7 @@ class ExpressionOperand {
 
 /// gemm(backend, M, N, K, x, gemm_operand(fake_quantize(w, spec)), ...): w is a view or expression of shape (N, K).
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto gemm_operand(const X& x) {
   const auto e = expr::node<expr::Element<X>>(x);
   using E = std::remove_const_t<decltype(e)>;

@@ -6,7 +6,8 @@
 #include "qat/expr/expression.hpp"
 #include "qat/expr/functors.hpp"
 
-// Elementwise loops have no dependences between iterations: an output may be the same element as an input, never another.
+// Elementwise loops have no dependences between iterations: an output may be the same element as an input, never
+// another.
 #if defined(__clang__)
 #define QAT_ELEMENTWISE_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -49,8 +50,7 @@ struct ViewNode {
   template <bool Unit>
   struct Scratch {};
   template <bool Unit>
-    requires(!Unit)
-  struct Scratch<Unit> {
+  requires(!Unit) struct Scratch<Unit> {
     T gathered[kGather];
   };
 
@@ -326,8 +326,8 @@ struct TernaryNode {
   }
 };
 
-/// Evaluates `count` elements from `at` on into out.store(j, value), j in [0, count). The loop inside is the one that gets
-/// vectorized; it is inlined into a function compiled for the processor (expr/assign-inl.hpp).
+/// Evaluates `count` elements from `at` on into out.store(j, value), j in [0, count). The loop inside is the one that
+/// gets vectorized; it is inlined into a function compiled for the processor (expr/assign-inl.hpp).
 template <bool Unit, class E, class Out>
 QAT_INLINE void evaluate(const E& e, Position at, index_t count, typename E::template Scratch<Unit>& scratch, Out out) {
   for (index_t done = 0; done < count;) {

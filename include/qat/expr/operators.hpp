@@ -10,8 +10,9 @@ namespace expr {
 /// The node for an operand whose sibling has element type Sibling (numbers take that type).
 template <class Sibling, class T>
 constexpr auto node(const T& x) {
-  static_assert(!kOwnsElements<T>,
-                "qat: a Tensor owns its elements, so an expression that held it could dangle: write tensor.view<Rank>()");
+  static_assert(
+      !kOwnsElements<T>,
+      "qat: a Tensor owns its elements, so an expression that held it could dangle: write tensor.view<Rank>()");
   if constexpr (kOwnsElements<T>) {
     return ScalarNode<typename T::value_type>{};  // keeps the compiler from reporting more than the line above
   } else if constexpr (std::is_arithmetic_v<T>) {
@@ -38,7 +39,7 @@ struct ElementOf {
   using type = T;  // a number
 };
 template <class T>
-  requires Lazy<T>
+requires Lazy<T>
 struct ElementOf<T> {
   using type = typename T::value_type;
 };
@@ -51,7 +52,7 @@ struct FirstElement {
   using type = typename FirstElement<More...>::type;
 };
 template <class A, class... More>
-  requires Lazy<A>
+requires Lazy<A>
 struct FirstElement<A, More...> {
   using type = Element<A>;
 };
@@ -71,9 +72,10 @@ constexpr void check_operands() {
   static_assert(ranks_agree<Node...>(),
                 "qat: operands of an expression have different ranks: use as_row(), as_column(), slice() or row()");
   if constexpr (kTakesNumbersOnly<F>) {
-    static_assert(kNumbers<typename Node::value_type...>,
-                  "qat: arithmetic needs elements that are numbers; codes (Int<4>...) need dequantize(), storage formats "
-                  "(half, bfloat16...) need cast<float>()");
+    static_assert(
+        kNumbers<typename Node::value_type...>,
+        "qat: arithmetic needs elements that are numbers; codes (Int<4>...) need dequantize(), storage formats "
+        "(half, bfloat16...) need cast<float>()");
   }
 }
 template <class T, class... More>
@@ -116,79 +118,53 @@ constexpr auto make_arithmetic(F f, const A& a, const B& b) {
 
 /// The node of a view, a number or an expression (for code that takes any of them).
 template <class T>
-  requires expr::Operand<T>
-constexpr auto as_expression(const T& x) {
-  return expr::node<expr::Element<T>>(x);
-}
+requires expr::Operand<T>
+constexpr auto as_expression(const T& x) { return expr::node<expr::Element<T>>(x); }
 
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator+(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Add{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator+(const A& a, const B& b) { return expr::make_arithmetic(expr::Add{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator-(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Subtract{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator-(const A& a, const B& b) { return expr::make_arithmetic(expr::Subtract{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator*(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Multiply{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator*(const A& a, const B& b) { return expr::make_arithmetic(expr::Multiply{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator/(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Divide{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator/(const A& a, const B& b) { return expr::make_arithmetic(expr::Divide{}, a, b); }
 template <class A>
-  requires expr::Operands<A>
-constexpr auto operator-(const A& a) {
-  return expr::make_unary(expr::Negate{}, a);
-}
+requires expr::Operands<A>
+constexpr auto operator-(const A& a) { return expr::make_unary(expr::Negate{}, a); }
 
 /// Comparisons give masks for where().
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator<(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Less{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator<(const A& a, const B& b) { return expr::make_arithmetic(expr::Less{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator>(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Less{}, b, a);
-}
+requires expr::Operands<A, B>
+constexpr auto operator>(const A& a, const B& b) { return expr::make_arithmetic(expr::Less{}, b, a); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator<=(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::LessEqual{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto operator<=(const A& a, const B& b) { return expr::make_arithmetic(expr::LessEqual{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto operator>=(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::LessEqual{}, b, a);
-}
+requires expr::Operands<A, B>
+constexpr auto operator>=(const A& a, const B& b) { return expr::make_arithmetic(expr::LessEqual{}, b, a); }
 
 /// Smaller (larger) of two elements; the first where they are unordered. The parentheses guard against min/max macros.
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto(min)(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Min{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto(min)(const A& a, const B& b) { return expr::make_arithmetic(expr::Min{}, a, b); }
 template <class A, class B>
-  requires expr::Operands<A, B>
-constexpr auto(max)(const A& a, const B& b) {
-  return expr::make_arithmetic(expr::Max{}, a, b);
-}
+requires expr::Operands<A, B>
+constexpr auto(max)(const A& a, const B& b) { return expr::make_arithmetic(expr::Max{}, a, b); }
 template <class A>
-  requires expr::Operands<A>
-constexpr auto abs(const A& a) {
-  return expr::make_unary(expr::Abs{}, a);
-}
+requires expr::Operands<A>
+constexpr auto abs(const A& a) { return expr::make_unary(expr::Abs{}, a); }
 /// low where x < low, high where x > high; NaN stays NaN.
 template <class X, class Low, class High>
-  requires(expr::Lazy<X> && expr::Operands<X, Low, High>)
-constexpr auto clamp(const X& x, const Low& low, const High& high) {
+requires(expr::Lazy<X>&& expr::Operands<X, Low, High>) constexpr auto clamp(const X& x, const Low& low,
+                                                                            const High& high) {
   using T = expr::Element<X>;
   if constexpr (expr::Lazy<Low>) expr::check_same_element<T, expr::Element<Low>>();
   if constexpr (expr::Lazy<High>) expr::check_same_element<T, expr::Element<High>>();
@@ -196,8 +172,8 @@ constexpr auto clamp(const X& x, const Low& low, const High& high) {
 }
 /// a where the mask holds, b elsewhere; both are evaluated.
 template <class Mask, class A, class B>
-  requires(expr::Lazy<Mask> && expr::Operand<A> && expr::Operand<B>)
-constexpr auto where(const Mask& mask, const A& a, const B& b) {
+requires(expr::Lazy<Mask>&& expr::Operand<A>&& expr::Operand<B>) constexpr auto where(const Mask& mask, const A& a,
+                                                                                      const B& b) {
   static_assert(std::is_same_v<expr::Element<Mask>, bool>, "qat: where() needs a mask: a comparison or a view of bool");
   if constexpr (expr::Lazy<A> && expr::Lazy<B>) expr::check_same_element<expr::Element<A>, expr::Element<B>>();
   using T = expr::Element<std::conditional_t<expr::Lazy<A>, A, B>>;
@@ -210,45 +186,41 @@ constexpr auto where(const Mask& mask, const A& a, const B& b) {
 }
 /// To the nearest integer value, ties to even. fp32.
 template <class A>
-  requires expr::Operands<A>
+requires expr::Operands<A>
 constexpr auto round(const A& a) {
   static_assert(std::is_same_v<expr::Element<A>, float>, "qat: round() takes float elements: use cast<float>()");
   return expr::make_unary(expr::Round{}, a);
 }
 /// Elements converted by static_cast: cast<float>(bfloat16 view), cast<int>(mask)...
 template <class To, class A>
-  requires expr::Operands<A>
-constexpr auto cast(const A& a) {
-  return expr::make_unary(expr::Cast<To>{}, a);
-}
+requires expr::Operands<A>
+constexpr auto cast(const A& a) { return expr::make_unary(expr::Cast<To>{}, a); }
 
-/// The escape hatch: any function of the elements of one, two or three operands, transform(a, b, f). f is copied into the
-/// expression, so it must be trivially copyable (capture numbers and views, not owners), and must not throw.
-/// Under a compiler that contracts a * b + c (clang does by default), f gives the same bits on every processor only when
-/// its author forbids that (-ffp-contract=off).
+/// The escape hatch: any function of the elements of one, two or three operands, transform(a, b, f). f is copied into
+/// the expression, so it must be trivially copyable (capture numbers and views, not owners), and must not throw. Under
+/// a compiler that contracts a * b + c (clang does by default), f gives the same bits on every processor only when its
+/// author forbids that (-ffp-contract=off).
 template <class A, class F>
-  requires(expr::Operands<A> && !expr::Operand<F>)
-constexpr auto transform(const A& a, F f) {
+requires(expr::Operands<A> && !expr::Operand<F>) constexpr auto transform(const A& a, F f) {
   static_assert(std::is_trivially_copyable_v<F>, "qat: transform() needs a trivially copyable function");
   return expr::make_unary(f, a);
 }
 template <class A, class B, class F>
-  requires(expr::Operands<A, B> && !expr::Operand<F>)
-constexpr auto transform(const A& a, const B& b, F f) {
+requires(expr::Operands<A, B> && !expr::Operand<F>) constexpr auto transform(const A& a, const B& b, F f) {
   static_assert(std::is_trivially_copyable_v<F>, "qat: transform() needs a trivially copyable function");
   return expr::make_binary(f, a, b);
 }
 template <class A, class B, class C, class F>
-  requires(expr::Operands<A, B, C> && !expr::Operand<F>)
-constexpr auto transform(const A& a, const B& b, const C& c, F f) {
+requires(expr::Operands<A, B, C> && !expr::Operand<F>) constexpr auto transform(const A& a, const B& b, const C& c,
+                                                                                F f) {
   static_assert(std::is_trivially_copyable_v<F>, "qat: transform() needs a trivially copyable function");
   return expr::make_ternary(f, a, b, c);
 }
 
 /// Elements computed from their indices: generate(f, rows, cols) has element f(i, j). f as for transform().
 template <class F, class... Extent>
-  requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank && (std::is_convertible_v<Extent, index_t> && ...))
-constexpr auto generate(F f, Extent... extent) {
+requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank &&
+         (std::is_convertible_v<Extent, index_t> && ...)) constexpr auto generate(F f, Extent... extent) {
   static_assert(std::is_trivially_copyable_v<F>, "qat: generate() needs a trivially copyable function");
   return expr::IndexNode<F, static_cast<int>(sizeof...(Extent))>{f, {static_cast<index_t>(extent)...}};
 }

@@ -1,4 +1,5 @@
-// Quantization inside expressions: fake_quantize, quantize and dequantize as nodes, with given or with dynamic parameters.
+// Quantization inside expressions: fake_quantize, quantize and dequantize as nodes, with given or with dynamic
+// parameters.
 #pragma once
 
 #include "qat/expr/operators.hpp"
@@ -25,12 +26,10 @@ QAT_INLINE std::int32_t ordered_bits(float x) {
   const std::int32_t bits = std::bit_cast<std::int32_t>(x);
   return bits ^ ((bits >> 31) & 0x7FFFFFFF);
 }
-QAT_INLINE float from_ordered_bits(std::int32_t key) {
-  return std::bit_cast<float>(key ^ ((key >> 31) & 0x7FFFFFFF));
-}
+QAT_INLINE float from_ordered_bits(std::int32_t key) { return std::bit_cast<float>(key ^ ((key >> 31) & 0x7FFFFFFF)); }
 
-/// The GroupRange that observing x[0 .. n) one by one gives, by integer minima that vectorize. A zero minimum or maximum may
-/// differ in sign, which choose_qparams does not see.
+/// The GroupRange that observing x[0 .. n) one by one gives, by integer minima that vectorize. A zero minimum or
+/// maximum may differ in sign, which choose_qparams does not see.
 QAT_INLINE GroupRange group_range(const float* x, index_t n) {
   constexpr std::int32_t kHighest = 0x7FFFFFFF, kLowest = -0x7FFFFFFF - 1;
   std::int32_t low = kHighest, high = kLowest;
@@ -72,7 +71,8 @@ QAT_INLINE float plain_code(float x, const QParams& p, float qmin, float qmax) {
   const float u = Round{}(x * p.inverse_scale) + p.zero_point;
   const float q = Clamp{}(u, qmin, qmax);
   const std::uint32_t nan = 0u - static_cast<std::uint32_t>(is_nan(x));
-  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(q) & ~nan) | (std::bit_cast<std::uint32_t>(p.zero_point) & nan));
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(q) & ~nan) |
+                              (std::bit_cast<std::uint32_t>(p.zero_point) & nan));
 }
 
 /// x[j] = fake_quantize(x[j]).
@@ -189,7 +189,9 @@ struct StaticNode {
   }
 
   constexpr index_t dim(int d) const { return a.dim(d); }
-  void check_fit(const index_t* destination) const { check_grouped(a, destination, "quantization with given parameters"); }
+  void check_fit(const index_t* destination) const {
+    check_grouped(a, destination, "quantization with given parameters");
+  }
   constexpr bool unit() const { return a.unit(); }
   constexpr bool flat(const index_t*) const { return false; }
   constexpr void flatten() {}
@@ -226,7 +228,7 @@ struct DynamicNode {
   template <bool Unit>
   struct Scratch {
     typename A::template Scratch<Unit> a;
-    Position group;           // the group whose parameters (and elements, if it fits) are held
+    Position group;  // the group whose parameters (and elements, if it fits) are held
     bool holds_group = false;
     QParams params;
     float buffer[kGroupBuffer];
@@ -241,13 +243,16 @@ struct DynamicNode {
     const MatrixShape<A> shape(operand);
     const GroupLayout layout = group_layout(s.spec.granularity, shape.rows, shape.columns);
     QAT_CHECK(layout.tile_rows == 1, kUnsupported, who, ": granularity of \"", to_string(s.spec),
-              "\" spans rows; an expression chooses parameters per group, token or axis0 (choose them first, then pass them)");
+              "\" spans rows; an expression chooses parameters per group, token or axis0 (choose them first, then pass "
+              "them)");
     columns = shape.columns;
     group_size = layout.tile_columns;
   }
 
   constexpr index_t dim(int d) const { return a.dim(d); }
-  void check_fit(const index_t* destination) const { check_grouped(a, destination, "quantization with dynamic parameters"); }
+  void check_fit(const index_t* destination) const {
+    check_grouped(a, destination, "quantization with dynamic parameters");
+  }
   constexpr bool unit() const { return a.unit(); }
   constexpr bool flat(const index_t*) const { return false; }
   constexpr void flatten() {}
@@ -314,40 +319,41 @@ constexpr auto float_node(const A& a) {
 
 }  // namespace expr
 
-/// y = dequantize(quantize(x)) with parameters chosen from each group of x itself (torchao's dynamic fake quantization).
-/// x may be any expression: assign(backend, y, fake_quantize(a + b * c, spec)) makes one pass over a, b, c and y.
+/// y = dequantize(quantize(x)) with parameters chosen from each group of x itself (torchao's dynamic fake
+/// quantization). x may be any expression: assign(backend, y, fake_quantize(a + b * c, spec)) makes one pass over a, b,
+/// c and y.
 ///
 /// Shapes:   x of any rank, seen as rows of its last dimension (C); groups of G along rows, the last one may be shorter
 /// Exact:    bit for bit choose_qparams and fake_quantize of quant/affine.hpp
 /// Cost:     loads each operand once for groups up to expr::kGroupBuffer (4096) elements, twice for longer ones
 /// @throws qat::Error (kUnsupported) for stochastic rounding and for granularities that span rows
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto fake_quantize(const X& x, const AffineScheme& scheme) {
   using Node = decltype(expr::float_node(x));
   return expr::DynamicNode<expr::Step::kFakeQuantize, Node>(expr::float_node(x), scheme, "fake_quantize");
 }
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto fake_quantize(const X& x, const QuantSpec& spec) {
   return fake_quantize(x, AffineScheme(spec, FloatType::kFloat32));
 }
 /// The same with parameters that were chosen before; any granularity.
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto fake_quantize(const X& x, const GroupQParams& params, const AffineScheme& scheme) {
   using Node = decltype(expr::float_node(x));
   return expr::StaticNode<expr::Step::kFakeQuantize, Node>(expr::float_node(x), params, scheme, "fake_quantize");
 }
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto fake_quantize(const X& x, const GroupQParams& params, const QuantSpec& spec) {
   return fake_quantize(x, params, AffineScheme(spec, FloatType::kFloat32));
 }
 
 /// Codes of x: quantize<Int4>(x, params, spec). Code is Int<N>, UInt<N> or an integer type that holds [qmin, qmax].
 template <class Code, class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto quantize(const X& x, const GroupQParams& params, const AffineScheme& scheme) {
   using Node = decltype(expr::float_node(x));
   using Codes = expr::StaticNode<expr::Step::kQuantize, Node>;
@@ -355,23 +361,24 @@ auto quantize(const X& x, const GroupQParams& params, const AffineScheme& scheme
   return expr::UnaryNode<expr::ToCode<Code>, Codes>{{}, Codes(expr::float_node(x), params, scheme, "quantize")};
 }
 template <class Code, class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto quantize(const X& x, const GroupQParams& params, const QuantSpec& spec) {
   return quantize<Code>(x, params, AffineScheme(spec, FloatType::kFloat32));
 }
 
 /// Numbers of a view or expression of codes (packed or one per element).
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto dequantize(const X& codes, const GroupQParams& params, const AffineScheme& scheme) {
   using Code = expr::Element<X>;
-  static_assert(std::is_integral_v<Code> || requires { Code::kBits; },
-                "qat: dequantize() takes codes: Int<N>, UInt<N> or integers");
+  static_assert(
+      std::is_integral_v<Code> || requires { Code::kBits; },
+      "qat: dequantize() takes codes: Int<N>, UInt<N> or integers");
   using Node = decltype(expr::node<Code>(codes));
   return expr::StaticNode<expr::Step::kDequantize, Node>(expr::node<Code>(codes), params, scheme, "dequantize");
 }
 template <class X>
-  requires expr::Lazy<X>
+requires expr::Lazy<X>
 auto dequantize(const X& codes, const GroupQParams& params, const QuantSpec& spec) {
   return dequantize(codes, params, AffineScheme(spec, FloatType::kFloat32));
 }

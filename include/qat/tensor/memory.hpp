@@ -22,8 +22,8 @@ inline void record_allocation(index_t bytes) {
   __atomic_fetch_add(&counters.allocations, 1, __ATOMIC_RELAXED);
   const index_t now = __atomic_add_fetch(&counters.current_bytes, bytes, __ATOMIC_RELAXED);
   index_t peak = __atomic_load_n(&counters.peak_bytes, __ATOMIC_RELAXED);
-  while (now > peak && !__atomic_compare_exchange_n(&counters.peak_bytes, &peak, now, true, __ATOMIC_RELAXED,
-                                                    __ATOMIC_RELAXED)) {
+  while (now > peak &&
+         !__atomic_compare_exchange_n(&counters.peak_bytes, &peak, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
 }
 

@@ -14,8 +14,8 @@ namespace qat::inline v0 {
 QAT_HOST_DEVICE constexpr index_t packed_bytes(index_t count, int bits) { return (count * bits + 7) / 8; }
 
 namespace detail {
-// Element i occupies bits [i * B, (i + 1) * B) of the byte sequence, least significant bit first. Only bytes that hold a
-// bit of the element are touched, so the last element may end at the last byte of an allocation.
+// Element i occupies bits [i * B, (i + 1) * B) of the byte sequence, least significant bit first. Only bytes that hold
+// a bit of the element are touched, so the last element may end at the last byte of an allocation.
 template <int B>
 QAT_HOST_DEVICE QAT_INLINE constexpr std::uint32_t load_packed(const std::uint8_t* bytes, index_t i) {
   const index_t bit = i * B;
@@ -37,8 +37,8 @@ QAT_HOST_DEVICE QAT_INLINE constexpr void store_packed(std::uint8_t* bytes, inde
 }
 }  // namespace detail
 
-/// Stands for one packed element: converts to the code, assigns to it, swaps with another. Copying a reference names the
-/// same element; assigning one reference to another copies the code.
+/// Stands for one packed element: converts to the code, assigns to it, swaps with another. Copying a reference names
+/// the same element; assigning one reference to another copies the code.
 template <class T>
 class PackedReference {
  public:
@@ -88,7 +88,8 @@ class PackedIterator {
   using iterator_category = std::random_access_iterator_tag;
 
   constexpr PackedIterator() = default;
-  constexpr PackedIterator(Byte* bytes, index_t index, index_t stride) : bytes_(bytes), index_(index), stride_(stride) {}
+  constexpr PackedIterator(Byte* bytes, index_t index, index_t stride)
+      : bytes_(bytes), index_(index), stride_(stride) {}
 
   constexpr reference operator*() const {
     if constexpr (kConst) {
@@ -135,9 +136,9 @@ class PackedIterator {
   index_t stride_ = 1;
 };
 
-/// Strided view of packed codes. Element (i0, i1, ...) is packed element offset + i0 * stride[0] + i1 * stride[1] + ... of
-/// the byte sequence; offset and strides count elements, so a sub-view may begin in the middle of a byte.
-/// Two threads must not write elements that share a byte.
+/// Strided view of packed codes. Element (i0, i1, ...) is packed element offset + i0 * stride[0] + i1 * stride[1] + ...
+/// of the byte sequence; offset and strides count elements, so a sub-view may begin in the middle of a byte. Two
+/// threads must not write elements that share a byte.
 template <class T, int Rank = 1>
 struct PackedView {
   static_assert(Rank >= 1 && Rank <= kMaxRank, "qat::PackedView: rank must be 1, 2, 3 or 4");
@@ -181,7 +182,8 @@ struct PackedView {
 
   /// Elements [begin, begin + count) of dimension d; all of the others.
   constexpr PackedView slice(int d, index_t begin, index_t count) const {
-    QAT_CHECK(d >= 0 && d < Rank, kInvalidArgument, "PackedView::slice: dimension is ", d, ", the view has rank ", Rank);
+    QAT_CHECK(d >= 0 && d < Rank, kInvalidArgument, "PackedView::slice: dimension is ", d, ", the view has rank ",
+              Rank);
     QAT_CHECK(begin >= 0 && count >= 0 && count <= shape[d] - begin, kInvalidArgument, "PackedView::slice: elements [",
               begin, ", ", begin + count, ") of dimension ", d, ", which has ", shape[d]);
     PackedView out = *this;
@@ -192,7 +194,8 @@ struct PackedView {
 
   /// The view at index i of the first dimension, one rank lower.
   constexpr PackedView<T, (Rank > 1 ? Rank - 1 : 1)> row(index_t i) const requires(Rank >= 2) {
-    QAT_CHECK(i >= 0 && i < shape[0], kInvalidArgument, "PackedView::row: index is ", i, ", dimension 0 has ", shape[0]);
+    QAT_CHECK(i >= 0 && i < shape[0], kInvalidArgument, "PackedView::row: index is ", i, ", dimension 0 has ",
+              shape[0]);
     PackedView<T, (Rank > 1 ? Rank - 1 : 1)> out{};
     out.bytes = bytes;
     out.offset = offset + i * stride[0];
@@ -229,8 +232,8 @@ struct PackedView {
 /// Row-major view of n0 * n1 * ... packed elements that begin at the first bit of `bytes`:
 /// packed_view<Int4>(bytes, rows, cols).
 template <class T, class Byte, class... Extent>
-  requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank)
-QAT_HOST_DEVICE constexpr auto packed_view(Byte* bytes, Extent... extent) {
+requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank) QAT_HOST_DEVICE
+    constexpr auto packed_view(Byte* bytes, Extent... extent) {
   static_assert(std::is_same_v<std::remove_const_t<Byte>, std::uint8_t>, "qat::packed_view: storage must be uint8_t");
   constexpr int rank = static_cast<int>(sizeof...(Extent));
   using Element = std::conditional_t<std::is_const_v<Byte>, const T, T>;

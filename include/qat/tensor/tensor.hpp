@@ -157,9 +157,8 @@ class Tensor {
   template <int Rank, class Pointer>
   auto make_view(Pointer pointer) const {
     QAT_CHECK(rank() == Rank, kShapeMismatch, "Tensor::view<", Rank, ">: the tensor has shape ", to_string(shape_));
-    return [&]<int... D>(std::integer_sequence<int, D...>) {
-      return qat::view(pointer, shape_[D]...);
-    }(std::make_integer_sequence<int, Rank>{});
+    return [&]<int... D>(std::integer_sequence<int, D...>) { return qat::view(pointer, shape_[D]...); }
+    (std::make_integer_sequence<int, Rank>{});
   }
   template <class Pointer>
   auto make_matrix(Pointer pointer) const {

@@ -101,8 +101,9 @@ struct View {
 
 /// Row-major view of n0 * n1 * ... elements at data.
 template <class T, class... Extent>
-  requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank && (std::is_convertible_v<Extent, index_t> && ...))
-QAT_HOST_DEVICE constexpr View<T, static_cast<int>(sizeof...(Extent))> view(T* data, Extent... extent) {
+requires(sizeof...(Extent) >= 1 && sizeof...(Extent) <= kMaxRank &&
+         (std::is_convertible_v<Extent, index_t> && ...)) QAT_HOST_DEVICE
+    constexpr View<T, static_cast<int>(sizeof...(Extent))> view(T* data, Extent... extent) {
   constexpr int rank = static_cast<int>(sizeof...(Extent));
   View<T, rank> out{data, {static_cast<index_t>(extent)...}, {}};
   index_t step = 1;
