@@ -479,7 +479,7 @@ class BpeTokenizer final : public Tokenizer {
       token.special = f.boolean_or("special", false);
       token.normalized = f.boolean_or("normalized", !token.special);
       if (token.special) special_ids_.push_back(token.id);
-      if (token.normalized) token.content = normalize(token.content);
+      if (token.normalized) pieces_[static_cast<std::size_t>(id)] = token.content = normalize(token.content);
       AddedIndex& index = token.normalized ? added_normalized_ : added_raw_;
       auto& bucket = index[static_cast<unsigned char>(token.content[0])];
       bucket.push_back(std::move(token));
