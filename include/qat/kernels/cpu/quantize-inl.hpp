@@ -474,10 +474,12 @@ struct Elements {
   Int code_bits;
   BitWriter writer;
 
+  static constexpr bool kWritesMask = kOp == QuantizeOp::kFakeQuantizeMask || kOp == QuantizeOp::kQuantizeMask;
+
   QAT_INLINE Elements(const Job& j, index_t offset)
       : job(j), arithmetic(j.scheme), mask_low(vec::set(j.mask_low)), mask_high(vec::set(j.mask_high)),
         code_bits(vec::set_int(j.scheme.spec.is_signed ? -1 : 0xFF)),
-        writer(kOp == QuantizeOp::kFakeQuantizeMask ? j.mask_out : nullptr, offset) {}
+        writer(kWritesMask ? j.mask_out : nullptr, offset) {}
 
   template <bool kFull>
   QAT_INLINE Float read(const D* p, index_t n) const {
@@ -504,11 +506,13 @@ struct Elements {
     if constexpr (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kFakeQuantizeMask) {
       const Float x = read<kFull>(job.x + i, n);
       const Float unclamped = arithmetic.unclamped_code(x, p);
-      if constexpr (kOp == QuantizeOp::kFakeQuantizeMask) writer.put(to_bits(passes(x, unclamped)), n);
+      if constexpr (kWritesMask) writer.put(to_bits(passes(x, unclamped)), n);
       write<kFull>(job.y + i, arithmetic.dequantize(arithmetic.code(x, unclamped, p), p), n);
-    } else if constexpr (kOp == QuantizeOp::kQuantize) {
+    } else if constexpr (kOp == QuantizeOp::kQuantize || kOp == QuantizeOp::kQuantizeMask) {
       const Float x = read<kFull>(job.x + i, n);
-      const Int code = vec::to_int(arithmetic.code(x, arithmetic.unclamped_code(x, p), p));
+      const Float unclamped = arithmetic.unclamped_code(x, p);
+      if constexpr (kWritesMask) writer.put(to_bits(passes(x, unclamped)), n);
+      const Int code = vec::to_int(arithmetic.code(x, unclamped, p));
       if constexpr (kFull) {
         vec::store_low_bytes(job.codes_out + i, code);
       } else {
@@ -588,7 +592,7 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
       if (k < length) elements.template step<false>(begin + k, length - k, p);
     }
   }
-  if constexpr (kOp == QuantizeOp::kFakeQuantizeMask) elements.writer.flush();
+  if constexpr (kOp == QuantizeOp::kFakeQuantizeMask || kOp == QuantizeOp::kQuantizeMask) elements.writer.flush();
   if constexpr (kStream) vec::stream_fence();
   return nonfinite;
 }

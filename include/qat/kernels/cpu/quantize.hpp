@@ -38,7 +38,7 @@ constexpr bool has_kernel(const QuantSpec& spec, [[maybe_unused]] FloatType type
   }
 }
 
-enum class QuantizeOp { kChoose, kFakeQuantize, kFakeQuantizeMask, kQuantize, kDequantize, kBackward, kBackwardMasked };
+enum class QuantizeOp { kChoose, kFakeQuantize, kFakeQuantizeMask, kQuantize, kQuantizeMask, kDequantize, kBackward, kBackwardMasked };
 
 namespace detail {
 
@@ -161,7 +161,7 @@ index_t run_job(const CpuBackend& backend, QuantizeJob<D>& job, GroupLayout layo
   const index_t size = layout.rows * layout.columns;
   job.stream = size * static_cast<index_t>(sizeof(D)) >= quantize_tuning().stream_bytes && !job.accumulate;
   // Bits of a mask share bytes: chunks must begin at multiples of 8 elements.
-  constexpr bool kWritesMask = kOp == QuantizeOp::kFakeQuantizeMask;
+  constexpr bool kWritesMask = kOp == QuantizeOp::kFakeQuantizeMask || kOp == QuantizeOp::kQuantizeMask;
   if (layout.tile_columns > 2 * kQuantizeChunk) {
     const bool shares_bytes = layout.columns % 8 != 0 || layout.tile_columns % 8 != 0;
     if (!(kWritesMask && shares_bytes && layout.count() > 1)) return run_long_tiles<kOp>(backend, job, layout);
@@ -359,6 +359,31 @@ index_t quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, const
   job.scale_out = scale;
   job.zero_point_out = zero_point;
   return detail::run_job<QuantizeOp::kQuantize>(backend, job, layout);
+}
+
+/// quantize_dynamic that also writes which elements pass their gradient, as fake_quantize_dynamic_masked does.
+template <class D>
+index_t quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns,
+                                std::int8_t* codes, float* scale, float* zero_point, SteMask mask, std::uint8_t* pass_mask,
+                                std::uint64_t seed = 0) {
+  detail::QuantizeJob<D> job = detail::make_job<D>(spec);
+  const GroupLayout layout = group_layout(spec.granularity, rows, columns);
+  if (mask == SteMask::kPassThrough || !detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
+    detail::make_job<D>(spec, "quantize_dynamic_masked", scale, zero_point, layout.count());
+    const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, scale, zero_point);
+    backend.parallel_for(1, [&](index_t) {
+      reference::gradient_mask(spec, x, rows, columns, scale, zero_point, mask, pass_mask, seed);
+    });
+    quantize(backend, spec, x, rows, columns, scale, zero_point, codes, seed);
+    return nonfinite;
+  }
+  job.x = x;
+  job.codes_out = codes;
+  job.scale_out = scale;
+  job.zero_point_out = zero_point;
+  job.mask_out = pass_mask;
+  detail::set_mask(job, mask);
+  return detail::run_job<QuantizeOp::kQuantizeMask>(backend, job, layout);
 }
 
 /// y = dequantize(codes) in the dtype the scheme was quantized from.
