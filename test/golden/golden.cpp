@@ -3,6 +3,8 @@
 #include "golden/casts.hpp"
 #include "golden/intx.hpp"
 #include "golden/linear.hpp"
+#include "golden/llama_block.hpp"
+#include "golden/training.hpp"
 
 namespace qat::golden {
 namespace {
@@ -16,6 +18,8 @@ Runner runner_of(const std::string& family, const std::string& id) {
   if (id.find("embedding") != std::string::npos) return run_embedding;
   if (family == "f04_8daXw_linear" || family == "f05_intx_weight_only" || family == "f06_int4_weight_only") return run_linear;
   if (family == "f10_casts") return run_casts;
+  if (family == "f11_training") return run_training;
+  if (family == "f12_llama_block") return run_llama_block;
   return nullptr;
 }
 
