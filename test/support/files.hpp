@@ -59,11 +59,11 @@ inline bool contains(const std::string& text, const std::string& part) { return 
 }  // namespace qat::test
 
 /// The call throws a qat::Error of one line that names each of the given parts.
-#define QAT_CHECK_ERROR(call, ...)                                           \
-  do {                                                                       \
-    const std::string qat_message = ::qat::test::error_of([&] { (void)(call); }); \
-    for (const char* qat_part : {__VA_ARGS__}) {                             \
-      INFO(qat_message);                                                     \
+#define QAT_CHECK_ERROR(call, ...)                                                        \
+  do {                                                                                    \
+    const std::string qat_message = ::qat::test::error_of([&] { (void)(call); });         \
+    for (const char* qat_part : {__VA_ARGS__}) {                                          \
+      INFO(qat_message);                                                                  \
       CHECK_MESSAGE(::qat::test::contains(qat_message, qat_part), std::string(qat_part)); \
-    }                                                                        \
+    }                                                                                     \
   } while (false)

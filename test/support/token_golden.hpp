@@ -18,8 +18,9 @@ namespace qat::test {
 
 /// Every item for which `use` holds: equal ids, equal ids with special tokens where the file has them, equal decoding.
 /// Returns how many were compared.
-inline int check_token_golden(const Tokenizer& tokenizer, const std::string& file,
-                              const std::function<bool(const std::string&)>& use = [](const std::string&) { return true; }) {
+inline int check_token_golden(
+    const Tokenizer& tokenizer, const std::string& file,
+    const std::function<bool(const std::string&)>& use = [](const std::string&) { return true; }) {
   int compared = 0;
   const auto golden = nlohmann::json::parse(read_file(file));
   for (const auto& item : golden.at("items")) {

@@ -1,162 +1,25 @@
-// tokenizer.json of the Hugging Face `tokenizers` library: byte-pair encoding in its two families, Llama's (sentencepiece
-// pieces with byte fallback) and GPT-2's (byte level, Llama 3's split too). Source: that library's Rust code, 0.23.
+// tokenizer.json of the Hugging Face `tokenizers` library: byte-pair encoding in its two families, Llama's
+// (sentencepiece pieces with byte fallback) and GPT-2's (byte level, Llama 3's split too). Source: that library's Rust
+// code, 0.23.
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "qat/data/added_tokens.hpp"
 #include "qat/data/bpe_merge.hpp"
-#include "qat/data/llama2c_tokenizer.hpp"  // parse_byte_token
+#include "qat/data/text_split.hpp"
+#include "qat/data/token_decoder.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/data/unicode.hpp"
 #include "qat/io/json.hpp"
 
 namespace qat::inline v0 {
-
-namespace detail {
-
-/// GPT-2's printable stand-in for each byte.
-inline const std::array<std::uint32_t, 256>& byte_level_alphabet() {
-  static const std::array<std::uint32_t, 256> table = [] {
-    std::array<std::uint32_t, 256> points{};
-    std::uint32_t next = 256;
-    for (std::uint32_t byte = 0; byte < 256; ++byte) {
-      const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-      points[byte] = printable ? byte : next++;
-    }
-    return points;
-  }();
-  return table;
-}
-
-/// Raw bytes of a byte-level piece; nothing when it holds a character outside the alphabet.
-inline std::optional<std::string> byte_level_to_bytes(std::string_view piece) {
-  static const std::unordered_map<std::uint32_t, char> table = [] {
-    std::unordered_map<std::uint32_t, char> bytes;
-    for (std::uint32_t byte = 0; byte < 256; ++byte) bytes[byte_level_alphabet()[byte]] = static_cast<char>(byte);
-    return bytes;
-  }();
-  std::string out;
-  for (std::size_t i = 0; i < piece.size();) {
-    const CodePoint point = decode_utf8(piece, i);
-    const auto it = table.find(point.value);
-    if (it == table.end()) return std::nullopt;
-    out += it->second;
-    i += point.length;
-  }
-  return out;
-}
-
-inline constexpr const char* kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-/// Llama 3's, with up to three digits together.
-inline constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-/// The same with single digits (Qwen 2).
-inline constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-enum class SplitPattern { kGpt2, kLlama3, kQwen2 };
-
-/// The expressions above, written out: a match for each position, so the matches tile the text.
-class PatternSplitter {
- public:
-  PatternSplitter(std::string_view text, SplitPattern pattern) : text_(text), pattern_(pattern) {}
-
-  /// End of the match that starts at `start`.
-  std::size_t match(std::size_t start) const {
-    if (const std::size_t end = contraction(start); end > start) return end;
-    const CodePoint first = decode_utf8(text_, start);
-    const std::size_t after = start + first.length;
-    if (pattern_ == SplitPattern::kGpt2) {
-      const std::size_t body = first.value == ' ' && after < text_.size() ? after : start;
-      const std::uint32_t point = decode_utf8(text_, body).value;
-      if (is_letter(point)) return run(body, is_letter);
-      if (is_number(point)) return run(body, is_number);
-      if (is_symbol(point)) return run(body, is_symbol);
-    } else {
-      if (is_letter(first.value)) return run(start, is_letter);
-      const bool line_end = first.value == '\r' || first.value == '\n';
-      if (!line_end && !is_number(first.value) && after < text_.size() && is_letter(decode_utf8(text_, after).value))
-        return run(after, is_letter);
-      if (is_number(first.value)) {
-        std::size_t end = after;
-        for (int digits = 1; pattern_ == SplitPattern::kLlama3 && digits < 3 && end < text_.size(); ++digits) {
-          const CodePoint next = decode_utf8(text_, end);
-          if (!is_number(next.value)) break;
-          end += next.length;
-        }
-        return end;
-      }
-      const std::size_t body = first.value == ' ' && after < text_.size() ? after : start;
-      if (is_symbol(decode_utf8(text_, body).value)) {
-        std::size_t end = run(body, is_symbol);
-        while (end < text_.size() && (text_[end] == '\r' || text_[end] == '\n')) ++end;
-        return end;
-      }
-      const std::size_t end = run(start, is_white_space);
-      if (const std::size_t last = text_.substr(0, end).find_last_of("\r\n"); last != text_.npos && last >= start)
-        return last + 1;
-    }
-    // White space: the last one is left to the word that follows, unless it stands alone.
-    std::size_t end = start, last = start;
-    while (end < text_.size()) {
-      const CodePoint point = decode_utf8(text_, end);
-      if (!is_white_space(point.value)) break;
-      last = end;
-      end += point.length;
-    }
-    return end == text_.size() || last == start ? end : last;
-  }
-
- private:
-  static bool is_symbol(std::uint32_t point) { return !is_white_space(point) && !is_letter(point) && !is_number(point); }
-
-  template <class Predicate>
-  std::size_t run(std::size_t position, Predicate&& inside) const {
-    while (position < text_.size()) {
-      const CodePoint point = decode_utf8(text_, position);
-      if (!inside(point.value)) break;
-      position += point.length;
-    }
-    return position;
-  }
-
-  std::size_t contraction(std::size_t start) const {
-    if (text_[start] != '\'') return start;
-    std::string rest(text_.substr(start + 1, 2));
-    if (pattern_ != SplitPattern::kGpt2) {
-      if (rest == "\xC5\xBF") return start + 3;  // U+017F, the long s, is an s when case is ignored
-      for (char& c : rest)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    }
-    for (const char* two : {"re", "ve", "ll"})
-      if (rest == two) return start + 3;
-    return !rest.empty() && std::string_view("stmd").find(rest[0]) != std::string_view::npos ? start + 2 : start;
-  }
-
-  std::string_view text_;
-  SplitPattern pattern_;
-};
-
-inline std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  for (std::size_t i = 0;;) {
-    const std::size_t found = from.empty() ? text.npos : text.find(from, i);
-    out += text.substr(i, found == text.npos ? text.npos : found - i);
-    if (found == text.npos) return out;
-    out += to;
-    i = found + from.size();
-  }
-}
-
-}  // namespace detail
 
 /// A tokenizer.json, or GPT-2's vocab.json with merges.txt. What it cannot do faithfully it refuses when it is loaded.
 /// Truncation and padding settings of the file are ignored.
@@ -196,7 +59,7 @@ class BpeTokenizer final : public Tokenizer {
     BpeTokenizer out;
     out.byte_level_ = true;
     out.steps_.push_back({PreStep::kByteLevel, true, false, {}, {}, false, false});
-    out.decoders_.push_back({Decoder::kByteLevel, {}, {}, 0, 0});
+    out.decoder_ = TokenDecoder::byte_level();
     const Json model = {{"vocab", read_json(vocab_path)}, {"merges", std::move(merges)}};
     out.load_model(JsonFields(model, vocab_path));
     out.find_default_specials();
@@ -206,14 +69,14 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
     std::vector<std::int32_t> ids;
     if (bos && bos_id_ >= 0) ids.push_back(bos_id_);
-    for_each_segment(text, false, [&](std::string_view segment, std::int32_t token, bool first) {
+    added_raw_.for_each_segment(text, [&](std::string_view segment, std::int32_t token, bool first) {
       if (token >= 0) {
         ids.push_back(token);
         return;
       }
       std::string normalized;
       if (!normalizers_.empty()) segment = normalized = normalize(segment);
-      for_each_segment(segment, true, [&](std::string_view rest, std::int32_t inner, bool inner_first) {
+      added_normalized_.for_each_segment(segment, [&](std::string_view rest, std::int32_t inner, bool inner_first) {
         if (inner >= 0) {
           ids.push_back(inner);
         } else {
@@ -231,10 +94,7 @@ class BpeTokenizer final : public Tokenizer {
       if (!keep_special && is_special(id)) continue;
       tokens.push_back(pieces_[static_cast<std::size_t>(id)]);
     }
-    for (const Decoder& decoder : decoders_) apply_decoder(decoder, tokens);
-    std::string text;
-    for (std::size_t i = 0; i < tokens.size(); ++i) text += (i > 0 && decoders_.empty() ? " " : "") + tokens[i];
-    return text;
+    return decoder_.decode(std::move(tokens));
   }
 
   std::string token_bytes(std::int32_t id) const override {
@@ -242,8 +102,9 @@ class BpeTokenizer final : public Tokenizer {
     if (is_special(id)) return {};
     const std::string& piece = pieces_[static_cast<std::size_t>(id)];
     if (byte_level_) return detail::byte_level_to_bytes(piece).value_or(piece);
-    if (const int byte = byte_fallback_ ? parse_byte_token(piece) : -1; byte >= 0) return std::string(1, static_cast<char>(byte));
-    return detail::replace_all(piece, kSpacePiece, " ");
+    if (const int byte = byte_fallback_ ? parse_byte_token(piece) : -1; byte >= 0)
+      return std::string(1, static_cast<char>(byte));
+    return detail::replace_all(piece, detail::kSpacePiece, " ");
   }
 
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(pieces_.size()); }
@@ -257,7 +118,6 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  static constexpr const char* kSpacePiece = "\xE2\x96\x81";  // U+2581
   static constexpr std::int64_t kMaxId = 10'000'000;
 
   struct Normalizer {
@@ -273,127 +133,72 @@ class BpeTokenizer final : public Tokenizer {
     bool first_only;
     bool split;
   };
-  struct Decoder {
-    enum Kind { kReplace, kByteFallback, kFuse, kStrip, kByteLevel, kMetaspace } kind;
-    std::string from, to;
-    index_t start, stop;
-  };
-  struct AddedToken {
-    std::string content;
-    std::int32_t id;
-    bool single_word, lstrip, rstrip, normalized, special;
-  };
-  /// Added tokens by first byte, longest first.
-  using AddedIndex = std::array<std::vector<AddedToken>, 256>;
-
   BpeTokenizer() = default;
 
   // ---- loading -----------------------------------------------------------------------------------------------------
 
-  /// Calls f(fields) for a component, or for each member of a Sequence under `list_key`.
-  template <class F>
-  static void for_each_component(const Json* component, const char* list_key, const std::string& source, F&& f) {
-    if (component == nullptr) return;
-    const JsonFields fields(*component, source);
-    if (fields.string("type") == "Sequence") {
-      for (const Json& member : fields.array(list_key)) for_each_component(&member, list_key, source, f);
-    } else {
-      f(fields);
-    }
-  }
-
-  [[noreturn]] static void refuse(const JsonFields& fields, const char* accepted) {
-    raise(ErrorCode::kUnsupported, fields.source(), ": 'type' is ", printable(fields.string("type")), "; accepted: ", accepted);
-  }
-
-  static std::string pattern_string(const JsonFields& fields, const char* kind) {
-    const JsonFields pattern(fields.at("pattern"), fields.source() + ": 'pattern'");
-    QAT_CHECK(pattern.find(kind), kUnsupported, pattern.source(), " is ", json_text(fields.at("pattern")), "; accepted: {\"", kind,
-              "\": ...}");
-    return pattern.string(kind);
-  }
-
   void load_pipeline(const JsonFields& top) {
-    for_each_component(top.find("normalizer"), "normalizers", top.source() + ": 'normalizer'", [&](const JsonFields& f) {
-      const std::string type = f.string("type");
-      if (type == "Prepend") {
-        normalizers_.push_back({Normalizer::kPrepend, {}, f.string("prepend")});
-      } else if (type == "Replace") {
-        normalizers_.push_back({Normalizer::kReplace, pattern_string(f, "String"), f.string("content")});
-      } else {
-        refuse(f, "Prepend, Replace, Sequence, null");
-      }
-    });
-    for_each_component(top.find("pre_tokenizer"), "pretokenizers", top.source() + ": 'pre_tokenizer'", [&](const JsonFields& f) {
-      const std::string type = f.string("type");
-      QAT_CHECK(!byte_level_, kUnsupported, f.source(), ": ", printable(type), " comes after ByteLevel; accepted: ByteLevel last");
-      PreStep step{};
-      if (type == "ByteLevel") {
-        step.kind = PreStep::kByteLevel;
-        step.use_regex = f.boolean_or("use_regex", true);
-        step.add_prefix_space = f.boolean_or("add_prefix_space", true);
-        byte_level_ = true;
-      } else if (type == "Split") {
-        step.kind = PreStep::kSplit;
-        const std::string regex = pattern_string(f, "Regex");
-        if (regex == detail::kGpt2Pattern) {
-          step.pattern = detail::SplitPattern::kGpt2;
-        } else if (regex == detail::kLlama3Pattern) {
-          step.pattern = detail::SplitPattern::kLlama3;
-        } else if (regex == detail::kQwen2Pattern) {
-          step.pattern = detail::SplitPattern::kQwen2;
-        } else {
-          raise(ErrorCode::kUnsupported, f.source(), ": 'Regex' is ", printable(regex), "; accepted: the patterns of GPT-2, Llama 3 and Qwen 2");
-        }
-        const std::string behavior = f.string_or("behavior", "Isolated");
-        QAT_CHECK(behavior == "Isolated" && !f.boolean_or("invert", false), kUnsupported, f.source(), ": Split has behavior ",
-                  printable(behavior), f.boolean_or("invert", false) ? " inverted" : "", "; accepted: Isolated, not inverted");
-      } else if (type == "Metaspace") {
-        step.kind = PreStep::kMetaspace;
-        step.replacement = f.string_or("replacement", kSpacePiece);
-        const std::string scheme = prepend_scheme(f);
-        step.add_prefix_space = scheme != "never";
-        step.first_only = scheme == "first";
-        step.split = f.boolean_or("split", true);
-      } else {
-        refuse(f, "ByteLevel, Split (GPT-2, Llama 3 and Qwen 2 patterns), Metaspace, Sequence, null");
-      }
-      steps_.push_back(std::move(step));
-    });
-    for_each_component(top.find("decoder"), "decoders", top.source() + ": 'decoder'", [&](const JsonFields& f) {
-      const std::string type = f.string("type");
-      if (type == "Replace") {
-        decoders_.push_back({Decoder::kReplace, pattern_string(f, "String"), f.string("content"), 0, 0});
-      } else if (type == "ByteFallback") {
-        decoders_.push_back({Decoder::kByteFallback, {}, {}, 0, 0});
-      } else if (type == "Fuse") {
-        decoders_.push_back({Decoder::kFuse, {}, {}, 0, 0});
-      } else if (type == "Strip") {
-        decoders_.push_back({Decoder::kStrip, f.string("content"), {}, f.integer("start"), f.integer("stop")});
-      } else if (type == "ByteLevel") {
-        decoders_.push_back({Decoder::kByteLevel, {}, {}, 0, 0});
-      } else if (type == "Metaspace") {
-        decoders_.push_back({Decoder::kMetaspace, f.string_or("replacement", kSpacePiece), {}, prepend_scheme(f) != "never", 0});
-      } else {
-        refuse(f, "Replace, ByteFallback, Fuse, Strip, ByteLevel, Metaspace, Sequence, null");
-      }
-    });
-  }
-
-  static std::string prepend_scheme(const JsonFields& f) {
-    const std::string scheme =
-        f.find("prepend_scheme") ? f.string("prepend_scheme") : f.boolean_or("add_prefix_space", true) ? "always" : "never";
-    QAT_CHECK(scheme == "always" || scheme == "first" || scheme == "never", kUnsupported, f.source(), ": 'prepend_scheme' is ",
-              printable(scheme), "; accepted: always, first, never");
-    return scheme;
+    detail::for_each_component(
+        top.find("normalizer"), "normalizers", top.source() + ": 'normalizer'", [&](const JsonFields& f) {
+          const std::string type = f.string("type");
+          if (type == "Prepend") {
+            normalizers_.push_back({Normalizer::kPrepend, {}, f.string("prepend")});
+          } else if (type == "Replace") {
+            normalizers_.push_back({Normalizer::kReplace, detail::pattern_string(f, "String"), f.string("content")});
+          } else {
+            detail::refuse(f, "Prepend, Replace, Sequence, null");
+          }
+        });
+    detail::for_each_component(
+        top.find("pre_tokenizer"), "pretokenizers", top.source() + ": 'pre_tokenizer'", [&](const JsonFields& f) {
+          const std::string type = f.string("type");
+          QAT_CHECK(!byte_level_, kUnsupported, f.source(), ": ", printable(type),
+                    " comes after ByteLevel; accepted: ByteLevel last");
+          PreStep step{};
+          if (type == "ByteLevel") {
+            step.kind = PreStep::kByteLevel;
+            step.use_regex = f.boolean_or("use_regex", true);
+            step.add_prefix_space = f.boolean_or("add_prefix_space", true);
+            byte_level_ = true;
+          } else if (type == "Split") {
+            step.kind = PreStep::kSplit;
+            const std::string regex = detail::pattern_string(f, "Regex");
+            if (regex == detail::kGpt2Pattern) {
+              step.pattern = detail::SplitPattern::kGpt2;
+            } else if (regex == detail::kLlama3Pattern) {
+              step.pattern = detail::SplitPattern::kLlama3;
+            } else if (regex == detail::kQwen2Pattern) {
+              step.pattern = detail::SplitPattern::kQwen2;
+            } else {
+              raise(ErrorCode::kUnsupported, f.source(), ": 'Regex' is ", printable(regex),
+                    "; accepted: the patterns of GPT-2, Llama 3 and Qwen 2");
+            }
+            const std::string behavior = f.string_or("behavior", "Isolated");
+            QAT_CHECK(behavior == "Isolated" && !f.boolean_or("invert", false), kUnsupported, f.source(),
+                      ": Split has behavior ", printable(behavior), f.boolean_or("invert", false) ? " inverted" : "",
+                      "; accepted: Isolated, not inverted");
+          } else if (type == "Metaspace") {
+            step.kind = PreStep::kMetaspace;
+            step.replacement = f.string_or("replacement", detail::kSpacePiece);
+            const std::string scheme = detail::prepend_scheme(f);
+            step.add_prefix_space = scheme != "never";
+            step.first_only = scheme == "first";
+            step.split = f.boolean_or("split", true);
+          } else {
+            detail::refuse(f, "ByteLevel, Split (GPT-2, Llama 3 and Qwen 2 patterns), Metaspace, Sequence, null");
+          }
+          steps_.push_back(std::move(step));
+        });
+    decoder_ = TokenDecoder(top);
   }
 
   void set_piece(const std::string& piece, std::int64_t id, const std::string& source) {
-    QAT_CHECK(id >= 0 && id < kMaxId, kBadFile, source, ": token ", printable(piece), " has id ", id, "; accepted: 0 to ", kMaxId - 1);
+    QAT_CHECK(id >= 0 && id < kMaxId, kBadFile, source, ": token ", printable(piece), " has id ", id,
+              "; accepted: 0 to ", kMaxId - 1);
     const auto index = static_cast<std::size_t>(id);
     if (index >= pieces_.size()) pieces_.resize(index + 1), used_.resize(index + 1, false);
-    QAT_CHECK(!used_[index] || pieces_[index] == piece, kBadFile, source, ": tokens ", printable(pieces_[index]), " and ",
-              printable(piece), " both have id ", id);
+    QAT_CHECK(!used_[index] || pieces_[index] == piece, kBadFile, source, ": tokens ", printable(pieces_[index]),
+              " and ", printable(piece), " both have id ", id);
     const auto [it, inserted] = piece_ids_.emplace(piece, static_cast<std::int32_t>(id));
     QAT_CHECK(it->second == id, kBadFile, source, ": token ", printable(piece), " has ids ", it->second, " and ", id);
     pieces_[index] = piece;
@@ -415,13 +220,14 @@ class BpeTokenizer final : public Tokenizer {
     QAT_CHECK(vocab.is_object() && !vocab.empty(), kBadFile, model.source(), ": 'vocab' is ", json_text(vocab),
               "; accepted: an object from piece to id");
     for (const auto& [piece, id] : vocab.items()) {
-      QAT_CHECK(id.is_number_integer(), kBadFile, model.source(), ": 'vocab' gives ", printable(piece), " the id ", json_text(id),
-                "; accepted: an integer");
+      QAT_CHECK(id.is_number_integer(), kBadFile, model.source(), ": 'vocab' gives ", printable(piece), " the id ",
+                json_text(id), "; accepted: an integer");
       set_piece(piece, id.get<std::int64_t>(), model.source());
     }
     if (model.find("unk_token")) {
       unk_id_ = token_id(model.string("unk_token"));
-      QAT_CHECK(unk_id_ >= 0, kBadFile, model.source(), ": 'unk_token' ", printable(model.string("unk_token")), " is not in the vocab");
+      QAT_CHECK(unk_id_ >= 0, kBadFile, model.source(), ": 'unk_token' ", printable(model.string("unk_token")),
+                " is not in the vocab");
     }
     for (const auto& [piece, id] : piece_ids_) {
       if (!byte_level_) {
@@ -454,10 +260,15 @@ class BpeTokenizer final : public Tokenizer {
         valid = true;
         left = merge[0].get<std::string>(), right = merge[1].get<std::string>();
       }
-      QAT_CHECK(valid, kBadFile, model.source(), ": merge ", rank, " is ", json_text(merge), "; accepted: \"a b\" or [\"a\", \"b\"]");
+      QAT_CHECK(valid, kBadFile, model.source(), ": merge ", rank, " is ", json_text(merge),
+                "; accepted: \"a b\" or [\"a\", \"b\"]");
       const std::int32_t left_id = token_id(left), right_id = token_id(right), merged = token_id(left + right);
-      QAT_CHECK(left_id >= 0 && right_id >= 0 && merged >= 0, kBadFile, model.source(), ": merge ", rank, " is ", json_text(merge),
-                " but ", printable(left_id < 0 ? left : right_id < 0 ? right : left + right), " is not in the vocab");
+      QAT_CHECK(left_id >= 0 && right_id >= 0 && merged >= 0, kBadFile, model.source(), ": merge ", rank, " is ",
+                json_text(merge), " but ",
+                printable(left_id < 0    ? left
+                          : right_id < 0 ? right
+                                         : left + right),
+                " is not in the vocab");
       merges_.set(left_id, right_id, {rank, merged});
       ++rank;
     }
@@ -480,23 +291,17 @@ class BpeTokenizer final : public Tokenizer {
       token.normalized = f.boolean_or("normalized", !token.special);
       if (token.special) special_ids_.push_back(token.id);
       if (token.normalized) pieces_[static_cast<std::size_t>(id)] = token.content = normalize(token.content);
-      AddedIndex& index = token.normalized ? added_normalized_ : added_raw_;
-      auto& bucket = index[static_cast<unsigned char>(token.content[0])];
-      bucket.push_back(std::move(token));
+      AddedTokens& tokens = token.normalized ? added_normalized_ : added_raw_;
+      tokens.add(std::move(token));
     }
     std::sort(special_ids_.begin(), special_ids_.end());
-    for (AddedIndex* index : {&added_raw_, &added_normalized_})
-      for (auto& bucket : *index)
-        std::stable_sort(bucket.begin(), bucket.end(), [](const AddedToken& a, const AddedToken& b) {
-          return a.content.size() > b.content.size();
-        });
   }
 
   void load_post_processor(const Json* component, const std::string& path) {
-    for_each_component(component, "processors", path + ": 'post_processor'", [&](const JsonFields& f) {
+    detail::for_each_component(component, "processors", path + ": 'post_processor'", [&](const JsonFields& f) {
       const std::string type = f.string("type");
       if (type == "ByteLevel") return;  // offsets only
-      if (type != "TemplateProcessing") refuse(f, "TemplateProcessing, ByteLevel, Sequence, null");
+      if (type != "TemplateProcessing") detail::refuse(f, "TemplateProcessing, ByteLevel, Sequence, null");
       bool before = true;
       for (const Json& item : f.array("single")) {
         if (item.contains("Sequence")) before = false;
@@ -515,9 +320,12 @@ class BpeTokenizer final : public Tokenizer {
   std::int32_t special_token(const JsonFields& config, const char* key) const {
     const Json* value = config.find(key);
     if (value == nullptr) return -1;
-    const std::string name = value->is_object() ? JsonFields(*value, config.source() + ": '" + key + "'").string("content") : config.string(key);
+    const std::string name = value->is_object()
+                                 ? JsonFields(*value, config.source() + ": '" + key + "'").string("content")
+                                 : config.string(key);
     const std::int32_t id = token_id(name);
-    QAT_CHECK(id >= 0, kBadFile, config.source(), ": '", key, "' is ", printable(name), ", which the tokenizer does not have");
+    QAT_CHECK(id >= 0, kBadFile, config.source(), ": '", key, "' is ", printable(name),
+              ", which the tokenizer does not have");
     return id;
   }
 
@@ -534,46 +342,6 @@ class BpeTokenizer final : public Tokenizer {
 
   // ---- encoding ----------------------------------------------------------------------------------------------------
 
-  static bool is_word(std::uint32_t point) { return point == '_' || is_letter(point) || is_number(point); }
-
-  static std::size_t previous(std::string_view text, std::size_t end) {
-    std::size_t start = end - 1;
-    while (start > 0 && end - start < 4 && (static_cast<unsigned char>(text[start]) & 0xC0) == 0x80) --start;
-    return start;
-  }
-
-  /// Cuts added tokens out of the text (leftmost, longest): calls f(text, -1 or the token's id, starts at 0) in order.
-  template <class F>
-  void for_each_segment(std::string_view text, bool normalized, F&& f) const {
-    const AddedIndex& index = normalized ? added_normalized_ : added_raw_;
-    std::size_t done = 0;
-    for (std::size_t i = 0; i < text.size();) {
-      const AddedToken* found = nullptr;
-      for (const AddedToken& token : index[static_cast<unsigned char>(text[i])])
-        if (text.compare(i, token.content.size(), token.content) == 0) {
-          found = &token;
-          break;
-        }
-      if (found == nullptr) {
-        ++i;
-        continue;
-      }
-      std::size_t start = i, stop = i + found->content.size();
-      const bool word_before = start > 0 && is_word(decode_utf8(text, previous(text, start)).value);
-      const bool word_after = stop < text.size() && is_word(decode_utf8(text, stop).value);
-      i = stop;
-      if (found->single_word && (word_before || word_after)) continue;
-      while (found->lstrip && start > done && is_white_space(decode_utf8(text, previous(text, start)).value))
-        start = previous(text, start);
-      while (found->rstrip && stop < text.size() && is_white_space(decode_utf8(text, stop).value))
-        stop += decode_utf8(text, stop).length;
-      if (done < start) f(text.substr(done, start - done), -1, done == 0);
-      f(text.substr(start, stop - start), found->id, start == 0);
-      i = done = stop;
-    }
-    if (done < text.size()) f(text.substr(done), -1, done == 0);
-  }
-
   std::string normalize(std::string_view text) const {
     std::string out(text);
     for (const Normalizer& step : normalizers_) {
@@ -586,7 +354,8 @@ class BpeTokenizer final : public Tokenizer {
     return out;
   }
 
-  void pre_tokenize(std::string_view text, bool first, std::vector<std::int32_t>& ids, std::size_t step_index = 0) const {
+  void pre_tokenize(std::string_view text, bool first, std::vector<std::int32_t>& ids,
+                    std::size_t step_index = 0) const {
     if (text.empty()) return;
     if (step_index == steps_.size()) {
       encode_piece(text, ids);
@@ -613,7 +382,8 @@ class BpeTokenizer final : public Tokenizer {
       text = changed;
     }
     if (step.kind == PreStep::kSplit || (step.kind == PreStep::kByteLevel && step.use_regex)) {
-      const detail::PatternSplitter splitter(text, step.kind == PreStep::kSplit ? step.pattern : detail::SplitPattern::kGpt2);
+      const detail::PatternSplitter splitter(text,
+                                             step.kind == PreStep::kSplit ? step.pattern : detail::SplitPattern::kGpt2);
       for (std::size_t start = 0; start < text.size();) {
         const std::size_t end = splitter.match(start);
         pre_tokenize(text.substr(start, end - start), first && start == 0, ids, step_index + 1);
@@ -657,58 +427,20 @@ class BpeTokenizer final : public Tokenizer {
     ids.insert(ids.end(), symbols.begin(), symbols.end());
   }
 
-  // ---- decoding ----------------------------------------------------------------------------------------------------
-
-  static void apply_decoder(const Decoder& decoder, std::vector<std::string>& tokens) {
-    switch (decoder.kind) {
-      case Decoder::kReplace:
-        for (std::string& token : tokens) token = detail::replace_all(token, decoder.from, decoder.to);
-        break;
-      case Decoder::kByteFallback:  // bytes that are not UTF-8 stay bytes; upstream writes U+FFFD for each
-        for (std::string& token : tokens)
-          if (const int byte = parse_byte_token(token); byte >= 0) token = std::string(1, static_cast<char>(byte));
-        break;
-      case Decoder::kFuse: {
-        std::string all;
-        for (const std::string& token : tokens) all += token;
-        tokens.assign(1, std::move(all));
-        break;
-      }
-      case Decoder::kStrip:
-        for (std::string& token : tokens) {
-          for (index_t k = 0; k < decoder.start && token.starts_with(decoder.from); ++k) token.erase(0, decoder.from.size());
-          for (index_t k = 0; k < decoder.stop && token.ends_with(decoder.from); ++k)
-            token.resize(token.size() - decoder.from.size());
-        }
-        break;
-      case Decoder::kByteLevel: {
-        std::string all;
-        for (const std::string& token : tokens) all += detail::byte_level_to_bytes(token).value_or(token);
-        tokens.assign(1, std::move(all));
-        break;
-      }
-      case Decoder::kMetaspace:
-        for (std::size_t i = 0; i < tokens.size(); ++i) {
-          const bool drop = i == 0 && decoder.start != 0 && tokens[i].starts_with(decoder.from);
-          tokens[i] = detail::replace_all(drop ? tokens[i].substr(decoder.from.size()) : tokens[i], decoder.from, " ");
-        }
-        break;
-    }
-  }
-
   bool byte_level_ = false, byte_fallback_ = false, fuse_unk_ = false, ignore_merges_ = false;
   std::int32_t unk_id_ = -1, bos_id_ = -1, eos_id_ = -1;
   std::vector<Normalizer> normalizers_;
   std::vector<PreStep> steps_;
-  std::vector<Decoder> decoders_;
+  TokenDecoder decoder_;
   std::vector<std::string> pieces_;  // by id, as spelled in the file
   std::vector<bool> used_;
   std::unordered_map<std::string, std::int32_t> piece_ids_;
-  std::unordered_map<std::string, std::int32_t> symbols_;  // what text is matched with: raw bytes at byte level, else pieces
+  std::unordered_map<std::string, std::int32_t>
+      symbols_;  // what text is matched with: raw bytes at byte level, else pieces
   std::array<std::int32_t, 256> byte_ids_{};
   MergeTable<std::int32_t> merges_;  // key: the merge's rank
   std::vector<std::int32_t> special_ids_;
-  AddedIndex added_raw_, added_normalized_;
+  AddedTokens added_raw_, added_normalized_;
 };
 
 }  // namespace qat::inline v0

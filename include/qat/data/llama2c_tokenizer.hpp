@@ -24,7 +24,8 @@ inline int parse_byte_token(std::string_view piece) {
   return value;
 }
 
-/// Ids 0 to 2 are unknown, BOS and EOS, 3 to 258 the bytes. Spaces are kept as they are (sentencepiece would squeeze them).
+/// Ids 0 to 2 are unknown, BOS and EOS, 3 to 258 the bytes. Spaces are kept as they are (sentencepiece would squeeze
+/// them).
 class Llama2cTokenizer final : public Tokenizer {
  public:
   explicit Llama2cTokenizer(const std::string& path) {
@@ -58,8 +59,8 @@ class Llama2cTokenizer final : public Tokenizer {
               " tokens; a llama2.c tokenizer has at least ", kFirstByte + 256);
     for (int byte = 0; byte < 256; ++byte) {
       const std::string& piece = pieces_[static_cast<std::size_t>(kFirstByte + byte)];
-      QAT_CHECK(parse_byte_token(piece) == byte, kBadFile, path, ": token ", kFirstByte + byte, " is ", printable(piece),
-                "; accepted: the token of byte ", byte);
+      QAT_CHECK(parse_byte_token(piece) == byte, kBadFile, path, ": token ", kFirstByte + byte, " is ",
+                printable(piece), "; accepted: the token of byte ", byte);
     }
     for (std::size_t id = 0; id < pieces_.size(); ++id) ids_.emplace(pieces_[id], static_cast<std::int32_t>(id));
     // A pair merges when its concatenation is a token: every split of every token, once and for all.
@@ -75,12 +76,14 @@ class Llama2cTokenizer final : public Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
     std::vector<std::int32_t> ids;
     if (!text.empty()) {
-      if (const auto space = ids_.find(" "); space != ids_.end()) ids.push_back(space->second);  // sentencepiece's dummy prefix
+      if (const auto space = ids_.find(" "); space != ids_.end())
+        ids.push_back(space->second);  // sentencepiece's dummy prefix
     }
     for (std::size_t i = 0; i < text.size();) {
       // A code point as run.c takes it: a byte and the continuation bytes after it, at most four in all.
       std::size_t length = 1;
-      while (length < 4 && i + length < text.size() && (static_cast<unsigned char>(text[i + length]) & 0xC0) == 0x80) ++length;
+      while (length < 4 && i + length < text.size() && (static_cast<unsigned char>(text[i + length]) & 0xC0) == 0x80)
+        ++length;
       const auto it = ids_.find(std::string(text.substr(i, length)));
       if (it != ids_.end()) {
         ids.push_back(it->second);

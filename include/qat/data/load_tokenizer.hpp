@@ -14,11 +14,12 @@
 
 namespace qat::inline v0 {
 
-/// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin) or a directory that holds, in this
-/// order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tokenizer.bin.
+/// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin) or a directory that holds, in
+/// this order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tokenizer.bin.
 inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   constexpr const char* kAccepted =
-      "accepted: 'bytes', tokenizer.json, a sentencepiece .model, vocab.json with merges.txt, a llama2.c tokenizer .bin, or a "
+      "accepted: 'bytes', tokenizer.json, a sentencepiece .model, vocab.json with merges.txt, a llama2.c tokenizer "
+      ".bin, or a "
       "directory with one of them";
   if (path == "bytes") return std::make_unique<ByteTokenizer>();
   if (is_directory(path)) {
@@ -51,8 +52,8 @@ inline std::unique_ptr<Tokenizer> load_model_tokenizer(const std::string& model_
   if (directory.empty()) directory = ".";
   const std::string sized = "tok" + std::to_string(vocab_size);
   std::string looked_for;
-  for (const std::string& name : {sized + ".bin", sized + ".model", std::string("tokenizer.bin"), std::string("tokenizer.json"),
-                                  std::string("tokenizer.model")}) {
+  for (const std::string& name : {sized + ".bin", sized + ".model", std::string("tokenizer.bin"),
+                                  std::string("tokenizer.json"), std::string("tokenizer.model")}) {
     const std::string file = join_path(directory, name);
     if (file_exists(file)) return load_tokenizer(file);
     looked_for += (looked_for.empty() ? "" : ", ") + name;

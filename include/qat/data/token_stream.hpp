@@ -17,7 +17,8 @@ namespace qat::inline v0 {
 inline constexpr std::string_view kDocumentSeparator = "\n<|endoftext|>\n";
 
 /// The parts between separators, stripped of white space at both ends; empty ones are left out.
-inline std::vector<std::string_view> split_documents(std::string_view text, std::string_view separator = kDocumentSeparator) {
+inline std::vector<std::string_view> split_documents(std::string_view text,
+                                                     std::string_view separator = kDocumentSeparator) {
   std::vector<std::string_view> documents;
   for (std::size_t start = 0; start <= text.size();) {
     const std::size_t end = std::min(text.find(separator, start), text.size());
@@ -43,8 +44,8 @@ inline void check_token_ids(std::span<const std::int32_t> ids, index_t vocab_siz
 }
 
 /// `source` names the text in errors; `vocab_size` is the model's.
-inline TokenStream make_token_stream(std::string_view text, const Tokenizer& tokenizer, index_t vocab_size, const std::string& source,
-                                     std::string_view separator = kDocumentSeparator) {
+inline TokenStream make_token_stream(std::string_view text, const Tokenizer& tokenizer, index_t vocab_size,
+                                     const std::string& source, std::string_view separator = kDocumentSeparator) {
   TokenStream stream;
   for (const std::string_view document : split_documents(text, separator)) {
     const std::vector<std::int32_t> ids = tokenizer.encode(document, true);
@@ -52,7 +53,8 @@ inline TokenStream make_token_stream(std::string_view text, const Tokenizer& tok
     stream.bytes += static_cast<index_t>(document.size());
     ++stream.documents;
   }
-  QAT_CHECK(stream.documents > 0, kBadFile, source, ": has no text (", text.size(), " bytes); accepted: documents separated by a line "
+  QAT_CHECK(stream.documents > 0, kBadFile, source, ": has no text (", text.size(),
+            " bytes); accepted: documents separated by a line "
             "<|endoftext|>");
   check_token_ids(stream.tokens, vocab_size, source);
   return stream;
@@ -64,10 +66,12 @@ inline TokenStream load_token_stream(const std::string& path, const Tokenizer& t
   return make_token_stream(file.text(), tokenizer, vocab_size, path);
 }
 
-/// Whole windows of `window` tokens, `stride` apart, from the start; an incomplete last one is left out. Borrows the tokens.
+/// Whole windows of `window` tokens, `stride` apart, from the start; an incomplete last one is left out. Borrows the
+/// tokens.
 class TokenWindows {
  public:
-  TokenWindows(std::span<const std::int32_t> tokens, index_t window, index_t stride, const std::string& source = "token stream")
+  TokenWindows(std::span<const std::int32_t> tokens, index_t window, index_t stride,
+               const std::string& source = "token stream")
       : tokens_(tokens), window_(window), stride_(stride) {
     QAT_CHECK(window >= 2 && stride >= 1, kInvalidArgument, source, ": window is ", window, " and stride ", stride,
               " tokens; accepted: at least 2 and 1");
@@ -75,8 +79,10 @@ class TokenWindows {
     QAT_CHECK(available >= window, kBadFile, source, ": has ", available, " tokens; one window needs ", window);
     count_ = (available - window) / stride + 1;
   }
-  /// Windows whose inputs and targets are `length` tokens and do not overlap: the protocol of the evaluations (length 512).
-  static TokenWindows contiguous(std::span<const std::int32_t> tokens, index_t length, const std::string& source = "token stream") {
+  /// Windows whose inputs and targets are `length` tokens and do not overlap: the protocol of the evaluations (length
+  /// 512).
+  static TokenWindows contiguous(std::span<const std::int32_t> tokens, index_t length,
+                                 const std::string& source = "token stream") {
     return TokenWindows(tokens, length + 1, length, source);
   }
 
@@ -115,7 +121,8 @@ class BatchSampler {
   index_t offset(std::uint64_t index, index_t row) const {
     CounterRandom random(seed_, kStream + index);
     random.seek(static_cast<std::uint64_t>(row));
-    return static_cast<index_t>(random.next_below(static_cast<std::uint32_t>(static_cast<index_t>(tokens_.size()) - length_)));
+    return static_cast<index_t>(
+        random.next_below(static_cast<std::uint32_t>(static_cast<index_t>(tokens_.size()) - length_)));
   }
   /// inputs, targets: (batch, length) row-major; targets are the inputs one token later.
   void sample(std::uint64_t index, std::int32_t* inputs, std::int32_t* targets) const {
@@ -129,7 +136,8 @@ class BatchSampler {
   }
 
  private:
-  static constexpr std::uint64_t kStream = std::uint64_t{0xDA7A} << 48;  // apart from the streams of other users of the seed
+  static constexpr std::uint64_t kStream = std::uint64_t{0xDA7A}
+                                           << 48;  // apart from the streams of other users of the seed
   std::span<const std::int32_t> tokens_;
   index_t batch_, length_;
   std::uint64_t seed_;

@@ -19,7 +19,8 @@ class Tokenizer {
   virtual std::vector<std::int32_t> encode(std::string_view text, bool bos) const = 0;
   /// Text of the ids; control tokens (BOS, EOS ...) give nothing unless `keep_special` and the vocabulary spells them.
   virtual std::string decode(std::span<const std::int32_t> ids, bool keep_special = false) const = 0;
-  /// What one token adds in the middle of a text: for output token by token, and for counting bytes. "" for control tokens.
+  /// What one token adds in the middle of a text: for output token by token, and for counting bytes. "" for control
+  /// tokens.
   virtual std::string token_bytes(std::int32_t id) const = 0;
   /// Ids are 0 to vocab_size() - 1.
   virtual std::int32_t vocab_size() const = 0;
@@ -34,8 +35,8 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = default;
 
   void check_id(std::int32_t id) const {
-    QAT_CHECK(id >= 0 && id < vocab_size(), kInvalidArgument, kind(), " tokenizer: token id is ", id, "; accepted: 0 to ",
-              vocab_size() - 1);
+    QAT_CHECK(id >= 0 && id < vocab_size(), kInvalidArgument, kind(), " tokenizer: token id is ", id,
+              "; accepted: 0 to ", vocab_size() - 1);
   }
 };
 

@@ -169,7 +169,9 @@ struct CodePoint {
 /// The code point that starts at text[position]; position < text.size().
 inline CodePoint decode_utf8(std::string_view text, std::size_t position) {
   constexpr CodePoint kInvalid{0xFFFFFFFFu, 1};
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[position + i])); };
+  const auto byte = [&](std::size_t i) {
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(text[position + i]));
+  };
   const std::uint32_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
   const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
@@ -193,7 +195,8 @@ inline void append_utf8(std::string& out, std::uint32_t point) {
   } else if (point < 0x10000) {
     put(0xE0 | point >> 12), put(0x80 | (point >> 6 & 0x3F)), put(0x80 | (point & 0x3F));
   } else {
-    put(0xF0 | point >> 18), put(0x80 | (point >> 12 & 0x3F)), put(0x80 | (point >> 6 & 0x3F)), put(0x80 | (point & 0x3F));
+    put(0xF0 | point >> 18), put(0x80 | (point >> 12 & 0x3F)), put(0x80 | (point >> 6 & 0x3F)),
+        put(0x80 | (point & 0x3F));
   }
 }
 

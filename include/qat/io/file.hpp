@@ -94,7 +94,9 @@ class MappedFile {
     if (reason != nullptr) raise(ErrorCode::kIo, path, ": cannot read: ", reason);
   }
   MappedFile(MappedFile&& other) noexcept
-      : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : path_(std::move(other.path_)),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
   MappedFile& operator=(MappedFile&& other) noexcept {
     std::swap(path_, other.path_);
     std::swap(data_, other.data_);
@@ -119,8 +121,8 @@ class MappedFile {
 };
 
 /// Writes to a temporary file in the target's directory; commit() makes it durable and gives it its name in one step.
-/// Without commit() (an error on the way, say) the target is as before and the temporary is gone. A target that exists and
-/// is no regular file (/dev/stdout, a pipe) is written directly.
+/// Without commit() (an error on the way, say) the target is as before and the temporary is gone. A target that exists
+/// and is no regular file (/dev/stdout, a pipe) is written directly.
 class AtomicFileWriter {
  public:
   explicit AtomicFileWriter(const std::string& path) : path_(path) {

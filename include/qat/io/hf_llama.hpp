@@ -13,7 +13,8 @@ namespace qat::inline v0 {
 namespace detail {
 
 inline constexpr const char* kAcceptedLlama =
-    "model_type llama (LlamaForCausalLM), hidden_act silu, no biases, rope_type default, linear or llama3, weights F32, "
+    "model_type llama (LlamaForCausalLM), hidden_act silu, no biases, rope_type default, linear or llama3, weights "
+    "F32, "
     "F16 or BF16 and not quantized";
 
 /// rope_theta and rope_scaling (transformers 4) or rope_parameters (5), whichever is there.
@@ -27,8 +28,8 @@ inline RopeConfig parse_rope(const JsonFields& config) {
     if (object->empty()) return;
     if (fields.find("rope_theta")) {
       const double theta = fields.number("rope_theta");
-      QAT_CHECK(!config.find("rope_theta") || theta == rope.theta, kBadFile, fields.source(), ": 'rope_theta' is ", theta,
-                " but ", rope.theta, " outside; accepted: one value");
+      QAT_CHECK(!config.find("rope_theta") || theta == rope.theta, kBadFile, fields.source(), ": 'rope_theta' is ",
+                theta, " but ", rope.theta, " outside; accepted: one value");
       rope.theta = theta;
     }
     const char* type_key = fields.find("rope_type") ? "rope_type" : "type";
@@ -57,13 +58,15 @@ inline RopeConfig parse_rope(const JsonFields& config) {
 }
 
 /// bos_token_id, eos_token_id: an integer, a list (its first is taken), or absent or null (the default; -1 for null).
-inline std::int32_t parse_token_id(const Json& config, const char* key, std::int32_t fallback, const JsonFields& fields) {
+inline std::int32_t parse_token_id(const Json& config, const char* key, std::int32_t fallback,
+                                   const JsonFields& fields) {
   const auto it = config.find(key);
   if (it == config.end()) return fallback;
   if (it->is_null()) return -1;
   const Json& value = it->is_array() && !it->empty() ? it->front() : *it;
-  QAT_CHECK(value.is_number_integer() && value.get<std::int64_t>() >= -1 && value.get<std::int64_t>() <= INT32_MAX, kBadFile,
-            fields.source(), ": '", key, "' is ", json_text(*it), "; accepted: a token id, or a list of them");
+  QAT_CHECK(value.is_number_integer() && value.get<std::int64_t>() >= -1 && value.get<std::int64_t>() <= INT32_MAX,
+            kBadFile, fields.source(), ": '", key, "' is ", json_text(*it),
+            "; accepted: a token id, or a list of them");
   return static_cast<std::int32_t>(value.get<std::int64_t>());
 }
 
@@ -83,7 +86,8 @@ inline LlamaConfig parse_hf_llama_config(const Json& json, const std::string& so
   QAT_CHECK(architecture.empty() || architecture == "LlamaForCausalLM", kUnsupported, source, ": 'architectures' is ",
             printable(architecture), "; accepted: ", detail::kAcceptedLlama);
   const std::string activation = fields.string_or("hidden_act", "silu");
-  QAT_CHECK(activation == "silu", kUnsupported, source, ": 'hidden_act' is ", printable(activation), "; accepted: silu");
+  QAT_CHECK(activation == "silu", kUnsupported, source, ": 'hidden_act' is ", printable(activation),
+            "; accepted: silu");
   for (const char* key : {"attention_bias", "mlp_bias"})
     QAT_CHECK(!fields.boolean_or(key, false), kUnsupported, source, ": '", key, "' is true; accepted: false");
   const Json* quantization = fields.find("quantization_config");
@@ -121,7 +125,8 @@ inline LlamaConfig parse_hf_llama_config(const Json& json, const std::string& so
 /// Reads a checkpoint directory into fp32.
 inline LlamaWeights read_hf_llama(const std::string& directory) {
   const std::string config_path = join_path(directory, "config.json");
-  QAT_CHECK(file_exists(config_path), kBadFile, directory, ": has no config.json; accepted: a Hugging Face Llama directory with "
+  QAT_CHECK(file_exists(config_path), kBadFile, directory,
+            ": has no config.json; accepted: a Hugging Face Llama directory with "
             "config.json and model.safetensors (or model.safetensors.index.json with its shards)");
   LlamaWeights weights;
   weights.config = parse_hf_llama_config(read_json(config_path), config_path);
@@ -132,15 +137,16 @@ inline LlamaWeights read_hf_llama(const std::string& directory) {
   for (const auto& [name, view] : file.tensors()) {
     if (shapes.contains(name) || name.ends_with(".rotary_emb.inv_freq")) continue;
     if (name == "lm_head.weight" && c.tied) continue;  // compared with the embedding below
-    raise(ErrorCode::kBadFile, view.file, ": tensor ", printable(name), " is not part of the model config.json describes (",
-          c.n_layers, " layers, ", c.tied ? "tied" : "untied", " embeddings, no biases)");
+    raise(ErrorCode::kBadFile, view.file, ": tensor ", printable(name),
+          " is not part of the model config.json describes (", c.n_layers, " layers, ", c.tied ? "tied" : "untied",
+          " embeddings, no biases)");
   }
   for (const auto& [name, shape] : shapes) {
     const SafetensorView* view = file.find(name);
     QAT_CHECK(view != nullptr, kBadFile, directory, ": tensor ", printable(name), " is missing",
               name == "lm_head.weight" ? "; config.json says tie_word_embeddings false" : "");
-    QAT_CHECK(view->dtype == DType::kF32 || view->dtype == DType::kF16 || view->dtype == DType::kBF16, kUnsupported, view->file,
-              ": tensor ", printable(name), " is ", info(view->dtype).name, "; accepted: F32, F16, BF16");
+    QAT_CHECK(view->dtype == DType::kF32 || view->dtype == DType::kF16 || view->dtype == DType::kBF16, kUnsupported,
+              view->file, ": tensor ", printable(name), " is ", info(view->dtype).name, "; accepted: F32, F16, BF16");
     bool same = static_cast<int>(view->shape.size()) == shape.rank();
     for (int d = 0; same && d < shape.rank(); ++d) same = view->shape[static_cast<std::size_t>(d)] == shape[d];
     QAT_CHECK(same, kShapeMismatch, view->file, ": tensor ", printable(name), " has shape ", shape_text(view->shape),
@@ -153,7 +159,8 @@ inline LlamaWeights read_hf_llama(const std::string& directory) {
     const SafetensorView& embedding = file.at("model.embed_tokens.weight");
     const bool same = head->dtype == embedding.dtype && head->bytes == embedding.bytes &&
                       std::memcmp(head->data, embedding.data, head->bytes) == 0;
-    QAT_CHECK(same, kBadFile, head->file, ": tensor 'lm_head.weight' differs from 'model.embed_tokens.weight' but config.json says "
+    QAT_CHECK(same, kBadFile, head->file,
+              ": tensor 'lm_head.weight' differs from 'model.embed_tokens.weight' but config.json says "
               "tie_word_embeddings true");
   }
   return weights;
@@ -199,15 +206,16 @@ inline std::string hf_llama_config_text(const LlamaConfig& c, DType dtype) {
   return json.dump(2) + "\n";
 }
 
-/// Writes model.safetensors, then config.json, into `directory` (created when absent); each file appears completely or not
-/// at all. `dtype`: F32 (exact), or F16 or BF16 (rounded half to even).
+/// Writes model.safetensors, then config.json, into `directory` (created when absent); each file appears completely or
+/// not at all. `dtype`: F32 (exact), or F16 or BF16 (rounded half to even).
 inline void write_hf_llama(const LlamaWeights& weights, const std::string& directory, DType dtype = DType::kF32) {
   check_weights(weights, directory);
   QAT_CHECK(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16, kUnsupported, directory, ": dtype ",
             info(dtype).name, "; accepted: F32, F16, BF16");
   make_directory(directory);
   const std::string index = join_path(directory, "model.safetensors.index.json");
-  QAT_CHECK(!file_exists(index), kInvalidArgument, directory, ": holds a sharded checkpoint; accepted: a new or unsharded directory");
+  QAT_CHECK(!file_exists(index), kInvalidArgument, directory,
+            ": holds a sharded checkpoint; accepted: a new or unsharded directory");
   std::vector<SafetensorEntry> entries;
   std::deque<std::vector<std::uint16_t>> rounded;
   for (const auto& [name, tensor] : weights.tensors) {

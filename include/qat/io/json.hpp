@@ -88,7 +88,8 @@ class JsonFields {
   bool boolean_or(const char* key, bool fallback) const {
     const Json* value = find(key);
     if (value == nullptr) return fallback;
-    QAT_CHECK(value->is_boolean(), kBadFile, source_, ": '", key, "' is ", json_text(*value), "; accepted: true or false");
+    QAT_CHECK(value->is_boolean(), kBadFile, source_, ": '", key, "' is ", json_text(*value),
+              "; accepted: true or false");
     return value->get<bool>();
   }
   std::string string(const char* key) const {

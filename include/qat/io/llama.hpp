@@ -12,16 +12,19 @@ namespace qat::inline v0 {
 /// Loads a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (a path to its config.json will do).
 inline LlamaWeights load_llama(const std::string& path) {
   constexpr const char* kAccepted =
-      "accepted: a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (config.json and safetensors)";
+      "accepted: a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (config.json and "
+      "safetensors)";
   if (is_directory(path)) return read_hf_llama(path);
-  if (file_name(path) == "config.json") return read_hf_llama(parent_directory(path).empty() ? "." : parent_directory(path));
+  if (file_name(path) == "config.json")
+    return read_hf_llama(parent_directory(path).empty() ? "." : parent_directory(path));
   if (path.ends_with(".safetensors") || path.ends_with(".index.json"))
     raise(ErrorCode::kUnsupported, path, ": is only the weights of a checkpoint; give its directory (", kAccepted, ")");
   if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
   const MappedFile file(path);
   const std::string_view text = file.text();
   QAT_CHECK(!text.starts_with("GGUF"), kUnsupported, path, ": is a GGUF file; ", kAccepted);
-  QAT_CHECK(!text.starts_with("PK\x03\x04"), kUnsupported, path, ": is a zip archive (a PyTorch checkpoint?); ", kAccepted);
+  QAT_CHECK(!text.starts_with("PK\x03\x04"), kUnsupported, path, ": is a zip archive (a PyTorch checkpoint?); ",
+            kAccepted);
   QAT_CHECK(!path.ends_with(".json"), kUnsupported, path, ": is no checkpoint; ", kAccepted);
   return read_llama2c(path);
 }

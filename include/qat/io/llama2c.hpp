@@ -12,8 +12,8 @@ namespace qat::inline v0 {
 
 namespace detail {
 
-/// Calls f(name or nullptr for the RoPE tables, layer count, shape) for each array of the file in its order; the name of a
-/// per-layer kind is the part after "model.layers.N.".
+/// Calls f(name or nullptr for the RoPE tables, layer count, shape) for each array of the file in its order; the name
+/// of a per-layer kind is the part after "model.layers.N.".
 template <class F>
 void for_each_llama2c_array(const LlamaConfig& c, F&& f) {
   const index_t q_dim = c.n_heads * c.head_dim, kv_dim = c.n_kv_heads * c.head_dim;
@@ -61,8 +61,8 @@ inline std::string llama2c_tensor_name(const char* name, index_t layers, index_t
 /// Reads a version 0 checkpoint. The file says nothing of them: norm_eps is 1e-5, theta 10000, BOS 1, EOS 2.
 inline LlamaWeights read_llama2c(const std::string& path) {
   const MappedFile file(path);
-  QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": has ", file.size(), " bytes; a llama2.c checkpoint has at least ",
-            detail::kLlama2cHeader);
+  QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": has ", file.size(),
+            " bytes; a llama2.c checkpoint has at least ", detail::kLlama2cHeader);
   std::int32_t header[7];
   std::memcpy(header, file.data(), sizeof header);
   QAT_CHECK(header[0] != 0x616b3432, kUnsupported, path, ": is a llama2.c checkpoint of version ", header[1],
@@ -85,10 +85,10 @@ inline LlamaWeights read_llama2c(const std::string& path) {
   const unsigned __int128 expected = detail::llama2c_file_size(c);
   if (expected != file.size()) {
     const auto shown = expected > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(expected);
-    raise(ErrorCode::kBadFile, path, ": has ", file.size(), " bytes but its header (dim ", c.dim, ", hidden_dim ", c.hidden_dim,
-          ", n_layers ", c.n_layers, ", n_heads ", c.n_heads, ", n_kv_heads ", c.n_kv_heads, ", vocab_size ", header[5],
-          ", seq_len ", c.max_seq_len, ") asks for ", shown, ": ", file.size() < expected ? "truncated" : "oversized",
-          ", or no llama2.c checkpoint");
+    raise(ErrorCode::kBadFile, path, ": has ", file.size(), " bytes but its header (dim ", c.dim, ", hidden_dim ",
+          c.hidden_dim, ", n_layers ", c.n_layers, ", n_heads ", c.n_heads, ", n_kv_heads ", c.n_kv_heads,
+          ", vocab_size ", header[5], ", seq_len ", c.max_seq_len, ") asks for ", shown, ": ",
+          file.size() < expected ? "truncated" : "oversized", ", or no llama2.c checkpoint");
   }
   const unsigned char* position = file.data() + detail::kLlama2cHeader;
   std::vector<float> interleaved;
@@ -112,14 +112,15 @@ inline LlamaWeights read_llama2c(const std::string& path) {
   return weights;
 }
 
-/// Writes a version 0 checkpoint, completely or not at all. The format fixes norm_eps 1e-5, theta 10000 without scaling and
-/// head_dim = dim / n_heads; another model is refused.
+/// Writes a version 0 checkpoint, completely or not at all. The format fixes norm_eps 1e-5, theta 10000 without scaling
+/// and head_dim = dim / n_heads; another model is refused.
 inline void write_llama2c(const LlamaWeights& weights, const std::string& path) {
   const LlamaConfig& c = weights.config;
   check_weights(weights, path);
   QAT_CHECK(c.head_dim * c.n_heads == c.dim, kUnsupported, path, ": head_dim is ", c.head_dim,
             "; a llama2.c checkpoint holds dim / n_heads = ", c.dim / c.n_heads);
-  QAT_CHECK(c.norm_eps == 1e-5f, kUnsupported, path, ": norm_eps is ", c.norm_eps, "; a llama2.c checkpoint holds 1e-05");
+  QAT_CHECK(c.norm_eps == 1e-5f, kUnsupported, path, ": norm_eps is ", c.norm_eps,
+            "; a llama2.c checkpoint holds 1e-05");
   QAT_CHECK(c.rope.scaling == RopeScaling::kNone && c.rope.theta == 10000.0, kUnsupported, path, ": rope theta is ",
             c.rope.theta, c.rope.scaling == RopeScaling::kNone ? "" : " with scaling",
             "; a llama2.c checkpoint holds 10000 without scaling");
@@ -135,8 +136,9 @@ inline void write_llama2c(const LlamaWeights& weights, const std::string& path) 
       for (const bool sine : {false, true})
         for (index_t position = 0; position < c.max_seq_len; ++position)
           for (index_t i = 0; i < c.head_dim / 2; ++i) {
-            const double angle = static_cast<double>(position) *
-                                 std::pow(c.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
+            const double angle =
+                static_cast<double>(position) *
+                std::pow(c.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
             const float value = static_cast<float>(sine ? std::sin(angle) : std::cos(angle));
             writer.write(&value, sizeof value);
           }

@@ -22,22 +22,21 @@ struct LlamaWeights {
 
 /// Throws one line naming `source` and the field that makes no model.
 inline void check_config(const LlamaConfig& config, const std::string& source) {
-  const std::pair<const char*, index_t> extents[] = {
-      {"dim (hidden_size)", config.dim},
-      {"hidden_dim (intermediate_size)", config.hidden_dim},
-      {"n_layers (num_hidden_layers)", config.n_layers},
-      {"n_heads (num_attention_heads)", config.n_heads},
-      {"n_kv_heads (num_key_value_heads)", config.n_kv_heads},
-      {"head_dim", config.head_dim},
-      {"vocab_size", config.vocab_size},
-      {"max_seq_len (max_position_embeddings)", config.max_seq_len}};
+  const std::pair<const char*, index_t> extents[] = {{"dim (hidden_size)", config.dim},
+                                                     {"hidden_dim (intermediate_size)", config.hidden_dim},
+                                                     {"n_layers (num_hidden_layers)", config.n_layers},
+                                                     {"n_heads (num_attention_heads)", config.n_heads},
+                                                     {"n_kv_heads (num_key_value_heads)", config.n_kv_heads},
+                                                     {"head_dim", config.head_dim},
+                                                     {"vocab_size", config.vocab_size},
+                                                     {"max_seq_len (max_position_embeddings)", config.max_seq_len}};
   for (const auto& [name, value] : extents)
     QAT_CHECK(value > 0 && value < (index_t{1} << 31), kBadFile, source, ": ", name, " is ", value,
               "; accepted: 1 to 2147483647");
   QAT_CHECK(config.n_layers <= 100000, kBadFile, source, ": n_layers (num_hidden_layers) is ", config.n_layers,
             "; accepted: at most 100000");
-  QAT_CHECK(config.n_heads % config.n_kv_heads == 0, kBadFile, source, ": n_heads (num_attention_heads) is ", config.n_heads,
-            "; accepted: a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
+  QAT_CHECK(config.n_heads % config.n_kv_heads == 0, kBadFile, source, ": n_heads (num_attention_heads) is ",
+            config.n_heads, "; accepted: a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
   QAT_CHECK(config.head_dim % 2 == 0, kBadFile, source, ": head_dim is ", config.head_dim,
             "; accepted: an even number, RoPE rotates pairs");
   QAT_CHECK(config.norm_eps > 0.0f && config.norm_eps < 1.0f, kBadFile, source, ": norm_eps (rms_norm_eps) is ",
@@ -50,8 +49,9 @@ inline void check_config(const LlamaConfig& config, const std::string& source) {
     QAT_CHECK(rope.low_freq_factor > 0.0 && rope.high_freq_factor > rope.low_freq_factor, kBadFile, source,
               ": rope low_freq_factor is ", rope.low_freq_factor, " and high_freq_factor ", rope.high_freq_factor,
               "; accepted: 0 < low < high");
-    QAT_CHECK(rope.original_max_position_embeddings > 0, kBadFile, source, ": rope original_max_position_embeddings is ",
-              rope.original_max_position_embeddings, "; accepted: positive");
+    QAT_CHECK(rope.original_max_position_embeddings > 0, kBadFile, source,
+              ": rope original_max_position_embeddings is ", rope.original_max_position_embeddings,
+              "; accepted: positive");
   }
 }
 
@@ -82,8 +82,8 @@ inline void check_finite(const Tensor<float>& tensor, const std::string& name, c
   for (index_t i = 0; i < tensor.size(); ++i) {
     // The exponent field, not isfinite(): -ffast-math would remove that.
     if ((std::bit_cast<std::uint32_t>(tensor[i]) & 0x7F800000u) == 0x7F800000u)
-      raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i, " of shape ",
-            to_string(tensor.shape()), "; accepted: finite weights");
+      raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i,
+            " of shape ", to_string(tensor.shape()), "; accepted: finite weights");
   }
 }
 
@@ -107,7 +107,8 @@ inline void interleaved_rows_to_halves(const float* in, index_t heads, index_t h
   for (index_t head = 0; head < heads; ++head)
     for (index_t i = 0; i < head_dim; ++i) {
       const index_t to = head * head_dim + (i % 2) * (head_dim / 2) + i / 2;
-      std::memcpy(out + to * columns, in + (head * head_dim + i) * columns, static_cast<std::size_t>(columns) * sizeof(float));
+      std::memcpy(out + to * columns, in + (head * head_dim + i) * columns,
+                  static_cast<std::size_t>(columns) * sizeof(float));
     }
 }
 
@@ -116,7 +117,8 @@ inline void halves_rows_to_interleaved(const float* in, index_t heads, index_t h
   for (index_t head = 0; head < heads; ++head)
     for (index_t i = 0; i < head_dim; ++i) {
       const index_t from = head * head_dim + (i % 2) * (head_dim / 2) + i / 2;
-      std::memcpy(out + (head * head_dim + i) * columns, in + from * columns, static_cast<std::size_t>(columns) * sizeof(float));
+      std::memcpy(out + (head * head_dim + i) * columns, in + from * columns,
+                  static_cast<std::size_t>(columns) * sizeof(float));
     }
 }
 

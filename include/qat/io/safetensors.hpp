@@ -20,8 +20,26 @@ namespace qat::inline v0 {
 
 /// Element types a safetensors file may hold, under its own names.
 enum class DType {
-  kBool, kF4, kF6E2M3, kF6E3M2, kU8, kI8, kF8E5M2, kF8E4M3, kF8E8M0, kI16, kU16, kF16, kBF16, kI32, kU32, kF32, kC64,
-  kF64, kI64, kU64
+  kBool,
+  kF4,
+  kF6E2M3,
+  kF6E3M2,
+  kU8,
+  kI8,
+  kF8E5M2,
+  kF8E4M3,
+  kF8E8M0,
+  kI16,
+  kU16,
+  kF16,
+  kBF16,
+  kI32,
+  kU32,
+  kF32,
+  kC64,
+  kF64,
+  kI64,
+  kU64
 };
 
 struct DTypeInfo {
@@ -32,17 +50,15 @@ struct DTypeInfo {
 
 /// Ascending in size, as upstream's enumeration.
 inline constexpr DTypeInfo kDTypes[] = {
-    {DType::kBool, "BOOL", 8},       {DType::kF4, "F4", 4},           {DType::kF6E2M3, "F6_E2M3", 6},
-    {DType::kF6E3M2, "F6_E3M2", 6},  {DType::kU8, "U8", 8},           {DType::kI8, "I8", 8},
-    {DType::kF8E5M2, "F8_E5M2", 8},  {DType::kF8E4M3, "F8_E4M3", 8},  {DType::kF8E8M0, "F8_E8M0", 8},
-    {DType::kI16, "I16", 16},        {DType::kU16, "U16", 16},        {DType::kF16, "F16", 16},
-    {DType::kBF16, "BF16", 16},      {DType::kI32, "I32", 32},        {DType::kU32, "U32", 32},
-    {DType::kF32, "F32", 32},        {DType::kC64, "C64", 64},        {DType::kF64, "F64", 64},
-    {DType::kI64, "I64", 64},        {DType::kU64, "U64", 64}};
+    {DType::kBool, "BOOL", 8},      {DType::kF4, "F4", 4},          {DType::kF6E2M3, "F6_E2M3", 6},
+    {DType::kF6E3M2, "F6_E3M2", 6}, {DType::kU8, "U8", 8},          {DType::kI8, "I8", 8},
+    {DType::kF8E5M2, "F8_E5M2", 8}, {DType::kF8E4M3, "F8_E4M3", 8}, {DType::kF8E8M0, "F8_E8M0", 8},
+    {DType::kI16, "I16", 16},       {DType::kU16, "U16", 16},       {DType::kF16, "F16", 16},
+    {DType::kBF16, "BF16", 16},     {DType::kI32, "I32", 32},       {DType::kU32, "U32", 32},
+    {DType::kF32, "F32", 32},       {DType::kC64, "C64", 64},       {DType::kF64, "F64", 64},
+    {DType::kI64, "I64", 64},       {DType::kU64, "U64", 64}};
 
-constexpr const DTypeInfo& info(DType dtype) {
-  return kDTypes[static_cast<int>(dtype)];
-}
+constexpr const DTypeInfo& info(DType dtype) { return kDTypes[static_cast<int>(dtype)]; }
 static_assert([] {
   for (const DTypeInfo& entry : kDTypes)
     if (&info(entry.dtype) != &entry) return false;
@@ -75,8 +91,9 @@ struct SafetensorView {
   std::vector<T> values(DType expected) const {
     QAT_CHECK(dtype == expected, kBadFile, file, ": tensor ", printable(name), " is ", info(dtype).name,
               "; accepted: ", info(expected).name);
-    QAT_CHECK(static_cast<int>(sizeof(T) * 8) == info(dtype).bits, kInvalidArgument, "SafetensorView::values: the type has ",
-              sizeof(T), " bytes, ", info(dtype).name, " has ", info(dtype).bits, " bits");
+    QAT_CHECK(static_cast<int>(sizeof(T) * 8) == info(dtype).bits, kInvalidArgument,
+              "SafetensorView::values: the type has ", sizeof(T), " bytes, ", info(dtype).name, " has ",
+              info(dtype).bits, " bits");
     std::vector<T> out(static_cast<std::size_t>(size()));
     if (bytes > 0) std::memcpy(out.data(), data, bytes);
     return out;
@@ -117,11 +134,21 @@ struct SafetensorView {
               "; accepted: at most 4 dimensions");
     Shape extents;
     switch (shape.size()) {
-      case 0: extents = {1}; break;
-      case 1: extents = {shape[0]}; break;
-      case 2: extents = {shape[0], shape[1]}; break;
-      case 3: extents = {shape[0], shape[1], shape[2]}; break;
-      default: extents = {shape[0], shape[1], shape[2], shape[3]}; break;
+      case 0:
+        extents = {1};
+        break;
+      case 1:
+        extents = {shape[0]};
+        break;
+      case 2:
+        extents = {shape[0], shape[1]};
+        break;
+      case 3:
+        extents = {shape[0], shape[1], shape[2]};
+        break;
+      default:
+        extents = {shape[0], shape[1], shape[2], shape[3]};
+        break;
     }
     Tensor<float> out = Tensor<float>::uninitialized(extents);
     to_float(out.data());
@@ -176,15 +203,16 @@ class Safetensors {
     source_ = path;
     const Json json = read_json(path);
     const Json& weight_map = JsonFields(json, path).at("weight_map");
-    QAT_CHECK(weight_map.is_object() && !weight_map.empty(), kBadFile, path, ": 'weight_map' is ", json_text(weight_map),
-              "; accepted: an object from tensor name to file name");
+    QAT_CHECK(weight_map.is_object() && !weight_map.empty(), kBadFile, path, ": 'weight_map' is ",
+              json_text(weight_map), "; accepted: an object from tensor name to file name");
     std::set<std::string> shards;
     for (const auto& [name, file] : weight_map.items()) {
       QAT_CHECK(file.is_string(), kBadFile, path, ": 'weight_map' gives tensor ", printable(name), " the file ",
                 json_text(file), "; accepted: a file name");
       const auto& shard = file.get_ref<const std::string&>();
       QAT_CHECK(!shard.empty() && shard.find('/') == std::string::npos, kBadFile, path, ": 'weight_map' gives tensor ",
-                printable(name), " the file ", printable(shard), "; accepted: the name of a file in the same directory");
+                printable(name), " the file ", printable(shard),
+                "; accepted: the name of a file in the same directory");
       shards.insert(shard);
     }
     for (const std::string& shard : shards) {
@@ -235,8 +263,8 @@ class Safetensors {
       view.file = path;
       view.dtype = parse_dtype(fields.string("dtype"), where);
       const Json& offsets = fields.array("data_offsets");
-      QAT_CHECK(offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(), kBadFile, where,
-                ": 'data_offsets' is ", json_text(offsets), "; accepted: [begin, end] in bytes");
+      QAT_CHECK(offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(), kBadFile,
+                where, ": 'data_offsets' is ", json_text(offsets), "; accepted: [begin, end] in bytes");
       const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
       QAT_CHECK(begin <= end && end <= buffer_size, kBadFile, where, ": occupies bytes ", begin, " to ", end,
                 " but the file has ", buffer_size, " bytes of tensors");
@@ -249,21 +277,20 @@ class Safetensors {
         overflow = overflow || n > std::uint64_t{INT64_MAX} || __builtin_mul_overflow(bits, n, &bits);
         view.shape.push_back(static_cast<index_t>(n));
       }
-      QAT_CHECK(!overflow && bits % 8 == 0 && bits / 8 == end - begin, kBadFile, where, ": ", info(view.dtype).name, " of shape ",
-                json_text(fields.at("shape")), " does not fill its ", end - begin, " bytes");
+      QAT_CHECK(!overflow && bits % 8 == 0 && bits / 8 == end - begin, kBadFile, where, ": ", info(view.dtype).name,
+                " of shape ", json_text(fields.at("shape")), " does not fill its ", end - begin, " bytes");
       view.data = buffer + begin;
       view.bytes = static_cast<std::size_t>(end - begin);
       extents.push_back({begin, end, name});
       const auto [it, inserted] = tensors_.emplace(name, std::move(view));
       QAT_CHECK(inserted, kBadFile, where, ": also lies in ", file_name(it->second.file));
     }
-    std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-      return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-    });
+    std::sort(extents.begin(), extents.end(),
+              [](const Extent& a, const Extent& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
     std::uint64_t position = 0;
     for (const Extent& extent : extents) {
-      QAT_CHECK(extent.begin == position, kBadFile, path, ": tensor ", printable(extent.name), " begins at byte ", extent.begin,
-                extent.begin < position ? ", inside the tensor before it" : ", after a hole",
+      QAT_CHECK(extent.begin == position, kBadFile, path, ": tensor ", printable(extent.name), " begins at byte ",
+                extent.begin, extent.begin < position ? ", inside the tensor before it" : ", after a hole",
                 "; accepted: ", position);
       position = extent.end;
     }
@@ -280,7 +307,8 @@ class Safetensors {
   }
 
   void read_metadata(const Json& entry, const std::string& path) {
-    QAT_CHECK(entry.is_object(), kBadFile, path, ": '__metadata__' is ", json_text(entry), "; accepted: an object of strings");
+    QAT_CHECK(entry.is_object(), kBadFile, path, ": '__metadata__' is ", json_text(entry),
+              "; accepted: an object of strings");
     for (const auto& [key, value] : entry.items()) {
       QAT_CHECK(value.is_string(), kBadFile, path, ": '__metadata__' key ", printable(key), " is ", json_text(value),
                 "; accepted: a string");
@@ -302,8 +330,9 @@ struct SafetensorEntry {
   const void* data = nullptr;
 };
 
-/// Writes one file, completely or not at all: header padded to 8 bytes, tensors ordered as upstream's writer orders them
-/// (descending element size, then name), "format": "pt" added to the metadata (transformers refuses files without it).
+/// Writes one file, completely or not at all: header padded to 8 bytes, tensors ordered as upstream's writer orders
+/// them (descending element size, then name), "format": "pt" added to the metadata (transformers refuses files without
+/// it).
 inline void write_safetensors(const std::string& path, std::vector<SafetensorEntry> entries,
                               std::map<std::string, std::string> metadata = {}) {
   std::sort(entries.begin(), entries.end(), [](const SafetensorEntry& a, const SafetensorEntry& b) {
@@ -315,7 +344,8 @@ inline void write_safetensors(const std::string& path, std::vector<SafetensorEnt
   std::uint64_t position = 0;
   std::vector<std::size_t> sizes;
   for (const SafetensorEntry& entry : entries) {
-    QAT_CHECK(!header.contains(entry.name), kInvalidArgument, path, ": tensor ", printable(entry.name), " is given twice");
+    QAT_CHECK(!header.contains(entry.name), kInvalidArgument, path, ": tensor ", printable(entry.name),
+              " is given twice");
     std::uint64_t bits = static_cast<std::uint64_t>(info(entry.dtype).bits);
     for (const index_t n : entry.shape) {
       QAT_CHECK(n >= 0 && !__builtin_mul_overflow(bits, static_cast<std::uint64_t>(n), &bits), kInvalidArgument, path,
@@ -324,8 +354,8 @@ inline void write_safetensors(const std::string& path, std::vector<SafetensorEnt
     QAT_CHECK(bits % 8 == 0, kInvalidArgument, path, ": tensor ", printable(entry.name), " has ", bits,
               " bits; accepted: whole bytes");
     sizes.push_back(static_cast<std::size_t>(bits / 8));
-    header[entry.name] = {{"dtype", info(entry.dtype).name}, {"shape", entry.shape},
-                          {"data_offsets", {position, position + bits / 8}}};
+    header[entry.name] = {
+        {"dtype", info(entry.dtype).name}, {"shape", entry.shape}, {"data_offsets", {position, position + bits / 8}}};
     position += bits / 8;
   }
   std::string text;

@@ -40,8 +40,9 @@ TEST_CASE("both spellings of merges give the same tokenizer") {
 }
 
 TEST_CASE("real tokenizers give the recorded ids and texts") {
-  for (const auto& [file, golden] : {std::pair{"stories260K-hf/tokenizer.json", "golden/tokenizers/stories260K-hf.json"},
-                                     std::pair{"tokenizers/phi3-llama-bpe.tokenizer.json", "golden/tokenizers/phi3-llama-bpe.json"}}) {
+  for (const auto& [file, golden] :
+       {std::pair{"stories260K-hf/tokenizer.json", "golden/tokenizers/stories260K-hf.json"},
+        std::pair{"tokenizers/phi3-llama-bpe.tokenizer.json", "golden/tokenizers/phi3-llama-bpe.json"}}) {
     const auto path = test::shared_data(file), items = test::shared_data(golden);
     if (!path || !items) continue;
     const BpeTokenizer tokenizer(path->string());
@@ -52,8 +53,10 @@ TEST_CASE("real tokenizers give the recorded ids and texts") {
 }
 
 TEST_CASE("gpt2 from its two files gives the recorded ids and texts, and llama.cpp's strings") {
-  const auto vocab = test::shared_data("tokenizers/gpt2.vocab.json"), merges = test::shared_data("tokenizers/gpt2.merges.txt");
-  const auto golden = test::shared_data("golden/tokenizers/gpt2.json"), input = test::shared_data("tokenizers/llamacpp-tests.inp");
+  const auto vocab = test::shared_data("tokenizers/gpt2.vocab.json"),
+             merges = test::shared_data("tokenizers/gpt2.merges.txt");
+  const auto golden = test::shared_data("golden/tokenizers/gpt2.json"),
+             input = test::shared_data("tokenizers/llamacpp-tests.inp");
   if (!vocab || !merges || !golden || !input) return;
   const BpeTokenizer gpt2 = BpeTokenizer::from_gpt2_files(vocab->string(), merges->string());
   CHECK(gpt2.vocab_size() == 50257);
@@ -74,14 +77,16 @@ TEST_CASE("token bytes add up to the text") {
     write_file(dir / "tokenizer.json", golden["styles"][style]["tokenizer"].dump());
     const BpeTokenizer tokenizer(dir / "tokenizer.json");
     std::string text;
-    for (const std::int32_t id : tokenizer.encode("Once upon a caf\xC3\xA9, \xF0\x9F\x98\x80!", true)) text += tokenizer.token_bytes(id);
+    for (const std::int32_t id : tokenizer.encode("Once upon a caf\xC3\xA9, \xF0\x9F\x98\x80!", true))
+      text += tokenizer.token_bytes(id);
     CHECK(text.substr(text[0] == ' ') == "Once upon a caf\xC3\xA9, \xF0\x9F\x98\x80!");
   }
 }
 
 TEST_CASE("what cannot be done faithfully is refused by name") {
   const TempDir dir;
-  const char* base = R"({"added_tokens":[{"id":3,"content":"<s>","special":true}],"normalizer":null,"pre_tokenizer":null,
+  const char* base =
+      R"({"added_tokens":[{"id":3,"content":"<s>","special":true}],"normalizer":null,"pre_tokenizer":null,
     "post_processor":null,"decoder":null,"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}})";
   const auto error_with = [&](const char* pointer, const char* value) {
     Json json = Json::parse(base);
@@ -110,9 +115,11 @@ TEST_CASE("what cannot be done faithfully is refused by name") {
       {"/model/merges", "3", "'merges' is 3", "an array"},
       {"/normalizer", "{\"type\":\"NFC\"}", "'NFC'", "Prepend, Replace"},
       {"/normalizer", "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x\"},\"content\":\"\"}", "'pattern'", "String"},
-      {"/normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}", "'Lowercase'", "Prepend, Replace"},
+      {"/normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}", "'Lowercase'",
+       "Prepend, Replace"},
       {"/pre_tokenizer", "{\"type\":\"Whitespace\"}", "'Whitespace'", "ByteLevel"},
-      {"/pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\w+\"},\"behavior\":\"Isolated\"}", "w+'", "Llama 3"},
+      {"/pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\w+\"},\"behavior\":\"Isolated\"}", "w+'",
+       "Llama 3"},
       {"/pre_tokenizer", "{\"type\":\"Metaspace\",\"prepend_scheme\":\"maybe\"}", "'maybe'", "always, first, never"},
       {"/decoder", "{\"type\":\"WordPiece\"}", "'WordPiece'", "ByteFallback"},
       {"/post_processor", "{\"type\":\"BertProcessing\"}", "'BertProcessing'", "TemplateProcessing"},

@@ -39,7 +39,8 @@ std::string tokenizer_file(const std::vector<std::pair<std::string, float>>& pie
 
 TEST_CASE("the pair of highest score merges first, the leftmost of equals") {
   const TempDir dir;
-  test::write_bytes(dir / "t.bin", tokenizer_file({{" ", -9}, {"a", -9}, {"b", -9}, {"ab", -2}, {"ba", -1}, {"aa", -3}, {" a", -5}}));
+  test::write_bytes(dir / "t.bin",
+                    tokenizer_file({{" ", -9}, {"a", -9}, {"b", -9}, {"ab", -2}, {"ba", -1}, {"aa", -3}, {" a", -5}}));
   const Llama2cTokenizer t(dir / "t.bin");
   CHECK(t.vocab_size() == 266);
   CHECK(t.encode("", false).empty());
@@ -54,7 +55,8 @@ TEST_CASE("the pair of highest score merges first, the leftmost of equals") {
 }
 
 TEST_CASE("tok512.bin gives llama.cpp's ids on every string of the golden set") {
-  const auto tokenizer = test::shared_data("stories260K/tok512.bin"), golden = test::shared_data("golden/tokenizers/stories260K-hf.json");
+  const auto tokenizer = test::shared_data("stories260K/tok512.bin"),
+             golden = test::shared_data("golden/tokenizers/stories260K-hf.json");
   if (!tokenizer || !golden) return;
   const Llama2cTokenizer t(tokenizer->string());
   // The file compared with spells control tokens in text, and takes U+2581 for a space; this format does neither.

@@ -13,8 +13,9 @@ using namespace qat;
 #if defined(QAT_WITH_SENTENCEPIECE)
 
 TEST_CASE("sentencepiece models give the recorded ids and texts") {
-  for (const auto& [model, golden] : {std::pair{"stories260K/tok512.model", "golden/tokenizers/tok512-model.json"},
-                                      std::pair{"tokenizers/open_llama_3b.tokenizer.model", "golden/tokenizers/open_llama_3b-model.json"}}) {
+  for (const auto& [model, golden] :
+       {std::pair{"stories260K/tok512.model", "golden/tokenizers/tok512-model.json"},
+        std::pair{"tokenizers/open_llama_3b.tokenizer.model", "golden/tokenizers/open_llama_3b-model.json"}}) {
     const auto path = test::shared_data(model), items = test::shared_data(golden);
     if (!path || !items) continue;
     const SentencePieceTokenizer tokenizer(path->string());

@@ -14,7 +14,8 @@ using namespace qat;
 using qat::test::TempDir;
 
 TEST_CASE("documents are split at the separator, stripped, and empty ones dropped") {
-  const auto documents = split_documents("  one \n<|endoftext|>\n\n<|endoftext|>\ntwo\n<|endoftext|> x\n<|endoftext|>\n");
+  const auto documents =
+      split_documents("  one \n<|endoftext|>\n\n<|endoftext|>\ntwo\n<|endoftext|> x\n<|endoftext|>\n");
   REQUIRE(documents.size() == 2);
   CHECK(documents[0] == "one");
   CHECK(documents[1] == "two\n<|endoftext|> x");  // not a line of its own
@@ -95,7 +96,8 @@ TEST_CASE("empty data and ids beyond the vocabulary are named") {
 
 TEST_CASE("the shared stories give the recorded numbers of tokens") {
   const auto tok = test::shared_data("stories260K/tok512.bin");
-  const auto valid = test::shared_data("tinystories/v2-valid.txt"), train = test::shared_data("tinystories/v2-train.txt");
+  const auto valid = test::shared_data("tinystories/v2-valid.txt"),
+             train = test::shared_data("tinystories/v2-train.txt");
   if (!tok || !valid || !train) return;
   const Llama2cTokenizer tokenizer(tok->string());
   CHECK(load_token_stream(train->string(), tokenizer, 512).tokens.size() == 590145);

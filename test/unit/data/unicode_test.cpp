@@ -17,8 +17,8 @@ TEST_CASE("every code point survives UTF-8") {
 }
 
 TEST_CASE("what is not UTF-8 is one invalid byte") {
-  for (const std::string text : {"\x80", "\xC3", "\xC0\x80", "\xE2\x96", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
-                                 "\xF0\x80\x80\x80", "\xFF", "\xC3(", "\xE2(\x81"}) {
+  for (const std::string text : {"\x80", "\xC3", "\xC0\x80", "\xE2\x96", "\xE0\x80\x80", "\xED\xA0\x80",
+                                 "\xF4\x90\x80\x80", "\xF0\x80\x80\x80", "\xFF", "\xC3(", "\xE2(\x81"}) {
     CHECK(decode_utf8(text, 0).value == 0xFFFFFFFFu);
     CHECK(decode_utf8(text, 0).length == 1);
   }
@@ -34,7 +34,8 @@ TEST_CASE("categories agree with Unicode 14: counts and samples") {
   CHECK(letters == 131756);  // python3.11: sum(unicodedata.category(chr(c))[0] == "L" for c in range(0x110000))
   CHECK(numbers == 1791);
   CHECK(both == 0);
-  for (const std::uint32_t point : {0x41u, 0x7Au, 0xAAu, 0xE9u, 0x3B1u, 0x4E2Du, 0xAC00u, 0x1D573u}) CHECK(is_letter(point));
+  for (const std::uint32_t point : {0x41u, 0x7Au, 0xAAu, 0xE9u, 0x3B1u, 0x4E2Du, 0xAC00u, 0x1D573u})
+    CHECK(is_letter(point));
   for (const std::uint32_t point : {0x30u, 0xB2u, 0xBDu, 0x0660u, 0x2460u, 0x3007u}) CHECK(is_number(point));
   for (const std::uint32_t point : {0x20u, 0x5Fu, 0x40u, 0x5Bu, 0x300u, 0x2581u, 0x1F600u, 0x378u, 0xFFFFFFFFu}) {
     CHECK_FALSE(is_letter(point));

@@ -17,21 +17,21 @@ namespace {
 
 /// config.json of the tiny model in transformers 4's spelling, with one key replaced (or removed by "null").
 std::string config_with(const char* key = nullptr, const char* value = "") {
-  Json json = Json::parse(R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":16,"intermediate_size":24,
+  Json json =
+      Json::parse(R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":16,"intermediate_size":24,
     "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":40,"max_position_embeddings":8,
     "rms_norm_eps":1e-05,"rope_theta":10000.0,"rope_scaling":null,"tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":2})");
   if (key != nullptr) json[key] = Json::parse(value);
   return json.dump();
 }
 
-LlamaConfig parse(const std::string& text) {
-  return parse_hf_llama_config(Json::parse(text), "config.json");
-}
+LlamaConfig parse(const std::string& text) { return parse_hf_llama_config(Json::parse(text), "config.json"); }
 
 }  // namespace
 
 TEST_CASE("both spellings of config.json give the same configuration") {
-  const char* v5 = R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":16,"intermediate_size":24,
+  const char* v5 =
+      R"({"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":16,"intermediate_size":24,
     "num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":4,"vocab_size":40,"dtype":"float32",
     "max_position_embeddings":8,"rms_norm_eps":1e-05,"rope_parameters":{"rope_theta":10000.0,"rope_type":"default"},
     "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":[2,3]})";
@@ -49,8 +49,10 @@ TEST_CASE("rope types default, linear and llama3 are read under both names") {
   const RopeConfig linear = parse(config_with("rope_scaling", R"({"type":"linear","factor":2.0})")).rope;
   CHECK(linear.scaling == RopeScaling::kLinear);
   CHECK(linear.factor == 2.0);
-  const RopeConfig llama3 = parse(config_with("rope_parameters", R"({"rope_type":"llama3","rope_theta":10000.0,"factor":8.0,
-    "low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32})")).rope;
+  const RopeConfig llama3 =
+      parse(config_with("rope_parameters", R"({"rope_type":"llama3","rope_theta":10000.0,"factor":8.0,
+    "low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32})"))
+          .rope;
   CHECK(llama3.scaling == RopeScaling::kLlama3);
   CHECK(llama3.factor == 8.0);
   CHECK(llama3.original_max_position_embeddings == 32);
@@ -149,21 +151,27 @@ TEST_CASE("missing, surplus, misshapen and non-finite tensors are named") {
   };
   const char* up = "model.layers.1.mlp.up_proj.weight";
   const std::vector<float> numbers(1000, 1.0f);
-  QAT_CHECK_ERROR(read_with([&](auto& e) { e.erase(e.begin() + static_cast<index_t>(index_of(e, up))); }), up, "missing");
-  QAT_CHECK_ERROR(read_with([&](auto& e) { e.push_back({"model.layers.2.mlp.up_proj.weight", DType::kF32, {1}, numbers.data()}); }),
+  QAT_CHECK_ERROR(read_with([&](auto& e) { e.erase(e.begin() + static_cast<index_t>(index_of(e, up))); }), up,
+                  "missing");
+  QAT_CHECK_ERROR(read_with([&](auto& e) {
+                    e.push_back({"model.layers.2.mlp.up_proj.weight", DType::kF32, {1}, numbers.data()});
+                  }),
                   "model.safetensors", "'model.layers.2.mlp.up_proj.weight'", "not part");
   QAT_CHECK_ERROR(read_with([&](auto& e) { e[index_of(e, up)].shape = {16, 24}; }), up, "[16, 24]", "(24, 16)");
   QAT_CHECK_ERROR(read_with([&](auto& e) { e[index_of(e, up)].shape = {24 * 16}; }), up, "[384]", "(24, 16)");
   QAT_CHECK_ERROR(read_with([&](auto& e) { e[index_of(e, up)].dtype = DType::kI32; }), up, "I32", "F32, F16, BF16");
   std::vector<float> nan(24 * 16, 0.0f);
   nan[17] = std::nanf("");
-  QAT_CHECK_ERROR(read_with([&](auto& e) { e[index_of(e, up)].data = nan.data(); }), "model.safetensors", up, "nan", "element 17");
+  QAT_CHECK_ERROR(read_with([&](auto& e) { e[index_of(e, up)].data = nan.data(); }), "model.safetensors", up, "nan",
+                  "element 17");
   CHECK_NOTHROW(read_with([&](auto& e) {
     e.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", DType::kF32, {2}, numbers.data()});
   }));
   const Tensor<float>& embedding = weights.tensors.at("model.embed_tokens.weight");
   CHECK_NOTHROW(read_with([&](auto& e) { e.push_back({"lm_head.weight", DType::kF32, {40, 16}, embedding.data()}); }));
-  QAT_CHECK_ERROR(read_with([&](auto& e) { e.push_back({"lm_head.weight", DType::kF32, {40, 16}, numbers.data()}); }),
+  QAT_CHECK_ERROR(read_with([&](auto& e) {
+                    e.push_back({"lm_head.weight", DType::kF32, {40, 16}, numbers.data()});
+                  }),
                   "'lm_head.weight'", "tie_word_embeddings true");
   write_file(dir / "config.json", config_with("tie_word_embeddings", "false"));
   QAT_CHECK_ERROR(read_with([](auto&) {}), "'lm_head.weight'", "missing", "tie_word_embeddings false");
@@ -174,7 +182,8 @@ TEST_CASE("missing, surplus, misshapen and non-finite tensors are named") {
 TEST_CASE("checkpoints that transformers wrote are read; other architectures are refused") {
   const auto tiny = test::shared_data("hf-tiny");
   if (!tiny) return;
-  for (const char* name : {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16", "llama-headdim24"}) {
+  for (const char* name :
+       {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16", "llama-headdim24"}) {
     const LlamaWeights weights = read_hf_llama((*tiny / name).string());
     CHECK(weights.config.dim == 64);
     CHECK_NOTHROW(check_weights(weights, name));

@@ -58,7 +58,8 @@ TEST_CASE("each defect of a file is named") {
   };
   CHECK(test::contains(error_with(""), "at least 28"));
   CHECK(test::contains(error_with(good.substr(0, 27)), "at least 28"));
-  for (const std::size_t n : {std::size_t{28}, std::size_t{1000}, good.size() - 1}) CHECK(test::contains(error_with(good.substr(0, n)), "truncated"));
+  for (const std::size_t n : {std::size_t{28}, std::size_t{1000}, good.size() - 1})
+    CHECK(test::contains(error_with(good.substr(0, n)), "truncated"));
   CHECK(test::contains(error_with(good + "x"), "oversized"));
   CHECK(test::contains(error_with(with_field(0, 0x616b3432)), "version 24"));
   CHECK(test::contains(error_with(with_field(0, 0)), "dim is 0"));

@@ -63,7 +63,8 @@ TEST_CASE("rows go from pairs to halves as W.reshape(n, hs/2, 2, K).swapaxes(1, 
     for (index_t i = 0; i < head_dim / 2; ++i)
       for (index_t j = 0; j < 2; ++j)
         for (index_t k = 0; k < columns; ++k)
-          CHECK(halves[(h * head_dim + j * (head_dim / 2) + i) * columns + k] == in[(h * head_dim + 2 * i + j) * columns + k]);
+          CHECK(halves[(h * head_dim + j * (head_dim / 2) + i) * columns + k] ==
+                in[(h * head_dim + 2 * i + j) * columns + k]);
   halves_rows_to_interleaved(halves, heads, head_dim, columns, back);
   for (index_t i = 0; i < size; ++i) CHECK(back[i] == in[i]);
 }

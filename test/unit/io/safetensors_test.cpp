@@ -37,8 +37,11 @@ TEST_CASE("what is written is read back: shapes, bytes, metadata, in upstream's 
   const std::vector<std::int64_t> i = {-1, 1ll << 60};
   const std::uint8_t b[3] = {1, 2, 3};
   write_safetensors(dir / "f.safetensors",
-                    {{"z", DType::kU8, {3}, b}, {"f", DType::kF32, {2, 3}, f.data()}, {"i", DType::kI64, {2}, i.data()},
-                     {"scalar", DType::kF32, {}, f.data()}, {"empty", DType::kF32, {0, 4}, nullptr}},
+                    {{"z", DType::kU8, {3}, b},
+                     {"f", DType::kF32, {2, 3}, f.data()},
+                     {"i", DType::kI64, {2}, i.data()},
+                     {"scalar", DType::kF32, {}, f.data()},
+                     {"empty", DType::kF32, {0, 4}, nullptr}},
                     {{"note", "x"}});
   const Safetensors file = Safetensors::open(dir / "f.safetensors");
   CHECK(file.tensors().size() == 5);
@@ -76,9 +79,11 @@ TEST_CASE("half, bfloat16 and double become floats by value") {
 
 TEST_CASE("tensors may lie in any order in the header and sub-byte types are counted in bits") {
   CHECK(open_error(with_header(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},)"
-                               R"("a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}   )", "xyz")) == "(no error)");
+                               R"("a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}   )",
+                               "xyz")) == "(no error)");
   CHECK(open_error(with_header("{}", "")) == "(no error)");
-  CHECK(test::contains(open_error(with_header(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", "xy")), "does not fill"));
+  CHECK(test::contains(open_error(with_header(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", "xy")),
+                       "does not fill"));
 }
 
 TEST_CASE("each defect of a file is named") {
@@ -104,19 +109,26 @@ TEST_CASE("each defect of a file is named") {
       {with_header(tensor(R"("dtype":"F32","shape":[-1],"data_offsets":[0,4])"), "1234"), "'shape' is [-1]"},
       {with_header(tensor(R"("dtype":"F32","shape":[1.5],"data_offsets":[0,4])"), "1234"), "'shape' is [1.5]"},
       {with_header(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"), "1234"), "does not fill its 4 bytes"},
-      {with_header(tensor(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])"), ""), "does not fill"},
-      {with_header(tensor(R"("dtype":"F32","shape":[9223372036854775807,2,0],"data_offsets":[0,0])"), ""), "does not fill"},
+      {with_header(tensor(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])"), ""),
+       "does not fill"},
+      {with_header(tensor(R"("dtype":"F32","shape":[9223372036854775807,2,0],"data_offsets":[0,0])"), ""),
+       "does not fill"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,8])"), "1234"), "occupies bytes 0 to 8"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), "1234"), "occupies bytes 4 to 0"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[-4,0])"), "1234"), "data_offsets"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "1234"), "data_offsets"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])"), "12345678"), "after a hole"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])"), "12345"), "the tensors end at byte 4"},
-      {with_header(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", "xyz"),
+      {with_header(
+           R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+           "xyz"),
        "inside the tensor before it"},
-      {with_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "xy"),
+      {with_header(
+           R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+           "xy"),
        "'a' appears twice"},
-      {with_header(R"({"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", "x"), "'dtype' appears twice"},
+      {with_header(R"({"a":{"dtype":"U8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", "x"),
+       "'dtype' appears twice"},
   };
   for (const auto& c : cases) {
     const std::string message = open_error(c.bytes);
@@ -146,16 +158,20 @@ TEST_CASE("shards are found through the index and must agree with it") {
   const Safetensors file = open_with(R"({"metadata":{},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
   CHECK(file.tensors().size() == 2);
   CHECK(test::contains(file.at("b").file, "two.safetensors"));
-  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"three.safetensors"}})"), "'three.safetensors'", "missing");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"three.safetensors"}})"), "'three.safetensors'",
+                  "missing");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","c":"two.safetensors"}})"), "'c'", "in no shard");
-  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"two.safetensors","b":"one.safetensors"}})"), "'a'", "one.safetensors");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"two.safetensors","b":"one.safetensors"}})"), "'a'",
+                  "one.safetensors");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"../one.safetensors"}})"), "same directory");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{}})"), "weight_map");
   QAT_CHECK_ERROR(open_with(R"({})"), "weight_map", "missing");
   write_safetensors(dir / "two.safetensors", {{"b", DType::kF32, {1}, f}, {"extra", DType::kF32, {1}, f}});
-  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"), "'extra'", "not in the index");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"), "'extra'",
+                  "not in the index");
   write_safetensors(dir / "two.safetensors", {{"b", DType::kF32, {1}, f}, {"a", DType::kF32, {2}, f}});
-  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"), "'a'", "also lies in one.safetensors");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"), "'a'",
+                  "also lies in one.safetensors");
   const TempDir empty;
   QAT_CHECK_ERROR(Safetensors::open(empty.path()), "no weights", "model.safetensors");
 }
@@ -163,7 +179,8 @@ TEST_CASE("shards are found through the index and must agree with it") {
 TEST_CASE("wrong requests to the writer are refused and leave nothing") {
   const TempDir dir;
   const float f[2] = {1, 2};
-  QAT_CHECK_ERROR(write_safetensors(dir / "f", {{"a", DType::kF32, {2}, f}, {"a", DType::kF32, {2}, f}}), "'a'", "twice");
+  QAT_CHECK_ERROR(write_safetensors(dir / "f", {{"a", DType::kF32, {2}, f}, {"a", DType::kF32, {2}, f}}), "'a'",
+                  "twice");
   QAT_CHECK_ERROR(write_safetensors(dir / "f", {{"a", DType::kF4, {3}, f}}), "'a'", "whole bytes");
   QAT_CHECK_ERROR(write_safetensors(dir / "f", {{"a", DType::kF32, {-1}, f}}), "'a'", "[-1]");
   QAT_CHECK_ERROR(write_safetensors(dir / "f", {{"a\xff", DType::kF32, {1}, f}}), "UTF-8");
@@ -171,7 +188,8 @@ TEST_CASE("wrong requests to the writer are refused and leave nothing") {
 }
 
 TEST_CASE("files that upstream wrote are read") {
-  for (const char* name : {"golden/torchao/tensors.safetensors", "golden/ggml/tensors.safetensors", "stories260K-hf-bf16-sharded"}) {
+  for (const char* name :
+       {"golden/torchao/tensors.safetensors", "golden/ggml/tensors.safetensors", "stories260K-hf-bf16-sharded"}) {
     const auto path = test::shared_data(name);
     if (!path) continue;
     CHECK(Safetensors::open(path->string()).tensors().size() > 40);
