@@ -59,8 +59,8 @@ inline void pack_panel(const float* source, index_t row_stride, index_t k_stride
   }
 }
 
-/// One tile of C: kRows x kVectors vectors. kByRows: A is a[row * stride_a + k], otherwise a[k * stride_a + row].
-template <int kRows, int kVectors, bool kByRows>
+/// One tile of C: kRows x kVectors vectors; A is a[row * t.a_row_stride + k * t.a_k_stride].
+template <int kRows, int kVectors>
 inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* partial, float* c, index_t columns,
                       const float* bias) {
   namespace vec = simd::QAT_TARGET;
@@ -72,7 +72,7 @@ inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* 
     for (int v = 0; v < kVectors; ++v)
       acc[r][v] = t.first ? vec::zero() : vec::load(partial + r * kWidth + v * vec::kLanes);
   }
-  const index_t stride = t.stride_a;
+  const index_t row_stride = t.a_row_stride, k_stride = t.a_k_stride;
   for (index_t k = 0; k < t.count; ++k) {
     vec::Float bv[kVectors];
     QAT_UNROLL(2)
@@ -80,11 +80,11 @@ inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* 
     b += kWidth;
     QAT_UNROLL(16)
     for (int r = 0; r < kRows; ++r) {
-      const vec::Float av = vec::set(kByRows ? a[r * stride] : a[r]);
+      const vec::Float av = vec::set(a[r * row_stride]);
       QAT_UNROLL(2)
       for (int v = 0; v < kVectors; ++v) acc[r][v] = vec::mul_add(av, bv[v], acc[r][v]);
     }
-    a += kByRows ? 1 : stride;
+    a += k_stride;
   }
   if (!t.last) {
     QAT_UNROLL(16)
@@ -94,7 +94,8 @@ inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* 
     }
     return;
   }
-  if (columns == kWidth) {
+  // Partial accesses cost nothing on AVX-512, so it has no second form.
+  if (QAT_TARGET_LEVEL < 2 && columns == kWidth) {
     QAT_UNROLL(16)
     for (int r = 0; r < kRows; ++r) {
       QAT_UNROLL(2)
@@ -123,19 +124,12 @@ inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* 
 
 using GemmTileFunction = void (*)(const GemmTile&, const float*, const float*, float*, float*, index_t, const float*);
 
-template <int kVectors, bool kByRows, class Sequence>
-struct GemmTileRow;
-template <int kVectors, bool kByRows, int... kRowsMinus1>
-struct GemmTileRow<kVectors, kByRows, std::integer_sequence<int, kRowsMinus1...>> {
-  static constexpr GemmTileFunction functions[] = {&gemm_tile<kRowsMinus1 + 1, kVectors, kByRows>...};
+template <int kVectors, class Sequence>
+struct GemmTiles;
+template <int kVectors, int... kRowsMinus1>
+struct GemmTiles<kVectors, std::integer_sequence<int, kRowsMinus1...>> {
+  static constexpr GemmTileFunction functions[] = {&gemm_tile<kRowsMinus1 + 1, kVectors>...};
 };
-
-inline GemmTileFunction gemm_tile_function(index_t rows, int vectors, bool by_rows) {
-  using Rows = std::make_integer_sequence<int, kTileRows>;
-  if (vectors == 1)
-    return by_rows ? GemmTileRow<1, true, Rows>::functions[rows - 1] : GemmTileRow<1, false, Rows>::functions[rows - 1];
-  return by_rows ? GemmTileRow<2, true, Rows>::functions[rows - 1] : GemmTileRow<2, false, Rows>::functions[rows - 1];
-}
 
 /// The block of C: block.rows x block.columns, one K-block.
 inline void gemm_block(const GemmBlock& block) {
@@ -148,20 +142,20 @@ inline void gemm_block(const GemmBlock& block) {
   for (index_t i = 0; i < tiles; ++i) {
     const index_t row0 = block.rows * i / tiles, rows = block.rows * (i + 1) / tiles - row0;
     GemmTile t = block.tile;
-    const float* a = block.a + row0 * block.a_row_stride;
-    if (block.a_order == GemmOrder::kPack) {
-      pack_panel(a, block.a_row_stride, block.a_k_stride, rows, t.count, block.a_panel, kPackedRows);
+    const float* a = block.a + row0 * t.a_row_stride;
+    if (block.a_panel != nullptr) {
+      pack_panel(a, t.a_row_stride, t.a_k_stride, rows, t.count, block.a_panel, kPackedRows);
       a = block.a_panel;
-      t.stride_a = kPackedRows;
+      t.a_row_stride = 1;
+      t.a_k_stride = kPackedRows;
     }
-    const bool by_rows = block.a_order == GemmOrder::kByRows;
+    using Rows = std::make_integer_sequence<int, kTileRows>;
     for (index_t n = 0; n < block.columns; n += kWidth) {
       const index_t columns = block.columns - n < kWidth ? block.columns - n : kWidth;
-      const int vectors = columns <= vec::kLanes ? 1 : 2;
-      gemm_tile_function(rows, vectors, by_rows)(t, a, block.b + n * t.count,
-                                                 block.partial + row0 * columns_rounded + n * rows,
-                                                 block.c + row0 * t.ldc + n, columns,
-                                                 block.bias == nullptr ? nullptr : block.bias + n);
+      const GemmTileFunction tile =
+          columns <= vec::kLanes ? GemmTiles<1, Rows>::functions[rows - 1] : GemmTiles<2, Rows>::functions[rows - 1];
+      tile(t, a, block.b + n * t.count, block.partial + row0 * columns_rounded + n * rows, block.c + row0 * t.ldc + n,
+           columns, block.bias == nullptr ? nullptr : block.bias + n);
     }
   }
 }

@@ -27,16 +27,9 @@ struct MatrixOperand {
   }
 };
 
-/// How the register tile reads A.
-enum class GemmOrder {
-  kByRows,  ///< in place, k contiguous
-  kByK,     ///< in place, rows contiguous
-  kPack,    ///< copied to rows-contiguous panels first
-};
-
 struct GemmTile {
-  index_t count;     // k of this K-block
-  index_t stride_a;  // of rows (kByRows) or of k
+  index_t count;  // k of this K-block
+  index_t a_row_stride, a_k_stride;
   index_t ldc;
   bool first, last;  // K-block: chains start at zero; chains end in C
   bool accumulate;
@@ -44,10 +37,8 @@ struct GemmTile {
 
 struct GemmBlock {
   GemmTile tile;
-  GemmOrder a_order;
   const float* a;  // element (0, 0) of the block
-  index_t a_row_stride, a_k_stride;
-  float* a_panel;  // scratch for kPack
+  float* a_panel;  // scratch to copy the rows of a tile to, rows contiguous; null: A is read in place
   const float* b;  // packed panels
   float* partial;  // chains between K-blocks
   float* c;
@@ -240,25 +231,18 @@ struct GemmCall {
       float* to = GemmWorkspace::reserve(space.a, rows * pitch);
       for (index_t r = 0; r < rows; ++r) a.load(a.self, m0 + r, k0, count, to + r * pitch);
       block.a = to;
-      block.a_row_stride = block.tile.stride_a = pitch;
-      block.a_k_stride = 1;
-      block.a_order = GemmOrder::kByRows;
+      block.tile.a_row_stride = pitch;
+      block.tile.a_k_stride = 1;
       return;
     }
     const MatrixOperand& m = a.matrix;
     block.a = m.data + m0 * m.row_stride + k0 * m.k_stride;
-    block.a_row_stride = m.row_stride;
-    block.a_k_stride = m.k_stride;
-    if (m.k_stride == 1 && !collide(m.row_stride, rows)) {
-      block.a_order = GemmOrder::kByRows;
-      block.tile.stride_a = m.row_stride;
-    } else if (m.row_stride == 1 && m.k_stride <= 512 && m.k_stride % 256 != 0) {
-      block.a_order = GemmOrder::kByK;
-      block.tile.stride_a = m.k_stride;
-    } else {
-      block.a_order = GemmOrder::kPack;
+    block.tile.a_row_stride = m.row_stride;
+    block.tile.a_k_stride = m.k_stride;
+    const bool by_rows = m.k_stride == 1 && !collide(m.row_stride, rows);
+    const bool by_k = m.row_stride == 1 && m.k_stride <= 512 && m.k_stride % 256 != 0;
+    if (!by_rows && !by_k)
       block.a_panel = GemmWorkspace::reserve(space.a, (kernels.tile_rows + 15) / 16 * 16 * plan.depth);
-    }
   }
 
   /// True if the rows of a tile, read in step, would fall on too few sets of an 8-way first-level cache (4 KiB apart).
