@@ -89,8 +89,8 @@ class Run:
         """Builds what the tests of `suites` need, then runs them; a program that does not build is a failed test."""
         tests = [t for t in self.tests(directory) if t["suite"] in suites]
         tests.sort(key=lambda t: suites.index(t["suite"]))
-        programs = {os.path.relpath(word, directory) for t in tests for word in t["cmd"] + [v for k, v in t["env"].items() if k.startswith("QAT_")]
-                    if word.startswith(directory + os.sep)}
+        words = {os.path.normpath(w) for t in tests for w in t["cmd"] + [v for k, v in t["env"].items() if k.startswith("QAT_")]}
+        programs = {os.path.relpath(word, directory) for word in words if word.startswith(directory + os.sep)}
         if programs:
             say(f"{stage}: building {len(programs)} programs")
             code, text, seconds = self.sh(["ninja", "-k", "0", "-j", JOBS, "-C", directory] + sorted(programs),
@@ -103,7 +103,7 @@ class Run:
             log = os.path.join(directory, f"{test['suite']}-{test['name'].replace('/', '-')}.log")
             environment = dict(os.environ, QAT_BUILD=directory, **env)
             environment.update(test["env"])
-            if any(word.startswith(directory) and not os.path.exists(word) for word in test["cmd"]):
+            if any(word.startswith(directory + os.sep) and not os.path.exists(word) for word in test["cmd"]):
                 code, text, seconds = 1, "FAILED: it was not built\n", 0.0
             else:
                 limit = (test["timeout"] or 600) * (6 if stage == "asan" else 2)
