@@ -43,7 +43,8 @@ def main():
         print(f"bench: no benchmark is named like '{args.name}', there are: {' '.join(b['name'] for b in listed) or 'none'}",
               file=sys.stderr)
         return 2
-    programs = [os.path.relpath(word, directory) for b in chosen for word in b["cmd"] if word.startswith(directory + os.sep)]
+    words = [os.path.normpath(word) for b in chosen for word in b["cmd"]]
+    programs = [os.path.relpath(word, directory) for word in words if word.startswith(directory + os.sep)]
     if programs:
         built = subprocess.run(["ninja", "-C", directory, "-j", os.environ.get("QAT_JOBS", "2"), *programs],
                                capture_output=True, text=True)

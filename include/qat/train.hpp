@@ -1,12 +1,15 @@
 // The whole loop: qat/qat.hpp and, on top of it, data, files (JSON) and prepare / train / convert.
 #pragma once
 
+#include "qat/data/added_tokens.hpp"
 #include "qat/data/bpe_merge.hpp"
 #include "qat/data/bpe_tokenizer.hpp"
 #include "qat/data/byte_tokenizer.hpp"
 #include "qat/data/llama2c_tokenizer.hpp"
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/sentencepiece_tokenizer.hpp"
+#include "qat/data/text_split.hpp"
+#include "qat/data/token_decoder.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/data/unicode.hpp"
