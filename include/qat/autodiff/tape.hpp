@@ -76,6 +76,28 @@ class Tape {
     return std::move(n.value);
   }
 
+  /// Says that no operation to come will read v's value: freed now unless a record saved it.
+  void discard(Variable v) {
+    Node& n = node(v);
+    n.derived.reset();
+    if (n.parameter != nullptr || n.leaf || n.saves > 0 || n.taken) return;
+    n.taken = true;
+    n.value = Tensor<float>();
+  }
+
+  /// What an operation made of v's value and others can use again, such as its int8 codes; null if nothing of type T is kept.
+  template <class T>
+  std::shared_ptr<const T> derived(Variable v) const {
+    const Node& n = node(v);
+    return n.derived_type == &kTypeKey<T> ? std::static_pointer_cast<const T>(n.derived) : nullptr;
+  }
+  /// Keeps it until discard(v) or the end of the tape; one object a variable.
+  template <class T>
+  void set_derived(Variable v, std::shared_ptr<const T> object) {
+    node(v).derived_type = &kTypeKey<T>;
+    node(v).derived = std::move(object);
+  }
+
   /// Appends an operation that produced `output`. Record has `void backward(Tape&, Tensor<float> gradient)`, which receives
   /// the gradient of the output and passes gradients on with target() or give(). If no input needs a gradient the record is
   /// dropped.
@@ -151,6 +173,7 @@ class Tape {
       }
       Node& done = node(entry.output);
       done.value = Tensor<float>();
+      done.derived.reset();
       done.taken = true;
     }
   }
@@ -169,9 +192,14 @@ class Tape {
     Tensor<float> value, grad;
     Shape shape;
     Parameter* parameter = nullptr;
+    std::shared_ptr<const void> derived;
+    const char* derived_type = nullptr;
     int saves = 0;
     bool needs_grad = false, leaf = false, has_grad = false, taken = false;
   };
+  template <class T>
+  static inline const char kTypeKey = 0;  // its address names the type
+
   struct RecordBase {
     virtual ~RecordBase() = default;
     virtual void backward(Tape& tape, Tensor<float> gradient) = 0;

@@ -43,7 +43,7 @@ struct Attention {
         kv_heads(config.n_kv_heads),
         head_dim(config.head_dim) {}
 
-  /// x (batch * tokens, C); the table covers the positions 0 .. tokens.
+  /// x (batch * tokens, C), which nothing else reads; the table covers the positions 0 .. tokens.
   Variable forward(Tape& tape, Variable x, const ops::RopeTable& table, index_t batch, index_t tokens) {
     using autodiff::Storage;
     const Variable q = autodiff::rope(tape, q_proj.forward(tape, x), table, batch, tokens, heads, 0, RopePairing::kHalf,
@@ -51,7 +51,11 @@ struct Attention {
     const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, batch, tokens, kv_heads, 0, RopePairing::kHalf,
                                       Storage::kReuse);
     const Variable v = v_proj.forward(tape, x);
-    return o_proj.forward(tape, autodiff::attention(tape, q, k, v, batch, tokens, heads, kv_heads));
+    tape.discard(x);
+    const Variable attended = autodiff::attention(tape, q, k, v, batch, tokens, heads, kv_heads);
+    const Variable y = o_proj.forward(tape, attended);
+    tape.discard(attended);
+    return y;
   }
 
   /// Without a tape: the new tokens at positions first_position .. + tokens of each sequence.

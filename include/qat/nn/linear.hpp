@@ -2,22 +2,16 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "qat/autodiff/functions.hpp"
+#include "qat/quantizer/quantized_activation.hpp"
 
 namespace qat::inline v0::nn {
 
 class Linear;
-
-/// What a quantized forward pass leaves for its backward pass; each implementation uses the members it needs.
-struct LinearSaved {
-  Tensor<float> values;
-  Tensor<float> scales, zero_points;
-  Tensor<std::int8_t> codes;
-  Tensor<std::uint8_t> mask;
-};
 
 /// What stands between a linear layer and its float product: fake-quantizers during training (put in by prepare) or packed
 /// integer weights (put in by convert). The layer calls it instead of the float product; it owns its own state.
@@ -25,14 +19,21 @@ class LinearQuantization {
  public:
   virtual ~LinearQuantization() = default;
 
-  /// y = quantized x W^T + b.   x (N, C), y (N, O). saved is null when no backward pass will follow.
-  /// Must treat the rows of x alike and independently, so that evaluation may cut them into chunks.
-  virtual void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, View<float, 2> y,
-                       LinearSaved* saved) = 0;
+  /// The scheme of the activation; empty if it enters in floating point. The layer quantizes it, on a tape once for all
+  /// layers that read the same variable.
+  virtual std::optional<QuantSpec> activation() const = 0;
+  /// Which elements of the activation pass their gradient.
+  virtual SteMask activation_mask() const { return SteMask::kInclusive; }
 
-  /// Adds to layer.weight().grad and layer.bias()->grad, and writes dx by dx_mode. x is the tensor given to forward.
+  /// y = x W^T + b.   y (N, O); codes of x (N, C) where activation() says so, else null.
+  /// Must treat the rows of x alike and independently, so that evaluation may cut them into chunks.
+  virtual void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
+                       View<float, 2> y) = 0;
+
+  /// Adds to layer.weight().grad and layer.bias()->grad, and writes dx by dx_mode. codes as given to forward; x likewise,
+  /// but empty where there are codes.
   /// @throws qat::Error (kUnsupported) by default: packed weights are not trained
-  virtual void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const LinearSaved& saved,
+  virtual void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
                         View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode);
 
   /// Bytes that stay resident for the weight besides layer.weight(): packed codes and scales.
@@ -81,7 +82,12 @@ class Linear {
   /// Without a tape: nothing is saved.   x (N, C), y (N, O)
   void forward(const CpuBackend& backend, View<const float, 2> x, View<float, 2> y) {
     check_input(x.shape[1]);
-    if (quantization_ != nullptr) return quantization_->forward(backend, *this, x, y, nullptr);
+    if (quantization_ != nullptr) {
+      const std::optional<QuantSpec> activation = quantization_->activation();
+      if (!activation) return quantization_->forward(backend, *this, x, nullptr, y);
+      const QuantizedActivation codes = quantize_activation(backend, *activation, x, name_.c_str());
+      return quantization_->forward(backend, *this, x, &codes, y);
+    }
     ops::linear(backend, x, std::as_const(weight_->value).view<2>(), bias_ == nullptr ? nullptr : bias_->value.data(), y);
   }
 
@@ -110,7 +116,7 @@ class Linear {
   std::unique_ptr<LinearQuantization> quantization_;
 };
 
-inline void LinearQuantization::backward(const CpuBackend&, Linear& layer, View<const float, 2>, const LinearSaved&,
+inline void LinearQuantization::backward(const CpuBackend&, Linear& layer, View<const float, 2>, const QuantizedActivation*,
                                          View<const float, 2>, View<float, 2>, GradMode) {
   raise(ErrorCode::kUnsupported, layer.name(), ": packed weights have no gradient; train before convert");
 }
@@ -119,14 +125,26 @@ namespace detail {
 struct QuantizedLinearRecord {
   Linear* layer;
   Variable x;
-  LinearSaved saved;
+  std::shared_ptr<const QuantizedActivation> codes;
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dx = tape.target(x);
-    layer->quantization()->backward(tape.backend(), *layer, tape.value(x).matrix(), saved, std::as_const(dy).matrix(),
-                                    dx.matrix(), dx.mode);
-    tape.unsave(x);
+    const View<const float, 2> x_value = codes == nullptr ? tape.value(x).matrix() : View<const float, 2>{};
+    layer->quantization()->backward(tape.backend(), *layer, x_value, codes.get(), std::as_const(dy).matrix(), dx.matrix(),
+                                    dx.mode);
+    if (codes == nullptr) tape.unsave(x);
   }
 };
+
+/// The codes of x under the scheme, made once per variable.
+inline std::shared_ptr<const QuantizedActivation> shared_codes(Tape& tape, Variable x, const QuantSpec& spec, SteMask mask,
+                                                               const char* name) {
+  std::shared_ptr<const QuantizedActivation> codes = tape.derived<QuantizedActivation>(x);
+  if (codes != nullptr && codes->spec == spec && codes->mask == mask) return codes;
+  codes = std::make_shared<const QuantizedActivation>(
+      quantize_activation(tape.backend(), spec, tape.value(x).matrix(), name, mask));
+  tape.set_derived(x, codes);
+  return codes;
+}
 }  // namespace detail
 
 inline Variable Linear::forward(Tape& tape, Variable x) {
@@ -136,10 +154,12 @@ inline Variable Linear::forward(Tape& tape, Variable x) {
     return autodiff::linear(tape, x, tape.parameter(*weight_),
                             bias_ == nullptr ? Variable{} : tape.parameter(*bias_));
   }
+  detail::QuantizedLinearRecord record{this, x, nullptr};
+  if (const std::optional<QuantSpec> activation = quantization_->activation())
+    record.codes = detail::shared_codes(tape, x, *activation, quantization_->activation_mask(), name_.c_str());
   Tensor<float> y = Tensor<float>::uninitialized({x_value.size() / in_features_, out_features_});
-  detail::QuantizedLinearRecord record{this, x, {}};
-  quantization_->forward(tape.backend(), *this, x_value.matrix(), y.matrix(), &record.saved);
-  tape.save(x);
+  quantization_->forward(tape.backend(), *this, x_value.matrix(), record.codes.get(), y.matrix());
+  if (record.codes == nullptr) tape.save(x);
   return tape.record(std::move(y), true, std::move(record));
 }
 

@@ -16,10 +16,15 @@ struct Mlp {
         up_proj(name + ".up_proj", dim, hidden_dim),
         down_proj(name + ".down_proj", hidden_dim, dim) {}
 
+  /// x (N, C), which nothing else reads.
   Variable forward(Tape& tape, Variable x) {
     const Variable gate = gate_proj.forward(tape, x);
     const Variable up = up_proj.forward(tape, x);
-    return down_proj.forward(tape, autodiff::swiglu(tape, gate, up));
+    tape.discard(x);
+    const Variable product = autodiff::swiglu(tape, gate, up);
+    const Variable y = down_proj.forward(tape, product);
+    tape.discard(product);
+    return y;
   }
 
   /// Without a tape.   x (N, C), y (N, C), may be the same; gate, up (N, F): scratch

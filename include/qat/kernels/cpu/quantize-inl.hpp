@@ -135,7 +135,7 @@ QAT_INLINE Float load_elements(const bfloat16* p) {
 QAT_INLINE Float load_elements(const half* p) { return half_to_float(reinterpret_cast<const std::uint16_t*>(p)); }
 /// The first n of kLanes elements, the others equal to `fill`.
 template <class D>
-QAT_INLINE Float load_filled(const D* p, index_t n, D fill) {
+QAT_NOINLINE inline Float load_filled(const D* p, index_t n, D fill) {
   D lanes[kLanes];
   for (index_t i = 0; i < kLanes; ++i) lanes[i] = fill;
   for (index_t i = 0; i < n; ++i) lanes[i] = p[i];
@@ -207,7 +207,7 @@ struct Extremes {
 };
 
 template <class D, bool kMinMax>
-QAT_INLINE Extremes extremes_of(const D* x, index_t length) {
+inline Extremes extremes_of(const D* x, index_t length) {
   if (length < kLanes) {
     const Float first = load_filled(x, length, x[0]);
     return {vec::abs(first), first, first};
@@ -243,7 +243,7 @@ struct BatchRange {
 
 /// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. Returns how many elements are not finite.
 template <class D, bool kMinMax>
-QAT_INLINE index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum, BatchRange& out) {
+QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum, BatchRange& out) {
   Float magnitude[kLanes], low[kLanes], high[kLanes];
   for (index_t i = 0; i < kLanes; ++i) {
     if (i >= count) {
@@ -338,7 +338,7 @@ QAT_INLINE Float round_scale(ScaleType type, Float s) {
   return signed_as(clamp(rounded, vec::set(smallest), vec::set(largest)), s);
 }
 
-QAT_INLINE void finish_params(Float scale, Float zero_point, const AffineScheme& a, BatchParams& out) {
+QAT_NOINLINE inline void finish_params(Float scale, Float zero_point, const AffineScheme& a, BatchParams& out) {
   vec::store(out.scale, scale);
   vec::store(out.zero_point, zero_point);
   if (a.spec.mapping == MappingKind::kFloatZeroPoint) {
@@ -349,13 +349,13 @@ QAT_INLINE void finish_params(Float scale, Float zero_point, const AffineScheme&
   }
 }
 
-QAT_INLINE Float in_input_grid(const AffineScheme& a, Float x) {
+inline Float in_input_grid(const AffineScheme& a, Float x) {
   const float largest = largest_finite(a.input);
   return clamp(grid_of(a.input, x), vec::set(-largest), vec::set(largest));
 }
 
 /// choose_qparams of affine.hpp, one tile a lane.
-QAT_INLINE void choose_params(const BatchRange& range, const AffineScheme& a, BatchParams& out) {
+QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineScheme& a, BatchParams& out) {
   const MappingKind mapping = a.spec.mapping;
   const Float zero = vec::zero();
   Float mn = zero, mx = zero, s = zero;

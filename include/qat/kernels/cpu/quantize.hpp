@@ -409,7 +409,6 @@ template <class D>
 void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, const D* dy, const D* x, index_t rows,
                             index_t columns, const float* scale, const float* zero_point, SteMask mask, D* dx,
                             bool accumulate = false, std::uint64_t seed = 0) {
-  const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (mask == SteMask::kPassThrough) {
     const index_t size = rows * columns, chunk_size = detail::kQuantizeChunk;
     backend.parallel_for((size + chunk_size - 1) / chunk_size, [&](index_t chunk) {
@@ -422,6 +421,7 @@ void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, co
     });
     return;
   }
+  const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   detail::QuantizeJob<D> job = detail::make_job<D>(spec, "fake_quantize_backward", scale, zero_point, layout.count());
   if (!detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
     detail::run_reference(backend, spec, rows, columns, [&](reference::TileSpan span) {

@@ -1,0 +1,298 @@
+// prepare and convert: put fake quantization into the layers of a model that rules select, and turn it into packed weights.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "qat/nn/prepared_linear.hpp"
+#include "qat/nn/transformer.hpp"
+#include "qat/recipe/qat_config.hpp"
+
+namespace qat::inline v0::recipe {
+
+/// Which layers a scheme is for. Rules apply in order, later ones override; an empty scheme keeps a layer in floating point.
+///
+/// pattern: "linear" (every linear layer, but not a head tied to the embedding), "embedding", "head", "first" and "last"
+/// (linear layers of the first or last block), or a glob over layer names ('*' any run of characters, '?' one), with or
+/// without the leading "model.": "layers.*.mlp.*", "layers.0.self_attn.q_proj".
+struct LayerRule {
+  std::string pattern = "linear";
+  LayerScheme scheme;
+};
+
+struct PrepareOptions {
+  nn::Product product = nn::Product::kInteger;  ///< of int8-activation schemes
+  SteMask mask = SteMask::kInclusive;
+};
+
+/// One line of a report: what became of a layer, or why nothing did.
+struct LayerReport {
+  std::string name;
+  std::string scheme;        ///< "float" for a layer left alone
+  std::string reason;        ///< why it was left alone; else empty
+  index_t parameters = 0;    ///< elements of its weight
+  index_t bytes_before = 0;  ///< fp32 weight
+  index_t bytes_after = 0;   ///< resident weight: packed codes, scales and zero points, or fp32
+};
+using Report = std::vector<LayerReport>;
+
+inline index_t bytes_before(const Report& report) {
+  index_t sum = 0;
+  for (const LayerReport& layer : report) sum += layer.bytes_before;
+  return sum;
+}
+inline index_t bytes_after(const Report& report) {
+  index_t sum = 0;
+  for (const LayerReport& layer : report) sum += layer.bytes_after;
+  return sum;
+}
+
+/// '*' matches any run of characters, '?' one.
+constexpr bool matches_glob(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = t;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++resume;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+namespace detail {
+
+/// A layer that rules can name: exactly one of the pointers is set, none for a norm.
+struct NamedLayer {
+  std::string name;
+  nn::Linear* linear = nullptr;
+  nn::Embedding* embedding = nullptr;
+  const Parameter* weight = nullptr;
+  int block = -1;  ///< index of its block
+  bool is_head = false, is_tied = false;
+};
+
+inline std::vector<NamedLayer> layers_of(nn::Transformer& model) {
+  const auto linear = [](nn::Linear& l, int block) { return NamedLayer{l.name(), &l, nullptr, &l.weight(), block}; };
+  const auto norm = [](nn::RmsNorm& n, std::string name, int block) {
+    return NamedLayer{std::move(name), nullptr, nullptr, &n.weight(), block};
+  };
+  std::vector<NamedLayer> layers;
+  nn::Embedding& embedding = model.embed_tokens();
+  layers.push_back({embedding.name(), nullptr, &embedding, &embedding.weight()});
+  int index = 0;
+  for (auto& b : model.blocks()) {
+    const std::string prefix = "model.layers." + std::to_string(index);
+    layers.push_back(norm(b.input_layernorm, prefix + ".input_layernorm", index));
+    for (nn::Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj})
+      layers.push_back(linear(*l, index));
+    layers.push_back(norm(b.post_attention_layernorm, prefix + ".post_attention_layernorm", index));
+    for (nn::Linear* l : {&b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj}) layers.push_back(linear(*l, index));
+    ++index;
+  }
+  layers.push_back(norm(model.norm(), "model.norm", -1));
+  layers.push_back(linear(model.lm_head(), -1));
+  layers.back().is_head = true;
+  layers.back().is_tied = model.lm_head().shared_weight() == embedding.shared_weight();
+  return layers;
+}
+
+inline bool selects(const std::string& pattern, const NamedLayer& layer, int blocks) {
+  if (pattern == "linear") return layer.linear != nullptr && !layer.is_tied;
+  if (pattern == "embedding") return layer.embedding != nullptr;
+  if (pattern == "head") return layer.is_head;
+  if (pattern == "first") return layer.linear != nullptr && layer.block == 0;
+  if (pattern == "last") return layer.linear != nullptr && layer.block == blocks - 1;
+  const std::string_view name = layer.name;
+  return matches_glob(pattern, name) || (name.starts_with("model.") && matches_glob(pattern, name.substr(6)));
+}
+
+/// The rule that decides for a layer, or null.
+inline const LayerRule* deciding_rule(const std::vector<LayerRule>& rules, const NamedLayer& layer, int blocks) {
+  const LayerRule* rule = nullptr;
+  for (const LayerRule& candidate : rules)
+    if (selects(candidate.pattern, layer, blocks)) rule = &candidate;
+  return rule;
+}
+
+inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<NamedLayer>& layers, int blocks) {
+  for (const LayerRule& rule : rules) {
+    const NamedLayer* selected = nullptr;
+    bool only_norms = true;
+    for (const NamedLayer& layer : layers) {
+      if (!selects(rule.pattern, layer, blocks)) continue;
+      selected = &layer;
+      if (layer.linear == nullptr && layer.embedding == nullptr) continue;
+      only_norms = false;
+      QAT_CHECK(layer.embedding == nullptr || !rule.scheme.activation, kUnsupported, layer.name,
+                ": activation fake quantization is not supported for an embedding; accepted is a weight scheme alone, found ",
+                to_string(rule.scheme));
+      if (!rule.scheme.weight) continue;
+      const Granularity& g = rule.scheme.weight->granularity;
+      QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument, layer.name,
+                ": group_size is ", g.group_size, ", accepted are 1 to its row length ", layer.weight->value.dim(1));
+    }
+    QAT_CHECK(selected != nullptr, kInvalidArgument, "layer pattern \"", rule.pattern,
+              "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ", layers[2].name);
+    QAT_CHECK(!only_norms, kUnsupported, selected->name,
+              ": type RmsNorm has no quantization-aware form; accepted are Linear and Embedding layers");
+  }
+}
+
+inline LayerReport report_of(const NamedLayer& layer) {
+  LayerReport line{layer.name, "float", "", layer.weight->value.size(), 0, 0};
+  const bool counted = !layer.is_tied;  // a tied head's bytes are the embedding's
+  line.bytes_before = counted ? layer.weight->value.size_bytes() : 0;
+  line.bytes_after = line.bytes_before;
+  return line;
+}
+inline std::string reason_for(const NamedLayer& layer, const LayerRule* rule) {
+  if (layer.linear == nullptr && layer.embedding == nullptr) return "norms stay in floating point";
+  if (rule != nullptr) return "rule \"" + rule->pattern + "\" keeps it in floating point";
+  return layer.is_tied ? "shares its weight with the embedding; no rule selects it" : "no rule selects it";
+}
+
+}  // namespace detail
+
+/// Puts fake quantization into every layer that a rule selects with a scheme, and takes it out of every other.
+/// The master weights stay where they are (optimizers keep their pointers). Ready to train afterwards.
+/// @throws qat::Error if a pattern selects nothing or a norm, an embedding gets an activation scheme, or a group size does
+///         not fit; the model is then unchanged
+inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rules, const PrepareOptions& options = {}) {
+  const std::vector<detail::NamedLayer> layers = detail::layers_of(model);
+  const int blocks = static_cast<int>(model.blocks().size());
+  detail::check_rules(rules, layers, blocks);
+  for (const detail::NamedLayer& layer : layers)
+    QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name, ": is converted already; prepare a floating-point model");
+  Report report;
+  for (const detail::NamedLayer& layer : layers) {
+    const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);
+    const bool quantize = rule != nullptr && !rule->scheme.empty() && (layer.linear != nullptr || layer.embedding != nullptr);
+    LayerReport line = detail::report_of(layer);
+    if (quantize) line.scheme = to_string(rule->scheme).c_str();
+    if (!quantize) line.reason = detail::reason_for(layer, rule);
+    report.push_back(std::move(line));
+    if (layer.linear != nullptr)
+      layer.linear->set_quantization(
+          quantize ? std::make_unique<nn::PreparedLinear>(rule->scheme, options.product, options.mask) : nullptr);
+    if (layer.embedding != nullptr)
+      layer.embedding->set_quantization(quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask)
+                                                 : nullptr);
+  }
+  return report;
+}
+
+/// Switches fake quantization of every prepared layer on or off (delayed fake quantization).
+inline void set_fake_quantization(nn::Transformer& model, bool enabled) {
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    if (layer.linear != nullptr)
+      if (auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization())) prepared->set_enabled(enabled);
+    if (layer.embedding != nullptr)
+      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(layer.embedding->quantization())) prepared->set_enabled(enabled);
+  }
+}
+
+/// Takes fake quantization out; the trained float weights stay.
+inline void restore_float(nn::Transformer& model) {
+  for (nn::Linear* layer : model.linear_layers()) {
+    QAT_CHECK(!layer->weight().value.empty(), kInvalidArgument, layer->name(),
+              ": its float weight is gone since convert; keep the prepared model to go back");
+    layer->set_quantization(nullptr);
+  }
+  model.embed_tokens().set_quantization(nullptr);
+}
+
+/// Replaces the float weight of every prepared layer by packed integers of the layer's own scheme: the very integers and
+/// scales that training multiplied with. The float weight is freed unless a layer that stays in floating point shares it.
+/// Afterwards the model evaluates and generates; it no longer trains.
+inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
+  Report report;
+  nn::Embedding& embedding = model.embed_tokens();
+  std::shared_ptr<const PackedWeight> packed_embedding;
+  const std::vector<detail::NamedLayer> layers = detail::layers_of(model);
+  for (const detail::NamedLayer& layer : layers) {
+    LayerReport line = detail::report_of(layer);
+    if (layer.embedding != nullptr) {
+      if (const auto* prepared = dynamic_cast<const nn::PreparedEmbedding*>(embedding.quantization())) {
+        packed_embedding = std::make_shared<const PackedWeight>(nn::quantize_weight(backend, prepared->spec(), embedding.weight()));
+        line.scheme = to_string(LayerScheme{prepared->spec(), {}}).c_str();
+        line.bytes_after = packed_embedding->resident_bytes();
+        embedding.set_quantization(std::make_unique<nn::PackedEmbedding>(packed_embedding));
+      } else {
+        line.reason = "not prepared";
+      }
+    } else if (layer.linear != nullptr) {
+      const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
+      if (prepared != nullptr && prepared->scheme().weight) {
+        const LayerScheme scheme = prepared->scheme();
+        const bool shares = layer.is_tied && packed_embedding != nullptr && packed_embedding->spec() == *scheme.weight;
+        auto packed = shares ? packed_embedding
+                             : std::make_shared<const PackedWeight>(nn::quantize_weight(backend, *scheme.weight, layer.linear->weight()));
+        line.scheme = to_string(scheme).c_str();
+        line.bytes_after = shares ? 0 : packed->resident_bytes();
+        layer.linear->set_quantization(std::make_unique<nn::PackedLinear>(std::move(packed), scheme.activation, prepared->product()));
+        if (!layer.linear->weight_is_shared()) layer.linear->weight().value = Tensor<float>();
+        layer.linear->weight().grad = Tensor<float>();
+      } else if (prepared != nullptr) {
+        line.scheme = to_string(prepared->scheme()).c_str();
+        line.reason = "only its activation is quantized";
+      } else {
+        line.reason = layer.is_tied ? "shares its weight with the embedding; not prepared" : "not prepared";
+      }
+    } else {
+      line.reason = "norms stay in floating point";
+    }
+    report.push_back(std::move(line));
+  }
+  // A tied table is needed in fp32 as long as either side reads it so.
+  const bool head_packed = dynamic_cast<const nn::PackedLinear*>(model.lm_head().quantization()) != nullptr;
+  const bool tied = layers.back().is_tied;
+  if (packed_embedding != nullptr && (!tied || head_packed)) embedding.weight().value = Tensor<float>();
+  if (tied && head_packed != (packed_embedding != nullptr)) {  // one side packed, the other float: both are resident
+    report.front().bytes_after = report.front().bytes_before + (packed_embedding != nullptr ? packed_embedding->resident_bytes() : 0);
+  }
+  return report;
+}
+
+/// Post-training quantization: prepare and convert without training in between.
+inline Report quantize(const CpuBackend& backend, nn::Transformer& model, const std::vector<LayerRule>& rules,
+                       const PrepareOptions& options = {}) {
+  prepare(model, rules, options);
+  return convert(backend, model);
+}
+
+/// torchao's entry point: one step of a QATConfig on the layers of `pattern`.
+///   prepare                    fake quantization with the inferred or explicit schemes
+///   convert with base_config   packed weights; the base configuration must describe what was prepared
+///   convert without            back to floating point
+inline Report apply(const CpuBackend& backend, nn::Transformer& model, const QATConfig& config,
+                    const std::string& pattern = "linear") {
+  const LayerScheme scheme = config.scheme();
+  if (config.step() == QATStep::kPrepare) return prepare(model, {{pattern, scheme}});
+  if (!config.has_base_config()) {
+    restore_float(model);
+    return prepare(model, {});
+  }
+  const int blocks = static_cast<int>(model.blocks().size());
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    if (!detail::selects(pattern, layer, blocks) || layer.linear == nullptr) continue;
+    const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
+    QAT_CHECK(prepared != nullptr, kInvalidArgument, layer.name, ": is not prepared; call the prepare step first");
+    QAT_CHECK(prepared->scheme() == scheme, kInvalidArgument, layer.name, ": was trained with ", to_string(prepared->scheme()),
+              ", base_config asks for ", to_string(scheme), "; what is trained is what is shipped");
+  }
+  return convert(backend, model);
+}
+
+}  // namespace qat::inline v0::recipe
