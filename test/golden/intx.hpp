@@ -1,103 +1,10 @@
 // Integer schemes: parameters, codes, dequantized values and straight-through gradients of families f01, f02, f03 and of
-// the tinygemm form of f06, bit for bit.
+// the tinygemm form of f06, bit for bit, by the definition and through every kernel.
 #pragma once
 
-#include "golden/case.hpp"
+#include "golden/kernels.hpp"
 
 namespace qat::golden {
-
-/// The scheme a case's spec describes; throws Error(kUnsupported) for anything this file does not know.
-inline QuantSpec parse_case_spec(const JsonFields& f) {
-  QuantSpec spec;
-  spec.bits = static_cast<int>(f.integer("bits"));
-  spec.is_signed = f.integer("qmin") < 0;
-  QAT_CHECK(f.integer("qmin") == spec.qmin() && f.integer("qmax") == spec.qmax(), kUnsupported, "codes [", f.integer("qmin"),
-            ", ", f.integer("qmax"), "] are not all codes of ", spec.bits, " bits");
-  const std::string granularity = f.string("granularity");
-  Granularity& g = spec.granularity;
-  if (granularity == "per_group") {
-    g = {GranularityKind::kPerGroup, 0, f.integer("group_size")};
-  } else if (granularity == "per_token") {
-    g.kind = GranularityKind::kPerToken;
-  } else if (granularity == "per_tensor") {
-    g.kind = GranularityKind::kPerTensor;
-  } else {
-    QAT_CHECK((granularity == "per_axis" || granularity == "per_row") && f.integer_or("axis", 0) == 0, kUnsupported,
-              "granularity ", granularity, " axis ", f.integer_or("axis", 0));
-    g = {GranularityKind::kPerAxis, 0};
-  }
-  const std::string mapping = f.string("mapping"), domain = f.string("zero_point_domain");
-  if (mapping == "SYMMETRIC") {
-    spec.mapping = MappingKind::kSymmetric;
-  } else if (mapping == "SYMMETRIC_NO_CLIPPING_ERR") {
-    spec.mapping = MappingKind::kSymmetricNoClip;
-  } else {
-    QAT_CHECK(mapping == "ASYMMETRIC", kUnsupported, "mapping ", mapping);
-    spec.mapping = domain == "FLOAT"                        ? MappingKind::kFloatZeroPoint
-                   : f.boolean_or("preserve_zero", true) ? MappingKind::kAsymmetric
-                                                            : MappingKind::kAsymmetricRaw;
-  }
-  QAT_CHECK(domain == "INT" || spec.mapping == MappingKind::kFloatZeroPoint, kUnsupported, "zero_point_domain ", domain);
-  QAT_CHECK(f.string("rounding") == "half_to_even", kUnsupported, "rounding ", f.string("rounding"));
-  spec.scale_type = scale_type_of(parse_float_type(f.string("scale_dtype"), "scale_dtype"));
-  spec.eps = static_cast<float>(f.number("eps"));
-  validate(spec);
-  return spec;
-}
-
-/// What the definition gives for a whole tensor.
-struct Quantized {
-  std::vector<index_t> shape, groups_shape;
-  std::vector<float> scale, zero_point, dequantized;
-  std::vector<std::int64_t> codes;
-  std::vector<index_t> group;      ///< group of each element
-  std::vector<QParams> params;
-  std::vector<GroupRange> ranges;
-};
-
-inline std::vector<index_t> group_of_elements(const GroupLayout& layout) {
-  std::vector<index_t> group(static_cast<std::size_t>(layout.rows * layout.columns));
-  for (index_t r = 0; r < layout.rows; ++r)
-    for (index_t c = 0; c < layout.columns; ++c)
-      group[static_cast<std::size_t>(r * layout.columns + c)] =
-          r / layout.tile_rows * layout.tiles_per_row + c / layout.tile_columns;
-  return group;
-}
-
-/// Parameters of `calibration`, applied to `x`, element by element through quant/affine.hpp.
-inline Quantized quantize_by_definition(const Array& x, const Array& calibration, const AffineScheme& scheme) {
-  const GroupLayout layout = group_layout(scheme.spec.granularity, x.rows(), x.columns());
-  Quantized out;
-  out.shape = x.shape;
-  out.groups_shape = {layout.tile_row_count, layout.tiles_per_row};
-  if (scheme.spec.granularity.kind == GranularityKind::kPerTensor) out.groups_shape = {1};
-  out.group = group_of_elements(layout);
-  out.ranges.resize(static_cast<std::size_t>(layout.count()));
-  for (std::size_t i = 0; i < calibration.floats.size(); ++i)
-    out.ranges[static_cast<std::size_t>(out.group[i])].observe(calibration.floats[i]);
-  for (const GroupRange& range : out.ranges) {
-    out.params.push_back(choose_qparams(range, scheme));
-    out.scale.push_back(out.params.back().scale);
-    out.zero_point.push_back(out.params.back().zero_point);
-  }
-  for (std::size_t i = 0; i < x.floats.size(); ++i) {
-    const QParams& p = out.params[static_cast<std::size_t>(out.group[i])];
-    out.codes.push_back(quantize(x.floats[i], p, scheme));
-    out.dequantized.push_back(dequantize(static_cast<int>(out.codes.back()), p, scheme));
-  }
-  return out;
-}
-inline Quantized quantize_by_definition(const Array& x, const AffineScheme& scheme) {
-  return quantize_by_definition(x, x, scheme);
-}
-
-inline std::vector<float> gradient_by_definition(const Array& x, const std::vector<float>& dy, const Quantized& q,
-                                                 const AffineScheme& scheme, SteMask mask) {
-  std::vector<float> out(x.floats.size());
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = fake_quantize_backward(dy[i], x.floats[i], q.params[static_cast<std::size_t>(q.group[i])], scheme, mask);
-  return out;
-}
 
 /// Our written rule for non-finite input (quant/affine.hpp): the group's parameters are those of its finite elements, NaN
 /// takes the zero point and decodes to 0, infinities saturate, nothing that comes out is NaN or infinite.
@@ -167,14 +74,17 @@ inline void run_intx(Case& c) {
   const auto check = [&](const char* role, const auto& actual, const std::vector<index_t>& shape) {
     if (c.has(role)) c.exact_but(role, actual, shape, shape == q.groups_shape ? groups : elements);
   };
+  static const std::vector<float> none;
+  const std::vector<float>& dy = c.has("grad_output") ? c.input("grad_output").floats : none;
+  QAT_CHECK(dy.empty() || dy.size() == x.floats.size(), kUnsupported, "grad_output and input differ in size");
+  check_kernels(c, x, calibration, dy, q, scheme);
+
   check("scale", q.scale, q.groups_shape);
   check("zero_point", q.zero_point, q.groups_shape);
   check("codes", q.codes, q.shape);
   check("dequantized", q.dequantized, q.shape);
   check("fake_quantized", q.dequantized, q.shape);
-  if (!c.has("grad_output")) return;
-  const std::vector<float>& dy = c.input("grad_output").floats;
-  QAT_CHECK(dy.size() == x.floats.size(), kUnsupported, "grad_output and input differ in size");
+  if (dy.empty()) return;
   check("grad_input", gradient_by_definition(x, dy, q, scheme, SteMask::kStrict), q.shape);
   check("grad_input_inclusive", gradient_by_definition(x, dy, q, scheme, SteMask::kInclusive), q.shape);
 }

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "golden/bounded.hpp"
-#include "golden/intx.hpp"
+#include "golden/definition.hpp"
 #include "qat/ops/linear.hpp"
 #include "qat/quant/int4_weight.hpp"
 
