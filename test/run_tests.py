@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,9 @@ class Run:
             output, _ = process.communicate()
             output += f"\nFAILED: no end after {timeout} s\n".encode()
             code = 124
+        except BaseException:  # interrupted: leave no process behind
+            os.killpg(process.pid, 9)
+            raise
         text = output.decode(errors="replace")
         with open(log, "w") as file:
             file.write(text)
@@ -132,6 +136,7 @@ def main():
     args = parser.parse_args()
     json_path = os.path.abspath(args.json) if args.json else None
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(args.build, exist_ok=True)
     run = Run(os.path.abspath(args.build))
     start = time.time()
