@@ -1,0 +1,100 @@
+// make-default OUT_DIR [STEPS]: makes examples/llm/default/ again: text, tokenizer, a model trained from nothing,
+// valid.txt.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "default_model.hpp"
+#include "qat/data/bpe_tokenizer.hpp"
+#include "qat/io/hf_llama.hpp"
+#include "qat/optim/adamw.hpp"
+#include "qat/optim/grad_clip.hpp"
+#include "qat/optim/schedule.hpp"
+
+namespace {
+
+using namespace qat;
+
+constexpr index_t kSteps = 9000, kBatch = 8, kLength = 256;
+constexpr double kPeakRate = 5e-3;
+constexpr float kDeviation = 0.06f;
+
+void train(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text, index_t steps) {
+  const std::vector<Parameter*> parameters = model.parameters();
+  // No weight decay: it would keep the weights small, and rounding them cheap.
+  AdamW optimizer(parameters, {.lr = kPeakRate, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.0});
+  const LearningRateSchedule schedule{ScheduleKind::kCosine, kPeakRate, 0.0, steps < 1000 ? steps / 10 : 100, steps};
+  const BatchSampler batches(text.tokens, kBatch, kLength, /*seed=*/1);
+  std::vector<std::int32_t> inputs(kBatch * kLength), targets(kBatch * kLength);
+  const View<const std::int32_t, 1> x = view(std::as_const(inputs).data(), kBatch * kLength);
+  const View<const std::int32_t, 1> y = view(std::as_const(targets).data(), kBatch * kLength);
+  const auto start = std::chrono::steady_clock::now();
+  double sum = 0.0;
+  for (index_t step = 0; step < steps; ++step) {
+    batches.sample(static_cast<std::uint64_t>(step), inputs.data(), targets.data());
+    zero_grad(parameters);
+    Tape tape(backend);
+    ops::CrossEntropyResult result;
+    tape.backward(model.loss(tape, x, y, kBatch, &result));
+    clip_grad_norm(backend, parameters, 1.0);
+    optimizer.set_learning_rate(schedule.at(step));
+    optimizer.step(backend);
+    sum += result.mean();
+    if ((step + 1) % 250 == 0) {
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      std::printf("step %5td of %td  train %.4f nats  %.0f s\n", step + 1, steps, sum / 250, seconds);
+      std::fflush(stdout);
+      sum = 0.0;
+    }
+  }
+}
+
+int run(int argc, char** argv) {
+  QAT_CHECK(argc == 2 || argc == 3, kInvalidArgument, "usage: make-default OUT_DIR [STEPS]");
+  const std::string directory = argv[1];
+  const index_t steps = argc == 3 ? std::atol(argv[2]) : kSteps;
+  QAT_CHECK(steps >= 1, kInvalidArgument, "make-default: STEPS is ", argv[2], "; accepted: at least 1");
+
+  make_directory(directory);
+  write_file(join_path(directory, "tokenizer.json"), qat_llm::default_tokenizer_json());
+  write_file(join_path(directory, "valid.txt"), qat_llm::default_valid_text());
+  const BpeTokenizer tokenizer(join_path(directory, "tokenizer.json"));
+  const LlamaConfig config = qat_llm::default_config();
+  const TokenStream text =
+      make_token_stream(qat_llm::default_train_text(), tokenizer, config.vocab_size, "training text");
+  const TokenStream valid = load_token_stream(join_path(directory, "valid.txt"), tokenizer, config.vocab_size);
+
+  const CpuBackend& backend = CpuBackend::shared();
+  nn::Transformer model(config);
+  model.randomize(/*seed=*/1, kDeviation);
+  index_t count = 0;
+  for (const Parameter* p : model.parameters()) count += p->value.size();
+  std::printf("%td parameters; %zu tokens to train on, %zu to judge by\n", count, text.tokens.size(),
+              valid.tokens.size());
+  train(backend, model, text, steps);
+  write_hf_llama({config, model.tensors()}, directory);
+
+  const double reference = qat_llm::nats_per_token(backend, model, valid);
+  std::printf("%-40s %.4f nats per token\n", "float", reference);
+  for (const char* name : {"int8:group32:symmetric", "int4:group32:symmetric", "int4:group32:signed_extremum:bf16safe",
+                           "int3:group32:symmetric", "int3:group32:signed_extremum:bf16safe", "int2:group32:symmetric",
+                           "int2:group32:signed_extremum:bf16safe"}) {
+    nn::Transformer rounded(config);
+    rounded.load(model.tensors());
+    qat_llm::round_linear_weights(backend, rounded, parse_spec(name));
+    const double nats = qat_llm::nats_per_token(backend, rounded, valid);
+    std::printf("%-40s %.4f  %+.4f\n", name, nats, nats - reference);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "make-default: %s\n", error.what());
+    return 2;
+  }
+}
