@@ -1,0 +1,163 @@
+// Products with packed weights: int8 activations equal the reference on every target, fp32 ones equal the product with the
+// dequantized weights.
+#include "qat/kernels/cpu/qgemm.hpp"
+
+#include <cmath>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "support/compare.hpp"
+#include "support/host_mode.hpp"
+#include "support/packed_weights.hpp"
+
+using qat::CpuBackend;
+using qat::index_t;
+using qat::Target;
+using qat::kernels::MatrixOperand;
+using qat::kernels::PackedOperand;
+using qat::kernels::QuantizedActivations;
+using qat::test::compare_bits;
+using qat::test::RandomWeights;
+
+namespace {
+
+struct Activations {
+  std::vector<std::int8_t> codes;
+  std::vector<float> scales;
+  std::vector<std::int32_t> zero_points;
+  index_t columns;
+  bool asymmetric;
+
+  Activations(index_t rows, index_t k, bool with_zero_points) : columns(k), asymmetric(with_zero_points) {
+    qat::CounterRandom random(static_cast<std::uint64_t>(rows * 131 + k), 3);
+    codes.resize(static_cast<std::size_t>(rows * k));
+    for (std::int8_t& q : codes) q = static_cast<std::int8_t>(static_cast<int>(random.next_below(256)) - 128);
+    for (index_t m = 0; m < rows; ++m) {
+      scales.push_back(0.01f + random.next_float());
+      zero_points.push_back(static_cast<std::int32_t>(random.next_below(256)) - 128);
+    }
+  }
+  QuantizedActivations view() const {
+    return {codes.data(), columns, scales.data(), asymmetric ? zero_points.data() : nullptr};
+  }
+};
+
+std::vector<float> reference(index_t M, const Activations& x, const RandomWeights& w, const float* bias) {
+  std::vector<float> c(static_cast<std::size_t>(M * w.packed.rows()));
+  qat::kernels::reference::qgemm(M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
+  return c;
+}
+std::vector<float> product(const CpuBackend& backend, index_t M, const Activations& x, const RandomWeights& w, const float* bias) {
+  std::vector<float> c(static_cast<std::size_t>(M * w.packed.rows()));
+  qat::kernels::qgemm(backend, M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("int8 activations: every target, width, granularity and zero point form equals the reference bit for bit") {
+  const CpuBackend backend(2);
+  std::vector<float> bias(100);
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = 0.37f * static_cast<float>(i) - 11.0f;
+  for (const char* text : qat::test::packed_schemes()) {
+    const qat::QuantSpec spec = qat::parse_spec(text);
+    if (spec.mapping == qat::MappingKind::kFloatZeroPoint) continue;
+    for (const index_t M : {1, 2, 7, 8, 15})
+      for (const index_t N : {1, 15, 17, 33, 70})
+        for (const index_t K : {1, 7, 32, 33, 100}) {
+          if (spec.granularity.group_size > K) continue;
+          const RandomWeights w(spec, N, K);
+          const Activations x(M, K, (M + K) % 2 == 0);
+          const float* shift = N % 2 == 0 ? bias.data() : nullptr;
+          const std::vector<float> expected = reference(M, x, w, shift);
+          for (const Target target : qat::supported_targets()) {
+            const qat::ScopedTarget scope(target);
+            CAPTURE(qat::name(target)); CAPTURE(text); CAPTURE(M); CAPTURE(N); CAPTURE(K);
+            CHECK(compare_bits(expected, product(backend, M, x, w, shift)));
+          }
+        }
+  }
+}
+
+TEST_CASE("fp32 activations: gemm with packed weights equals gemm with the dequantized weights bit for bit") {
+  const CpuBackend backend(2);
+  for (const char* text : qat::test::packed_schemes()) {
+    const qat::QuantSpec spec = qat::parse_spec(text);
+    for (const index_t M : {1, 15, 40})
+      for (const index_t N : {1, 17, 33, 70})
+        for (const index_t K : {1, 33, 100, 300}) {
+          if (spec.granularity.group_size > K) continue;
+          const RandomWeights w(spec, N, K);
+          std::vector<float> x, dense;
+          qat::CounterRandom random(9, 9);
+          for (index_t i = 0; i < M * K; ++i) x.push_back(random.next_float() - 0.5f);
+          for (index_t n = 0; n < N; ++n)
+            for (index_t k = 0; k < K; ++k) dense.push_back(w.packed.dequantized(n, k));
+          for (const Target target : qat::supported_targets()) {
+            const qat::ScopedTarget scope(target);
+            CAPTURE(qat::name(target)); CAPTURE(text); CAPTURE(M); CAPTURE(N); CAPTURE(K);
+            std::vector<float> expected(static_cast<std::size_t>(M * N)), actual(expected.size());
+            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, MatrixOperand{dense.data(), K, 1},
+                               expected.data(), N);
+            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, PackedOperand(w.packed), actual.data(), N);
+            CHECK(compare_bits(expected, actual));
+          }
+        }
+  }
+}
+
+TEST_CASE("packed weights as the left operand give the transposed product") {
+  const CpuBackend backend(1);
+  const RandomWeights w(qat::parse_spec("int4:group32:asymmetric"), 20, 70);
+  std::vector<float> x(30 * 70), straight(30 * 20), turned(20 * 30), expected;
+  qat::CounterRandom random(2, 2);
+  for (float& value : x) value = random.next_float() - 0.5f;
+  qat::kernels::gemm(backend, 30, 20, 70, MatrixOperand{x.data(), 70, 1}, PackedOperand(w.packed), straight.data(), 20);
+  qat::kernels::gemm(backend, 20, 30, 70, PackedOperand(w.packed), MatrixOperand{x.data(), 70, 1}, turned.data(), 30);
+  for (std::size_t n = 0; n < 20; ++n)
+    for (std::size_t m = 0; m < 30; ++m) expected.push_back(straight[m * 20 + n]);
+  CHECK(compare_bits(expected, turned));
+}
+
+TEST_CASE("1, 2, 3 and 7 threads, and a host that flushes subnormals, give the same bytes") {
+  const RandomWeights w(qat::parse_spec("int4:group32:asymmetric:bf16safe"), 200, 300);
+  const Activations x(600, 300, true);
+  for (const Target target : qat::supported_targets()) {
+    const qat::ScopedTarget scope(target);
+    CAPTURE(qat::name(target));
+    const std::vector<float> expected = product(CpuBackend(1), 600, x, w, nullptr);
+    for (const int threads : {2, 3, 7}) {
+      const qat::test::HostMode host;
+      CHECK(compare_bits(expected, product(CpuBackend(threads), 600, x, w, nullptr)));
+    }
+  }
+}
+
+TEST_CASE("sums that would leave int32 are split: 8-bit extremes over 131072 columns") {
+  constexpr index_t kColumns = 131072;
+  std::vector<std::int8_t> weights(kColumns * 2, -1), activations(kColumns, -128);  // codes 255 with zero point 0
+  const float scales[2] = {0.5f, 0.25f}, zeros[2] = {0.0f, 0.0f}, activation_scale = 1.0f;
+  const std::int32_t activation_zero = 127;
+  const qat::PackedWeight w =
+      qat::PackedWeight::pack(qat::parse_spec("uint8:axis0:asymmetric"), 2, kColumns, weights.data(), scales, zeros);
+  const QuantizedActivations x{activations.data(), kColumns, &activation_scale, &activation_zero};
+  std::vector<float> expected(2), actual(2);
+  qat::kernels::reference::qgemm(1, x, w, expected.data(), 2);
+  CHECK(std::fabs(expected[0] / (-255.0 * 255.0 * kColumns * 0.5) - 1.0) < 1e-6);
+  for (const Target target : qat::supported_targets()) {
+    const qat::ScopedTarget scope(target);
+    CAPTURE(qat::name(target));
+    qat::kernels::qgemm(CpuBackend(1), 1, x, w, actual.data(), 2);
+    CHECK(compare_bits(expected, actual));
+  }
+}
+
+TEST_CASE("float zero points and negative sizes are refused") {
+  const RandomWeights w(qat::parse_spec("uint4:group32:float_zero_point"), 4, 32);
+  const Activations x(1, 32, false);
+  float c[4];
+  CHECK_THROWS_AS(qat::kernels::qgemm(CpuBackend(1), 1, x.view(), w.packed, c, 4), qat::Error);
+  const RandomWeights plain(qat::parse_spec("int4:group32:symmetric"), 4, 32);
+  CHECK_THROWS_AS(qat::kernels::qgemm(CpuBackend(1), -1, x.view(), plain.packed, c, 4), qat::Error);
+}
