@@ -14,6 +14,7 @@
 #include "qat/quant/affine.hpp"
 #include "qat/quant/formats.hpp"
 #include "qat/quant/granularity.hpp"
+#include "qat/quant/int4_weight.hpp"
 #include "qat/quant/mapping.hpp"
 #include "qat/quant/qparams.hpp"
 #include "qat/quant/spec.hpp"

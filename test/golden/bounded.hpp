@@ -1,9 +1,9 @@
 // Numbers that carry a bound on their rounding error: the oracle from which the golden program derives its tolerances.
 //
-// A computation written with these gives, for every result, a double-precision value and a bound on how far any fp32 (or
-// bf16) evaluation of the same formula can be from it, whatever the order of its sums. Two such evaluations differ by at
-// most twice the bound. The bounds are first order in the unit roundoff with room for equivalent formulas: each elementary
-// operation counts as kRoundings roundings.
+// A computation written with these gives, for every result, a double-precision value and a bound on how far any fp32
+// (or bf16) evaluation of the same formula can be from it, whatever the order of its sums. Two such evaluations differ
+// by at most twice the bound. The bounds are first order in the unit roundoff with room for equivalent formulas: each
+// elementary operation counts as kRoundings roundings.
 #pragma once
 
 #include <cmath>
@@ -35,7 +35,8 @@ struct Rounding {
   Bounded add(Bounded a, Bounded b) const { return rounded({a.value + b.value, a.error + b.error}); }
   Bounded subtract(Bounded a, Bounded b) const { return rounded({a.value - b.value, a.error + b.error}); }
   Bounded multiply(Bounded a, Bounded b) const {
-    return rounded({a.value * b.value, std::fabs(a.value) * b.error + std::fabs(b.value) * a.error + a.error * b.error});
+    return rounded(
+        {a.value * b.value, std::fabs(a.value) * b.error + std::fabs(b.value) * a.error + a.error * b.error});
   }
   /// The divisor must not contain 0.
   Bounded divide(Bounded a, Bounded b) const {

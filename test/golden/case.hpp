@@ -54,11 +54,21 @@ inline Array read_array(const SafetensorView& view) {
       out.floats.resize(static_cast<std::size_t>(view.size()));
       view.to_float(out.floats.data());
       break;
-    case DType::kF64: out.doubles = view.values<double>(DType::kF64); break;
-    case DType::kI8: out.integers = widen(view.values<std::int8_t>(DType::kI8)); break;
-    case DType::kU8: out.integers = widen(view.values<std::uint8_t>(DType::kU8)); break;
-    case DType::kI32: out.integers = widen(view.values<std::int32_t>(DType::kI32)); break;
-    case DType::kI64: out.integers = widen(view.values<std::int64_t>(DType::kI64)); break;
+    case DType::kF64:
+      out.doubles = view.values<double>(DType::kF64);
+      break;
+    case DType::kI8:
+      out.integers = widen(view.values<std::int8_t>(DType::kI8));
+      break;
+    case DType::kU8:
+      out.integers = widen(view.values<std::uint8_t>(DType::kU8));
+      break;
+    case DType::kI32:
+      out.integers = widen(view.values<std::int32_t>(DType::kI32));
+      break;
+    case DType::kI64:
+      out.integers = widen(view.values<std::int64_t>(DType::kI64));
+      break;
     default:
       raise(ErrorCode::kUnsupported, "tensor ", view.name, " is ", info(view.dtype).name,
             "; accepted: F32 F16 BF16 F64 I8 U8 I32 I64");
@@ -99,8 +109,8 @@ class Case {
   /// A tensor to compare with; comparing marks it.
   const Array& expected(const std::string& role) { return array(role); }
 
-  /// The case's `tolerance` names the role, `*`, or the role without `_inclusive` / `_wide_inclusive`: such a role is the
-  /// same sum under another mask.
+  /// The case's `tolerance` names the role, `*`, or the role without `_inclusive` / `_wide_inclusive`: such a role is
+  /// the same sum under another mask.
   bool tolerated(std::string role) const {
     const Json& tolerance = json_.at("tolerance");
     for (const char* suffix : {"_wide_inclusive", "_inclusive"}) {
@@ -115,7 +125,8 @@ class Case {
              const char* how = "") {
     const Array& e = array(role);
     if (!e.floats.empty()) {
-      settle(role, how, test::compare_bits(test::Values<float>(e.floats.data(), e.shape), {actual.data(), shape}), false);
+      settle(role, how, test::compare_bits(test::Values<float>(e.floats.data(), e.shape), {actual.data(), shape}),
+             false);
     } else {
       std::vector<std::int64_t> integers(actual.size());
       for (std::size_t i = 0; i < actual.size(); ++i) integers[i] = static_cast<std::int64_t>(actual[i]);
@@ -126,12 +137,13 @@ class Case {
              const char* how = "") {
     const Array& e = array(role);
     using Values = test::Values<std::int64_t>;
-    if (e.integers.empty()) return fail(role, how, std::string("stored as ") + info(e.dtype).name + ", not as integers");
+    if (e.integers.empty())
+      return fail(role, how, std::string("stored as ") + info(e.dtype).name + ", not as integers");
     settle(role, how, test::compare_bits(Values(e.integers.data(), e.shape), Values(actual.data(), shape)), false);
   }
 
-  /// Bit for bit or, if the case's tolerance names the role, within the bound of each element. An fp64 role is a reference
-  /// for an fp32 result: both are compared as doubles. Elements with excused[i] (none if empty) are left out.
+  /// Bit for bit or, if the case's tolerance names the role, within the bound of each element. An fp64 role is a
+  /// reference for an fp32 result: both are compared as doubles. Elements with excused[i] (none if empty) are left out.
   void within(const std::string& role, std::vector<float> actual, const std::vector<index_t>& shape,
               const std::vector<double>& bounds, const std::vector<bool>& excused = {}, const char* how = "") {
     if (excuse(role, actual, excused)) excused_.insert(role);
@@ -143,12 +155,13 @@ class Case {
     } else {
       const std::vector<double> wide(actual.begin(), actual.end());
       using Values = test::Values<double>;
-      settle(role, how, test::compare_within(Values(e.doubles.data(), e.shape), Values(wide.data(), shape), bounds), true);
+      settle(role, how, test::compare_within(Values(e.doubles.data(), e.shape), Values(wide.data(), shape), bounds),
+             true);
     }
   }
 
-  /// Bit for bit, except elements with excused[i]: what torchao does there is recorded, not a rule, and the caller checks
-  /// our own rule instead.
+  /// Bit for bit, except elements with excused[i]: what torchao does there is recorded, not a rule, and the caller
+  /// checks our own rule instead.
   template <class T>
   void exact_but(const std::string& role, std::vector<T> actual, const std::vector<index_t>& shape,
                  const std::vector<bool>& excused, const char* how = "") {

@@ -14,7 +14,8 @@ void run_cast(Case& c, float clamp_to) {
     const char* from = c.has("codes") ? "codes" : "input";  // fp16 to fp32: the input is the code
     const Array& codes = c.input(from);
     std::vector<float> decoded;
-    for (const std::int64_t code : codes.integers) decoded.push_back(static_cast<float>(Format::from_bits(static_cast<std::uint32_t>(code))));
+    for (const std::int64_t code : codes.integers)
+      decoded.push_back(static_cast<float>(Format::from_bits(static_cast<std::uint32_t>(code))));
     for (const float value : codes.floats) decoded.push_back(static_cast<float>(Format(value)));
     return c.exact("decoded", decoded, codes.shape);
   }
@@ -35,7 +36,8 @@ void run_cast(Case& c, float clamp_to) {
   }
   if (expected.integers.empty()) return c.exact("codes", values, x.shape);
   if (!c.flag("nonfinite")) return c.exact("codes", codes, x.shape);
-  // A format without NaN: ours becomes the largest magnitude with NaN's sign; what torchao does is recorded, not a rule.
+  // A format without NaN: ours becomes the largest magnitude with NaN's sign; what torchao does is recorded, not a
+  // rule.
   std::vector<bool> excused;
   for (std::size_t i = 0; i < x.floats.size(); ++i) {
     excused.push_back(is_nonfinite(x.floats[i]));
@@ -51,15 +53,24 @@ inline void run_casts(Case& c) {
   if (rule.starts_with("clamp to +-max")) clamp_to = element == "e4m3" ? 448.0f : element == "e5m2" ? 57344.0f : 0.0f;
   QAT_CHECK(rule.empty() || rule.starts_with("torch Tensor.to") || rule.starts_with("saturating") || clamp_to > 0,
             kUnsupported, "rule ", rule, " for ", element);
-  if (element == "e4m3") run_cast<float8_e4m3>(c, clamp_to);
-  else if (element == "e5m2") run_cast<float8_e5m2>(c, clamp_to);
-  else if (element == "e8m0") run_cast<float8_e8m0>(c, clamp_to);
-  else if (element == "e2m1") run_cast<float4_e2m1>(c, clamp_to);
-  else if (element == "e2m3") run_cast<float6_e2m3>(c, clamp_to);
-  else if (element == "e3m2") run_cast<float6_e3m2>(c, clamp_to);
-  else if (element == "bf16") run_cast<bfloat16>(c, clamp_to);
-  else if (element == "fp16" || (element == "fp32" && c.spec().string("input_dtype") == "fp16")) run_cast<half>(c, clamp_to);
-  else raise(ErrorCode::kUnsupported, "element_dtype ", element);
+  if (element == "e4m3")
+    run_cast<float8_e4m3>(c, clamp_to);
+  else if (element == "e5m2")
+    run_cast<float8_e5m2>(c, clamp_to);
+  else if (element == "e8m0")
+    run_cast<float8_e8m0>(c, clamp_to);
+  else if (element == "e2m1")
+    run_cast<float4_e2m1>(c, clamp_to);
+  else if (element == "e2m3")
+    run_cast<float6_e2m3>(c, clamp_to);
+  else if (element == "e3m2")
+    run_cast<float6_e3m2>(c, clamp_to);
+  else if (element == "bf16")
+    run_cast<bfloat16>(c, clamp_to);
+  else if (element == "fp16" || (element == "fp32" && c.spec().string("input_dtype") == "fp16"))
+    run_cast<half>(c, clamp_to);
+  else
+    raise(ErrorCode::kUnsupported, "element_dtype ", element);
 }
 
 }  // namespace qat::golden

@@ -10,8 +10,8 @@ inline QuantSpec parse_case_spec(const JsonFields& f) {
   QuantSpec spec;
   spec.bits = static_cast<int>(f.integer("bits"));
   spec.is_signed = f.integer("qmin") < 0;
-  QAT_CHECK(f.integer("qmin") == spec.qmin() && f.integer("qmax") == spec.qmax(), kUnsupported, "codes [", f.integer("qmin"),
-            ", ", f.integer("qmax"), "] are not all codes of ", spec.bits, " bits");
+  QAT_CHECK(f.integer("qmin") == spec.qmin() && f.integer("qmax") == spec.qmax(), kUnsupported, "codes [",
+            f.integer("qmin"), ", ", f.integer("qmax"), "] are not all codes of ", spec.bits, " bits");
   const std::string granularity = f.string("granularity");
   Granularity& g = spec.granularity;
   if (granularity == "per_group") {
@@ -32,11 +32,12 @@ inline QuantSpec parse_case_spec(const JsonFields& f) {
     spec.mapping = MappingKind::kSymmetricNoClip;
   } else {
     QAT_CHECK(mapping == "ASYMMETRIC", kUnsupported, "mapping ", mapping);
-    spec.mapping = domain == "FLOAT"                        ? MappingKind::kFloatZeroPoint
+    spec.mapping = domain == "FLOAT"                     ? MappingKind::kFloatZeroPoint
                    : f.boolean_or("preserve_zero", true) ? MappingKind::kAsymmetric
-                                                            : MappingKind::kAsymmetricRaw;
+                                                         : MappingKind::kAsymmetricRaw;
   }
-  QAT_CHECK(domain == "INT" || spec.mapping == MappingKind::kFloatZeroPoint, kUnsupported, "zero_point_domain ", domain);
+  QAT_CHECK(domain == "INT" || spec.mapping == MappingKind::kFloatZeroPoint, kUnsupported, "zero_point_domain ",
+            domain);
   QAT_CHECK(f.string("rounding") == "half_to_even", kUnsupported, "rounding ", f.string("rounding"));
   spec.scale_type = scale_type_of(parse_float_type(f.string("scale_dtype"), "scale_dtype"));
   spec.eps = static_cast<float>(f.number("eps"));
@@ -49,7 +50,7 @@ struct Quantized {
   std::vector<index_t> shape, groups_shape;
   std::vector<float> scale, zero_point, dequantized;
   std::vector<std::int64_t> codes;
-  std::vector<index_t> group;      ///< group of each element
+  std::vector<index_t> group;  ///< group of each element
   std::vector<QParams> params;
   std::vector<GroupRange> ranges;
 };

@@ -1,5 +1,5 @@
-// A scalar tape on numbers that carry error bounds: the formula of a model written once gives values, gradients and a bound
-// on the fp32 rounding error of both. Slow (one node per scalar operation), independent of qat's own operations.
+// A scalar tape on numbers that carry error bounds: the formula of a model written once gives values, gradients and a
+// bound on the fp32 rounding error of both. Slow (one node per scalar operation), independent of qat's own operations.
 #pragma once
 
 #include <utility>
@@ -80,7 +80,8 @@ class ErrorTape {
     for (std::size_t i = nodes_.size(); i-- > 0;) {
       gradients_[i] = sums[i].result(fp_.unit);
       if (sums[i].terms == 0) continue;
-      for (const Edge& e : nodes_[i].edges) sums[static_cast<std::size_t>(e.input)].add(fp_.multiply(gradients_[i], e.derivative));
+      for (const Edge& e : nodes_[i].edges)
+        sums[static_cast<std::size_t>(e.input)].add(fp_.multiply(gradients_[i], e.derivative));
     }
   }
   std::vector<Bounded> gradients(const Ids& ids) const {
@@ -114,8 +115,8 @@ class ErrorTape {
 };
 
 /// y = x W^T + b on the tape.   x (n, k), w (m, k), b (m) or empty
-inline ErrorTape::Ids linear(ErrorTape& t, const ErrorTape::Ids& x, const ErrorTape::Ids& w, index_t n, index_t m, index_t k,
-                             const ErrorTape::Ids& bias = {}) {
+inline ErrorTape::Ids linear(ErrorTape& t, const ErrorTape::Ids& x, const ErrorTape::Ids& w, index_t n, index_t m,
+                             index_t k, const ErrorTape::Ids& bias = {}) {
   ErrorTape::Ids out;
   for (index_t i = 0; i < n; ++i) {
     for (index_t j = 0; j < m; ++j) {

@@ -1,5 +1,6 @@
 // qat-golden DIR...: compares qat with golden cases of another program, role by role, and says what came of it.
-// Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is unusable.
+// Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is
+// unusable.
 #include "golden/casts.hpp"
 #include "golden/intx.hpp"
 #include "golden/linear.hpp"
@@ -13,10 +14,12 @@ using Runner = void (*)(Case&);
 
 Runner runner_of(const std::string& family, const std::string& id) {
   if (id.find("/qparams-") != std::string::npos || id.find("/tinygemm-fq-") != std::string::npos) return run_intx;
-  if (family == "f01_intx_affine" || family == "f02_int8_token_asym" || family == "f03_intx_fake_quantizer") return run_intx;
+  if (family == "f01_intx_affine" || family == "f02_int8_token_asym" || family == "f03_intx_fake_quantizer")
+    return run_intx;
   if (id.find("/mslk-") != std::string::npos) return run_int4_weight;
   if (id.find("embedding") != std::string::npos) return run_embedding;
-  if (family == "f04_8daXw_linear" || family == "f05_intx_weight_only" || family == "f06_int4_weight_only") return run_linear;
+  if (family == "f04_8daXw_linear" || family == "f05_intx_weight_only" || family == "f06_int4_weight_only")
+    return run_linear;
   if (family == "f10_casts") return run_casts;
   if (family == "f11_training") return run_training;
   if (family == "f12_llama_block") return run_llama_block;
@@ -77,13 +80,15 @@ Totals run_folder(const std::string& folder) {
   std::map<std::string, int> apart;
   for (const Json& json : cases) {
     const std::string family = json.at("family").get<std::string>();
-    if (family == "meta" || family == "unavailable" || not_yet(family)) ++apart[family];
-    else run_case(json, context, tallies[family]);
+    if (family == "meta" || family == "unavailable" || not_yet(family))
+      ++apart[family];
+    else
+      run_case(json, context, tallies[family]);
   }
   Totals totals;
   for (const auto& [family, t] : tallies) {
-    std::printf("%s: %d cases, %d of %d roles bit-exact, %d within bound, %d failed", family.c_str(), t.cases, t.exact, t.roles,
-                t.bounded, t.failed);
+    std::printf("%s: %d cases, %d of %d roles bit-exact, %d within bound, %d failed", family.c_str(), t.cases, t.exact,
+                t.roles, t.bounded, t.failed);
     if (t.excused > 0) std::printf(", %d excused in %d cases", t.excused, t.excused_cases);
     if (t.bounded > 0) std::printf(" (largest difference %.2g of its bound)", t.worst);
     std::printf("\n");
@@ -91,8 +96,10 @@ Totals run_folder(const std::string& folder) {
     totals.passed += t.cases - t.failed_cases;
   }
   for (const auto& [family, count] : apart) {
-    if (not_yet(family)) std::printf("%s: %d cases, not yet\n", family.c_str(), count);
-    else std::printf("%s: %d, nothing to compare\n", family.c_str(), count);
+    if (not_yet(family))
+      std::printf("%s: %d cases, not yet\n", family.c_str(), count);
+    else
+      std::printf("%s: %d, nothing to compare\n", family.c_str(), count);
     if (family != "meta") totals.skipped += count;
   }
   if (tallies.empty()) {

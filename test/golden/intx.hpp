@@ -1,13 +1,13 @@
-// Integer schemes: parameters, codes, dequantized values and straight-through gradients of families f01, f02, f03 and of
-// the tinygemm form of f06, bit for bit, by the definition and through every kernel.
+// Integer schemes: parameters, codes, dequantized values and straight-through gradients of families f01, f02, f03 and
+// of the tinygemm form of f06, bit for bit, by the definition and through every kernel.
 #pragma once
 
 #include "golden/kernels.hpp"
 
 namespace qat::golden {
 
-/// Our written rule for non-finite input (quant/affine.hpp): the group's parameters are those of its finite elements, NaN
-/// takes the zero point and decodes to 0, infinities saturate, nothing that comes out is NaN or infinite.
+/// Our written rule for non-finite input (quant/affine.hpp): the group's parameters are those of its finite elements,
+/// NaN takes the zero point and decodes to 0, infinities saturate, nothing that comes out is NaN or infinite.
 inline void check_finite_rule(Case& c, const Array& x, const Quantized& q, const AffineScheme& scheme) {
   for (const float s : q.scale)
     if (is_nonfinite(s) || s == 0.0f) return c.fail("a scale is 0, NaN or infinite");
@@ -20,16 +20,20 @@ inline void check_finite_rule(Case& c, const Array& x, const Quantized& q, const
     const float v = x.floats[i], y = q.dequantized[i];
     const std::size_t g = static_cast<std::size_t>(q.group[i]);
     bool good = q.scale[g] == reference.scale[g] && q.zero_point[g] == reference.zero_point[g] && !is_nonfinite(y);
-    if (is_nan(v)) good = good && y == 0.0f && static_cast<float>(q.codes[i]) == q.zero_point[g];
-    else if (is_nonfinite(v)) good = good && q.codes[i] == (v > 0.0f ? scheme.spec.qmax() : scheme.spec.qmin());
-    else good = good && q.codes[i] == reference.codes[i];
+    if (is_nan(v))
+      good = good && y == 0.0f && static_cast<float>(q.codes[i]) == q.zero_point[g];
+    else if (is_nonfinite(v))
+      good = good && q.codes[i] == (v > 0.0f ? scheme.spec.qmax() : scheme.spec.qmin());
+    else
+      good = good && q.codes[i] == reference.codes[i];
     if (!good) return c.fail("element " + std::to_string(i) + " breaks the rule for non-finite input");
   }
 }
 
-/// Groups with NaN or infinity (in cases marked nonfinite), and those whose range does not fit the input dtype: torchao's
-/// scale is then infinite and its output NaN, ours is clamped to the largest finite number.
-inline std::vector<bool> excused_groups(const Array& x, const Quantized& q, const AffineScheme& scheme, bool nonfinite) {
+/// Groups with NaN or infinity (in cases marked nonfinite), and those whose range does not fit the input dtype:
+/// torchao's scale is then infinite and its output NaN, ours is clamped to the largest finite number.
+inline std::vector<bool> excused_groups(const Array& x, const Quantized& q, const AffineScheme& scheme,
+                                        bool nonfinite) {
   std::vector<bool> excused(q.params.size());
   for (std::size_t i = 0; i < x.floats.size(); ++i)
     if (nonfinite && is_nonfinite(x.floats[i])) excused[static_cast<std::size_t>(q.group[i])] = true;
@@ -44,13 +48,16 @@ inline std::vector<bool> excused_groups(const Array& x, const Quantized& q, cons
 /// Our own asymmetric scheme on the input of an upstream defect: no element is more than a step off (half a step for
 /// rounding the element, half for rounding the zero point).
 inline void check_step(Case& c, const Array& x, const Quantized& q, const AffineScheme& scheme) {
-  const double unit = scheme.input == FloatType::kFloat32 ? 0x1p-23 : scheme.input == FloatType::kBfloat16 ? 0x1p-7 : 0x1p-10;
+  const double unit = scheme.input == FloatType::kFloat32    ? 0x1p-23
+                      : scheme.input == FloatType::kBfloat16 ? 0x1p-7
+                                                             : 0x1p-10;
   for (std::size_t i = 0; i < x.floats.size(); ++i) {
     const double s = q.scale[static_cast<std::size_t>(q.group[i])];
     const double levels = scheme.spec.qmax() - scheme.spec.qmin();
     const double bound = s * (1 + levels * unit * 4);
     const double error = static_cast<double>(x.floats[i]) - static_cast<double>(q.dequantized[i]);
-    if (!(error <= bound && -error <= bound)) return c.fail("element " + std::to_string(i) + " is more than a step off");
+    if (!(error <= bound && -error <= bound))
+      return c.fail("element " + std::to_string(i) + " is more than a step off");
   }
 }
 

@@ -30,32 +30,52 @@ std::vector<float> widen_floats(const std::vector<D>& values) {
 /// The kernels of kernels::reference, behind the signatures of the dispatched ones.
 struct ReferenceKernels {
   template <class... A>
-  static void choose_qparams(A... a) { kernels::reference::choose_qparams(a...); }
+  static void choose_qparams(A... a) {
+    kernels::reference::choose_qparams(a...);
+  }
   template <class... A>
-  static void quantize(A... a) { kernels::reference::quantize(a...); }
+  static void quantize(A... a) {
+    kernels::reference::quantize(a...);
+  }
   template <class... A>
-  static void dequantize(A... a) { kernels::reference::dequantize(a...); }
+  static void dequantize(A... a) {
+    kernels::reference::dequantize(a...);
+  }
   template <class... A>
-  static void fake_quantize(A... a) { kernels::reference::fake_quantize(a...); }
+  static void fake_quantize(A... a) {
+    kernels::reference::fake_quantize(a...);
+  }
   template <class... A>
-  static void fake_quantize_backward(A... a) { kernels::reference::fake_quantize_backward(a...); }
+  static void fake_quantize_backward(A... a) {
+    kernels::reference::fake_quantize_backward(a...);
+  }
 };
 struct DispatchedKernels {
   template <class... A>
-  static void choose_qparams(A... a) { kernels::choose_qparams(CpuBackend::shared(), a...); }
+  static void choose_qparams(A... a) {
+    kernels::choose_qparams(CpuBackend::shared(), a...);
+  }
   template <class... A>
-  static void quantize(A... a) { kernels::quantize(CpuBackend::shared(), a...); }
+  static void quantize(A... a) {
+    kernels::quantize(CpuBackend::shared(), a...);
+  }
   template <class... A>
-  static void dequantize(A... a) { kernels::dequantize(CpuBackend::shared(), a...); }
+  static void dequantize(A... a) {
+    kernels::dequantize(CpuBackend::shared(), a...);
+  }
   template <class... A>
-  static void fake_quantize(A... a) { kernels::fake_quantize(CpuBackend::shared(), a...); }
+  static void fake_quantize(A... a) {
+    kernels::fake_quantize(CpuBackend::shared(), a...);
+  }
   template <class... A>
-  static void fake_quantize_backward(A... a) { kernels::fake_quantize_backward(CpuBackend::shared(), a...); }
+  static void fake_quantize_backward(A... a) {
+    kernels::fake_quantize_backward(CpuBackend::shared(), a...);
+  }
 };
 
 template <class Kernels, class D>
-KernelResults run_kernels(const QuantSpec& spec, const Array& input, const Array& calibration, const std::vector<float>& dy,
-                          std::size_t tiles) {
+KernelResults run_kernels(const QuantSpec& spec, const Array& input, const Array& calibration,
+                          const std::vector<float>& dy, std::size_t tiles) {
   const index_t rows = input.rows(), columns = input.columns();
   const std::vector<D> x = narrow<D>(input.floats), c = narrow<D>(calibration.floats), g = narrow<D>(dy);
   KernelResults out;
@@ -80,8 +100,8 @@ KernelResults run_kernels(const QuantSpec& spec, const Array& input, const Array
 }
 
 /// Fails the case where a kernel's bits are not those of the definition.
-inline void check_kernels(Case& c, const Array& x, const Array& calibration, const std::vector<float>& dy, const Quantized& q,
-                          const AffineScheme& scheme) {
+inline void check_kernels(Case& c, const Array& x, const Array& calibration, const std::vector<float>& dy,
+                          const Quantized& q, const AffineScheme& scheme) {
   std::vector<std::int8_t> codes;
   for (const std::int64_t code : q.codes) codes.push_back(static_cast<std::int8_t>(code));
   std::vector<float> strict, inclusive;

@@ -1,5 +1,6 @@
-// Linear and embedding layers with fake-quantized operands (f04, f05, f06) and the two int4 weight forms of f06: operands,
-// codes and scales bit for bit; matrix products, which depend on the order of a sum, within the bound derived from it.
+// Linear and embedding layers with fake-quantized operands (f04, f05, f06) and the two int4 weight forms of f06:
+// operands, codes and scales bit for bit; matrix products, which depend on the order of a sum, within the bound derived
+// from it.
 #pragma once
 
 #include <functional>
@@ -44,7 +45,8 @@ inline Operand affine_operand(const Array& x, const Quantized& q, const AffineSc
             const std::vector<float> gradient = gradient_by_definition(x, values_of(dy), q, scheme, mask);
             std::vector<Bounded> out;
             for (std::size_t i = 0; i < gradient.size(); ++i) {
-              const bool passes = passes_gradient(x.floats[i], q.params[static_cast<std::size_t>(q.group[i])], scheme, mask);
+              const bool passes =
+                  passes_gradient(x.floats[i], q.params[static_cast<std::size_t>(q.group[i])], scheme, mask);
               const double g = gradient[i], e = dy[i].error;
               out.push_back({g, passes && e > 0 ? e + kRoundings * unit * (std::fabs(g) + e) : 0.0});
             }
@@ -138,8 +140,8 @@ struct FlaggedGradient {
 };
 
 /// Int4 over float8 rows. `float8_gradient`: as unchanged torchao, whose autograd casts the gradient to float8 as well.
-inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vector<float>& dy, index_t size, SteMask mask,
-                                                 bool float8_gradient, std::vector<float>* forward) {
+inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vector<float>& dy, index_t size,
+                                                 SteMask mask, bool float8_gradient, std::vector<float>* forward) {
   const FloatType type = x.float_type();
   const double unit = unit_roundoff(type);
   const Rounding fp{unit};
@@ -172,11 +174,13 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
         if (forward != nullptr) (*forward)[i] = dequantize(q, p, scheme);
         dy8[i] = {fake_quantize_backward(dy[i], y8[i], p, scheme, mask), 0};
         ds.add(fp.multiply({dy[i], 0}, {static_cast<double>(q), 0}));
-        const Bounded through = fp.multiply({dy8[i].value, 0}, fp.rounded({static_cast<double>(y8[i]) / static_cast<double>(p.scale), 0}));
+        const Bounded through =
+            fp.multiply({dy8[i].value, 0}, fp.rounded({static_cast<double>(y8[i]) / static_cast<double>(p.scale), 0}));
         ds.add({-through.value, through.error});
       }
       if (!(largest_product < static_cast<double>(largest_finite(type))))
-        for (std::size_t i = row; i < row + columns; ++i) overflows[i] = true;  // reaches the whole row through its scale
+        for (std::size_t i = row; i < row + columns; ++i)
+          overflows[i] = true;  // reaches the whole row through its scale
       if (!(round_to(type, largest / 8.0f) > round_to(type, kInt4WeightEps))) return;
       share_among_ties(y8, first, group, largest, magnitude, fp.divide(ds.result(unit), {8, 0}), unit, dy8, touched);
     });
@@ -185,17 +189,22 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
     BoundedSum ds8;
     std::vector<bool> row_touched(x.floats.size());
     for (std::size_t i = row; i < row + columns; ++i) {
-      const double v = static_cast<double>(x.floats[i] / s8), q8 = static_cast<double>(static_cast<float>(float8_e4m3(static_cast<float>(v))));
+      const double v = static_cast<double>(x.floats[i] / s8),
+                   q8 = static_cast<double>(static_cast<float>(float8_e4m3(static_cast<float>(v))));
       const bool passes = mask == SteMask::kInclusive ? v >= -448 && v <= 448 : v > -448 && v < 448;
       const float g = round_to(type, static_cast<float>(dy8[i].value));
       float dv = g * s8;
-      double error = (dy8[i].error + (touched[i] ? kRoundings * unit * std::fabs(static_cast<double>(g)) : 0.0)) * static_cast<double>(s8);
+      double error = (dy8[i].error + (touched[i] ? kRoundings * unit * std::fabs(static_cast<double>(g)) : 0.0)) *
+                     static_cast<double>(s8);
       if (float8_gradient) {
         const float cast = static_cast<float>(float8_e4m3(dv));
-        // A last-bit difference can move the cast by one code: the spacing at that magnitude, at least the smallest code.
+        // A last-bit difference can move the cast by one code: the spacing at that magnitude, at least the smallest
+        // code.
         if (error > 0) {
-          const Bounded hull = interval(static_cast<double>(static_cast<float>(float8_e4m3(static_cast<float>(static_cast<double>(dv) - error)))),
-                                        static_cast<double>(static_cast<float>(float8_e4m3(static_cast<float>(static_cast<double>(dv) + error)))));
+          const Bounded hull = interval(
+              static_cast<double>(static_cast<float>(float8_e4m3(static_cast<float>(static_cast<double>(dv) - error)))),
+              static_cast<double>(
+                  static_cast<float>(float8_e4m3(static_cast<float>(static_cast<double>(dv) + error)))));
           error = std::fabs(hull.value - static_cast<double>(cast)) + hull.error;
         }
         dv = cast;
@@ -203,7 +212,8 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
       ds8.add({static_cast<double>(g) * q8, dy8[i].error * std::fabs(q8)});
       if (!passes) dv = 0.0f, error = 0;
       dx[i] = {round_to(type, dv / s8), error / static_cast<double>(s8)};
-      ds8.add({-static_cast<double>(dv) * (v / static_cast<double>(s8)), error * std::fabs(v / static_cast<double>(s8))});
+      ds8.add(
+          {-static_cast<double>(dv) * (v / static_cast<double>(s8)), error * std::fabs(v / static_cast<double>(s8))});
     }
     if (amax > round_to(type, 1e-12f)) {
       const Bounded damax = Rounding{0x1p-24}.divide(ds8.result(0x1p-24), {448, 0});
@@ -221,9 +231,11 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
 inline void run_int4_weight(Case& c) {
   const Array& x = c.input("input");
   const std::vector<float>& dy = c.input("grad_output").floats;
-  QAT_CHECK(x.float_type() == parse_float_type(c.spec().string("input_dtype"), "input_dtype"), kUnsupported, "input_dtype");
-  QAT_CHECK(c.spec().integer("bits") == 4 && c.spec().string("granularity") == "per_group" && dy.size() == x.floats.size(),
-            kUnsupported, "not int4 per group");
+  QAT_CHECK(x.float_type() == parse_float_type(c.spec().string("input_dtype"), "input_dtype"), kUnsupported,
+            "input_dtype");
+  QAT_CHECK(
+      c.spec().integer("bits") == 4 && c.spec().string("granularity") == "per_group" && dy.size() == x.floats.size(),
+      kUnsupported, "not int4 per group");
   const index_t size = c.spec().integer("group_size");
   const std::string activation = c.spec().string("activation_dtype");
   const auto check = [&](const char* role, const FlaggedGradient& g) {
@@ -256,20 +268,23 @@ inline AffineScheme parse_activation(const std::string& text, FloatType input) {
     const std::size_t end = std::min(text.find(", ", begin), text.size());
     const std::string word = text.substr(begin, end - begin);
     begin = end + 2;
-    if (word == "fp32 scale") spec.scale_type = ScaleType::kFloat32;
-    else if (word == "eps 2^-23") spec.eps = 0x1p-23f;
+    if (word == "fp32 scale")
+      spec.scale_type = ScaleType::kFloat32;
+    else if (word == "eps 2^-23")
+      spec.eps = 0x1p-23f;
     else
       QAT_CHECK(word == (part == 0 ? "int8 per-token asymmetric" : word) &&
-                    (part == 0 || word == "scale in input dtype" || word == "int32 zero point" || word == "fp32 zero point" ||
-                     word == "eps smallest_normal"),
+                    (part == 0 || word == "scale in input dtype" || word == "int32 zero point" ||
+                     word == "fp32 zero point" || word == "eps smallest_normal"),
                 kUnsupported, "activation '", text, "': '", word, "'");
   }
   return AffineScheme(spec, input);
 }
 
 /// Sum over k of a[i,k] b[j,k] with its bound, in fp32 and then rounded to `type`.  a (n, k), b (m, k): the oracle
-inline std::vector<Bounded> product_bounds(const std::vector<Bounded>& a, const std::vector<Bounded>& b, std::size_t n, std::size_t m,
-                                           std::size_t k, const std::vector<float>* bias, FloatType type) {
+inline std::vector<Bounded> product_bounds(const std::vector<Bounded>& a, const std::vector<Bounded>& b, std::size_t n,
+                                           std::size_t m, std::size_t k, const std::vector<float>* bias,
+                                           FloatType type) {
   const double unit = unit_roundoff(type);
   std::vector<Bounded> out;
   for (std::size_t i = 0; i < n; ++i) {
@@ -333,14 +348,16 @@ inline Operand quantized_weight(Case& c, const Array& weight, const std::string&
 }
 
 /// Extra error of a packed tinygemm kernel, which may round (q - mid) s + z fewer times than the simulation does.
-inline std::vector<Bounded> unrounded_weights(const std::vector<float>& w, const Array& weight, FloatType type, index_t group) {
+inline std::vector<Bounded> unrounded_weights(const std::vector<float>& w, const Array& weight, FloatType type,
+                                              index_t group) {
   std::vector<Bounded> out = exactly(w);
   for_each_group(weight.size(), group, [&](std::size_t first) {
     double largest = 0;
     for (std::size_t i = first; i < first + static_cast<std::size_t>(group); ++i)
       largest = std::fmax(largest, std::fabs(static_cast<double>(w[i])));
     // |(q - mid) s| and |z| are at most 2 and 1 times the group's largest magnitude.
-    for (std::size_t i = first; i < first + static_cast<std::size_t>(group); ++i) out[i].error = 4 * unit_roundoff(type) * largest;
+    for (std::size_t i = first; i < first + static_cast<std::size_t>(group); ++i)
+      out[i].error = 4 * unit_roundoff(type) * largest;
   });
   return out;
 }
@@ -376,7 +393,8 @@ inline void run_linear(Case& c) {
   }
 
   const index_t n = x.rows(), k = x.columns(), m = weight.rows();
-  const std::size_t un = static_cast<std::size_t>(n), uk = static_cast<std::size_t>(k), um = static_cast<std::size_t>(m);
+  const std::size_t un = static_cast<std::size_t>(n), uk = static_cast<std::size_t>(k),
+                    um = static_cast<std::size_t>(m);
   const std::vector<float>* bias = c.has("bias") ? &c.input("bias").floats : nullptr;
   std::vector<index_t> output_shape = x.shape;
   output_shape.back() = m;
@@ -389,7 +407,8 @@ inline void run_linear(Case& c) {
   if (c.has("output")) c.within("output", values_of(output), output_shape, bounds_of(output));
   if (c.has("output_converted")) {
     const bool packed = domain == "FLOAT";
-    const std::vector<Bounded> wide = packed ? unrounded_weights(w.values, weight, type, c.spec().integer("group_size")) : exact_w;
+    const std::vector<Bounded> wide =
+        packed ? unrounded_weights(w.values, weight, type, c.spec().integer("group_size")) : exact_w;
     const std::vector<Bounded> converted = with_bounds(y, product_bounds(exact_a, wide, un, um, uk, bias, type), type);
     c.within("output_converted", values_of(converted), output_shape, bounds_of(converted));
   }
@@ -401,8 +420,10 @@ inline void run_linear(Case& c) {
   ops::linear_backward(backend, av, wv, view(dy.data(), n, m), view(dx.data(), n, k), GradMode::kOverwrite,
                        view(dw.data(), m, k), GradMode::kOverwrite, view(db.data(), m), GradMode::kOverwrite);
   const std::vector<Bounded> gy = exactly(dy), gy_t = transposed(gy, un, um);
-  const std::vector<Bounded> grad_a = with_bounds(dx, product_bounds(gy, transposed(exact_w, um, uk), un, uk, um, nullptr, type), type);
-  const std::vector<Bounded> grad_w = with_bounds(dw, product_bounds(gy_t, transposed(exact_a, un, uk), um, uk, un, nullptr, type), type);
+  const std::vector<Bounded> grad_a =
+      with_bounds(dx, product_bounds(gy, transposed(exact_w, um, uk), un, uk, um, nullptr, type), type);
+  const std::vector<Bounded> grad_w =
+      with_bounds(dw, product_bounds(gy_t, transposed(exact_a, un, uk), um, uk, un, nullptr, type), type);
   const auto check = [&](const std::string& role, const std::vector<Bounded>& g, const std::vector<index_t>& shape) {
     if (c.has(role)) c.within(role, values_of(g), shape, bounds_of(g));
   };

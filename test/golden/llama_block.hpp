@@ -1,5 +1,6 @@
-// Family f12: the operations of a Llama block and a whole block, forward and backward, through qat's tape, within bounds
-// that an error-carrying evaluation of the same formulas gives for each element. fp64 cases are references for fp32.
+// Family f12: the operations of a Llama block and a whole block, forward and backward, through qat's tape, within
+// bounds that an error-carrying evaluation of the same formulas gives for each element. fp64 cases are references for
+// fp32.
 #pragma once
 
 #include "golden/case.hpp"
@@ -13,9 +14,16 @@ struct BlockExtents {
   index_t batch, tokens, features, heads, kv_heads, head_dim, hidden, vocabulary;
   double eps, theta;
   explicit BlockExtents(const JsonFields& f)
-      : batch(f.integer("B")), tokens(f.integer("T")), features(f.integer("C")), heads(f.integer("H")),
-        kv_heads(f.integer("KV")), head_dim(f.integer("head_dim")), hidden(f.integer("FF")), vocabulary(f.integer("V")),
-        eps(f.number("eps")), theta(f.number("rope_theta")) {
+      : batch(f.integer("B")),
+        tokens(f.integer("T")),
+        features(f.integer("C")),
+        heads(f.integer("H")),
+        kv_heads(f.integer("KV")),
+        head_dim(f.integer("head_dim")),
+        hidden(f.integer("FF")),
+        vocabulary(f.integer("V")),
+        eps(f.number("eps")),
+        theta(f.number("rope_theta")) {
     QAT_CHECK(f.integer("ignore_index") == -100, kUnsupported, "ignore_index ", f.integer("ignore_index"));
   }
   index_t rows() const { return batch * tokens; }
@@ -69,8 +77,10 @@ class BlockRun {
     const index_t half = e_.head_dim / 2;
     for (index_t t = 0; t < e_.tokens; ++t) {
       for (index_t i = 0; i < half; ++i) {
-        // The angle carries the rounding of the frequency to fp32, twice where an implementation inverts a rounded power.
-        const double angle = static_cast<double>(t) * std::pow(e_.theta, -2.0 * static_cast<double>(i) / static_cast<double>(e_.head_dim));
+        // The angle carries the rounding of the frequency to fp32, twice where an implementation inverts a rounded
+        // power.
+        const double angle = static_cast<double>(t) *
+                             std::pow(e_.theta, -2.0 * static_cast<double>(i) / static_cast<double>(e_.head_dim));
         const double error = 2 * 0x1p-24 * angle + 0x1p-24;
         cosine_.push_back({std::cos(angle), error});
         sine_.push_back({std::sin(angle), error});
@@ -118,7 +128,8 @@ class BlockRun {
           const ErrorTape::Id total = bounds_.sum(scores);
           for (ErrorTape::Id& s : scores) s = bounds_.divide(s, total);
           for (index_t i = 0; i < d; ++i)
-            y.bounds[static_cast<std::size_t>(at + i)] = bounds_.dot(scores.data(), 1, v.bounds.data() + kv + i, kv_row, t + 1);
+            y.bounds[static_cast<std::size_t>(at + i)] =
+                bounds_.dot(scores.data(), 1, v.bounds.data() + kv + i, kv_row, t + 1);
         }
       }
     }
@@ -141,7 +152,8 @@ class BlockRun {
   Pair cross_entropy(const Pair& logits) {
     const Array& a = c_.input("targets");
     Tensor<std::int32_t> targets({a.size()});
-    for (index_t i = 0; i < a.size(); ++i) targets[i] = static_cast<std::int32_t>(a.integers[static_cast<std::size_t>(i)]);
+    for (index_t i = 0; i < a.size(); ++i)
+      targets[i] = static_cast<std::int32_t>(a.integers[static_cast<std::size_t>(i)]);
     Pair y{autodiff::softmax_cross_entropy(tape_, logits.ours, std::as_const(targets).flat()), {}};
     ErrorTape::Ids losses;
     for (index_t r = 0; r < a.size(); ++r) {
@@ -168,8 +180,10 @@ class BlockRun {
     std::vector<float> seed(y.bounds.size(), 1.0f);
     if (c_.has("grad_output")) {
       const Array& g = c_.input("grad_output");
-      if (!g.floats.empty()) seed = g.floats;
-      else seed.assign(g.doubles.begin(), g.doubles.end());
+      if (!g.floats.empty())
+        seed = g.floats;
+      else
+        seed.assign(g.doubles.begin(), g.doubles.end());
       QAT_CHECK(seed.size() == y.bounds.size(), kUnsupported, "grad_output does not have the size of the output");
     }
     Tensor<float> gradient(tape_.value(y.ours).shape());

@@ -1,8 +1,8 @@
 // Family f11: five optimizer steps of a two-layer perceptron, plain and with 8da4w fake quantization.
 //
 // Each step starts from the stored parameters of the step before, so that its result can be bounded: an error-carrying
-// evaluation of forward, backward and the optimizer's rule gives a bound for each element. Where a value may lie on either
-// side of a rounding tie, or a gradient mask may open or close, the bound covers both.
+// evaluation of forward, backward and the optimizer's rule gives a bound for each element. Where a value may lie on
+// either side of a rounding tie, or a gradient mask may open or close, the bound covers both.
 #pragma once
 
 #include "golden/error_tape.hpp"
@@ -67,7 +67,9 @@ inline Array matrix(std::vector<float> values, index_t rows, index_t columns) {
 inline TrainingPass run_pass(const Perceptron& m, const std::vector<float> (&p)[4], const std::vector<float>& x,
                              const std::vector<float>& target, const TrainingScheme& scheme) {
   const CpuBackend& backend = CpuBackend::shared();
-  const auto as_view = [](const std::vector<float>& v, index_t rows, index_t columns) { return view(v.data(), rows, columns); };
+  const auto as_view = [](const std::vector<float>& v, index_t rows, index_t columns) {
+    return view(v.data(), rows, columns);
+  };
   const FakeQuantized xq(matrix(x, m.batch, m.inputs), scheme.activation, scheme);
   const FakeQuantized w0(matrix(p[0], m.hidden, m.inputs), scheme.weight, scheme);
   const FakeQuantized w2(matrix(p[2], m.outputs, m.hidden), scheme.weight, scheme);
@@ -119,8 +121,10 @@ inline ErrorTape::Ids quantized_leaves(ErrorTape& t, const ErrorTape::Ids& leave
   return out;
 }
 
-/// Asymmetric fake quantization of a row of values that carry errors: hulls over every scale, zero point and code possible.
-inline ErrorTape::Ids fake_quantize_row(ErrorTape& t, const ErrorTape::Id* row, index_t count, const AffineScheme& a, SteMask mask) {
+/// Asymmetric fake quantization of a row of values that carry errors: hulls over every scale, zero point and code
+/// possible.
+inline ErrorTape::Ids fake_quantize_row(ErrorTape& t, const ErrorTape::Id* row, index_t count, const AffineScheme& a,
+                                        SteMask mask) {
   const Rounding fp{0x1p-24};
   double low[2] = {0, 0}, high[2] = {0, 0};  // of the minimum and of the maximum, 0 included
   for (index_t i = 0; i < count; ++i) {
@@ -133,7 +137,8 @@ inline ErrorTape::Ids fake_quantize_row(ErrorTape& t, const ErrorTape::Id* row, 
   const Bounded s = fp.divide(fp.subtract(maximum, minimum), {qmax - qmin, 0});
   QAT_CHECK(s.low() > static_cast<double>(a.eps), kUnsupported, "a row of activations has no range");
   const Bounded steps = fp.divide(minimum, s);
-  const double zeros[2] = {std::fmax(qmin, qmin - std::rint(steps.high())), std::fmin(qmax, qmin - std::rint(steps.low()))};
+  const double zeros[2] = {std::fmax(qmin, qmin - std::rint(steps.high())),
+                           std::fmin(qmax, qmin - std::rint(steps.low()))};
   ErrorTape::Ids out;
   for (index_t i = 0; i < count; ++i) {
     const Bounded u = fp.divide(t.value(row[i]), s);
@@ -142,12 +147,15 @@ inline ErrorTape::Ids fake_quantize_row(ErrorTape& t, const ErrorTape::Id* row, 
     for (const double z : zeros) {
       for (const double r : {std::rint(u.low()), std::rint(u.high())}) {
         const double code = r + z, q = std::fmin(std::fmax(code, qmin), qmax) - z;
-        for (const double scale : {s.low(), s.high()}) smallest = std::fmin(smallest, q * scale), largest = std::fmax(largest, q * scale);
+        for (const double scale : {s.low(), s.high()})
+          smallest = std::fmin(smallest, q * scale), largest = std::fmax(largest, q * scale);
         const bool passes = mask == SteMask::kInclusive ? code >= qmin && code <= qmax : code > qmin && code < qmax;
         (passes ? may_pass : may_block) = true;
       }
     }
-    const Bounded derivative = may_pass && may_block ? Bounded{0.5, 0.5} : may_pass ? Bounded{1, kRoundings * fp.unit} : Bounded{};
+    const Bounded derivative = may_pass && may_block ? Bounded{0.5, 0.5}
+                               : may_pass            ? Bounded{1, kRoundings * fp.unit}
+                                                     : Bounded{};
     out.push_back(t.custom(row[i], fp.rounded(interval(smallest, largest)), derivative));
   }
   return out;
@@ -168,12 +176,14 @@ inline BoundedPass bound_pass(const Perceptron& m, const std::vector<float> (&p)
   const FakeQuantized w2(matrix(p[2], m.outputs, m.hidden), scheme.weight, scheme);
   ErrorTape::Ids leaves[4];
   for (int i = 0; i < 4; ++i) leaves[i] = t.leaves(p[i]);
-  ErrorTape::Ids h = linear(t, t.leaves(xq.values()), quantized_leaves(t, leaves[0], w0), m.batch, m.hidden, m.inputs, leaves[1]);
+  ErrorTape::Ids h =
+      linear(t, t.leaves(xq.values()), quantized_leaves(t, leaves[0], w0), m.batch, m.hidden, m.inputs, leaves[1]);
   for (ErrorTape::Id& id : h) id = silu(t, id);
   if (scheme.quantized) {
     ErrorTape::Ids quantized;
     for (index_t r = 0; r < m.batch; ++r) {
-      const ErrorTape::Ids row = fake_quantize_row(t, h.data() + r * m.hidden, m.hidden, scheme.activation, scheme.mask);
+      const ErrorTape::Ids row =
+          fake_quantize_row(t, h.data() + r * m.hidden, m.hidden, scheme.activation, scheme.mask);
       quantized.insert(quantized.end(), row.begin(), row.end());
     }
     h = quantized;
@@ -200,11 +210,13 @@ class TrainedOptimizer {
     if (name_ == "adamw") {
       const Json& betas = h.array("betas");
       QAT_CHECK(!h.boolean_or("amsgrad", false), kUnsupported, "amsgrad");
-      adamw_config_ = {h.number("lr"), betas.at(0).get<double>(), betas.at(1).get<double>(), h.number("eps"), h.number("weight_decay")};
+      adamw_config_ = {h.number("lr"), betas.at(0).get<double>(), betas.at(1).get<double>(), h.number("eps"),
+                       h.number("weight_decay")};
       adamw_ = std::make_unique<AdamW>(parameters, adamw_config_);
     } else {
       QAT_CHECK(name_.starts_with("sgd"), kUnsupported, "optimizer ", name_);
-      sgd_config_ = {h.number("lr"), h.number("momentum"), h.number("dampening"), h.number("weight_decay"), h.boolean_or("nesterov", false)};
+      sgd_config_ = {h.number("lr"), h.number("momentum"), h.number("dampening"), h.number("weight_decay"),
+                     h.boolean_or("nesterov", false)};
       sgd_ = std::make_unique<Sgd>(parameters, sgd_config_);
     }
     for (const Parameter* p : parameters) {
@@ -215,8 +227,10 @@ class TrainedOptimizer {
 
   void step() {
     ++steps_;
-    if (adamw_) adamw_->step(CpuBackend::shared());
-    else sgd_->step(CpuBackend::shared());
+    if (adamw_)
+      adamw_->step(CpuBackend::shared());
+    else
+      sgd_->step(CpuBackend::shared());
   }
 
   /// New value of element i of parameter `index` from the value and gradient before; call after step(), once for each.
@@ -259,14 +273,16 @@ inline std::vector<float> slice(const Array& x, index_t index) {
 inline void run_training(Case& c) {
   const TrainingScheme scheme(c.spec());
   const Array &batches = c.input("batches"), &targets = c.input("targets");
-  QAT_CHECK(c.spec().string("loss").starts_with("mean squared error") && c.spec().string("model").find("SiLU") != std::string::npos,
+  QAT_CHECK(c.spec().string("loss").starts_with("mean squared error") &&
+                c.spec().string("model").find("SiLU") != std::string::npos,
             kUnsupported, "model ", c.spec().string("model"), ", loss ", c.spec().string("loss"));
-  QAT_CHECK(batches.shape.size() == 3 && targets.shape.size() == 3 && batches.shape[0] == c.spec().integer("steps"), kUnsupported,
-            "batches or targets do not have the shape (steps, batch, features)");
+  QAT_CHECK(batches.shape.size() == 3 && targets.shape.size() == 3 && batches.shape[0] == c.spec().integer("steps"),
+            kUnsupported, "batches or targets do not have the shape (steps, batch, features)");
   const Perceptron m{batches.shape[1], batches.shape[2], c.expected("initial.0.bias").size(), targets.shape[2]};
   std::vector<Parameter> parameters;
   std::vector<Parameter*> pointers;
-  for (const char* name : kParameterNames) parameters.emplace_back(name, Tensor<float>({c.input("initial." + std::string(name)).size()}));
+  for (const char* name : kParameterNames)
+    parameters.emplace_back(name, Tensor<float>({c.input("initial." + std::string(name)).size()}));
   for (Parameter& p : parameters) pointers.push_back(&p);
   TrainedOptimizer optimizer(c.spec(), pointers);
 

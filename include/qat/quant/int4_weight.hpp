@@ -1,7 +1,7 @@
-// The two int4 weight schemes that torchao's Int4WeightFakeQuantizer simulates: a float zero point with codes stored signed
-// (bf16 activations), and int4 over a float8 row (float8 activations). They differ from affine.hpp in where the lower bound
-// of the scale acts and in the order of operations, so they are named forms of their own.
-// Source: torchao 0.18, quantization/qat/fake_quantizer.py, Int4WeightFakeQuantizer.
+// The two int4 weight schemes that torchao's Int4WeightFakeQuantizer simulates: a float zero point with codes stored
+// signed (bf16 activations), and int4 over a float8 row (float8 activations). They differ from affine.hpp in where the
+// lower bound of the scale acts and in the order of operations, so they are named forms of their own. Source: torchao
+// 0.18, quantization/qat/fake_quantizer.py, Int4WeightFakeQuantizer.
 #pragma once
 
 #include "qat/numeric/float8.hpp"
@@ -49,8 +49,8 @@ QAT_HOST_DEVICE constexpr float fake_quantize_float8(float x, float row_scale, F
   const float8_e4m3 code(detail::clamp(x / row_scale, -448.0f, 448.0f));
   return round_to(input, static_cast<float>(code) * row_scale);
 }
-/// Int4 over the float8 values of a row: s = max(amax / 8, 1e-6) in the input dtype, so the positive extreme always clips;
-/// quantize and dequantize are those of affine.hpp under int4_over_float8_scheme.
+/// Int4 over the float8 values of a row: s = max(amax / 8, 1e-6) in the input dtype, so the positive extreme always
+/// clips; quantize and dequantize are those of affine.hpp under int4_over_float8_scheme.
 QAT_HOST_DEVICE constexpr AffineScheme int4_over_float8_scheme(index_t group_size, FloatType input) {
   QuantSpec spec{4, true, {GranularityKind::kPerGroup, 0, group_size}, MappingKind::kSymmetric, ScaleType::kInput};
   spec.eps = kInt4WeightEps;
