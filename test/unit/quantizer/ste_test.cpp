@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <initializer_list>
+
 using namespace qat;
 
 TEST_CASE("inclusive passes the extreme codes, strict starves them, pass-through passes all") {
