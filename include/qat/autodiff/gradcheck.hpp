@@ -81,8 +81,9 @@ GradcheckResult gradcheck(const CpuBackend& backend, const F& f, const std::vect
       const double numeric = (4.0 * near_slope - far_slope) / 3.0;
       const double analytic = gradient.empty() ? 0.0 : static_cast<double>(gradient[i]);
       const double magnitude = std::fabs(analytic) > std::fabs(numeric) ? std::fabs(analytic) : std::fabs(numeric);
-      const double error = std::fabs(analytic - numeric) / (options.absolute * largest + options.relative * magnitude);
-      if (!(error <= worst.error)) {
+      double error = std::fabs(analytic - numeric) / (options.absolute * largest + options.relative * magnitude);
+      if (!(error < HUGE_VAL)) error = HUGE_VAL;  // a NaN is the worst there is
+      if (error > worst.error) {
         worst.error = error;
         worst.input = static_cast<index_t>(k);
         worst.element = i;

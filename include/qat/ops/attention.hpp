@@ -16,6 +16,10 @@ struct AttentionSaved {
 };
 
 namespace detail {
+/// Same extent and, where it matters, same stride.
+inline bool same_layout(const View<const float, 4>& a, const View<const float, 4>& b, int d) {
+  return a.shape[d] == b.shape[d] && (a.shape[d] == 1 || a.stride[d] == b.stride[d]);
+}
 inline kernels::AttentionExtents attention_extents(const char* op, const View<const float, 4>& q,
                                                    const View<const float, 4>& k, const View<const float, 4>& v,
                                                    const View<const float, 4>& out) {
@@ -27,13 +31,14 @@ inline kernels::AttentionExtents attention_extents(const char* op, const View<co
   QAT_CHECK(q.shape[1] <= k.shape[1], kShapeMismatch, op, ": ", q.shape[1], " queries but only ", k.shape[1], " keys");
   QAT_CHECK(k.shape[1] < (1 << 24), kUnsupported, op, ": ", k.shape[1], " keys, at most 2^24 - 1 are supported");
   for (int d = 0; d < 4; ++d) {
-    QAT_CHECK(v.shape[d] == k.shape[d] && v.stride[d] == k.stride[d], kShapeMismatch, op,
-              ": v must have the shape and strides of k (dimension ", d, ")");
-    QAT_CHECK(out.shape[d] == q.shape[d] && out.stride[d] == q.stride[d], kShapeMismatch, op,
+    QAT_CHECK(same_layout(v, k, d), kShapeMismatch, op, ": v must have the shape and strides of k (dimension ", d, ")");
+    QAT_CHECK(same_layout(out, q, d), kShapeMismatch, op,
               ": the output must have the shape and strides of q (dimension ", d, ")");
   }
-  QAT_CHECK(q.stride[3] == 1 && q.stride[2] == dim && k.stride[3] == 1 && k.stride[2] == dim, kUnsupported, op,
-            ": the heads of a token must be adjacent");
+  const auto adjacent = [dim](const View<const float, 4>& t) {
+    return (t.stride[3] == 1 || dim == 1) && (t.stride[2] == dim || t.shape[2] == 1);
+  };
+  QAT_CHECK(adjacent(q) && adjacent(k), kUnsupported, op, ": the heads of a token must be adjacent");
   return {q.shape[0],  q.shape[1],  k.shape[1],  heads,       kv_heads,
           dim,         q.stride[1], k.stride[1], q.stride[0], k.stride[0],
           1.0f / std::sqrt(static_cast<float>(dim))};
@@ -66,10 +71,8 @@ inline void attention_backward(const CpuBackend& backend, View<const float, 4> q
   const kernels::AttentionExtents extents = detail::attention_extents("attention_backward", q, k, v, out);
   detail::attention_extents("attention_backward", dq, dk, dv, dout);
   for (int d = 0; d < 4; ++d)
-    QAT_CHECK(dq.stride[d] == q.stride[d] && dk.stride[d] == k.stride[d] && dq.shape[d] == q.shape[d] &&
-                  dk.shape[d] == k.shape[d],
-              kShapeMismatch, "attention_backward: dq and dk must have the shapes and strides of q and k (dimension ", d,
-              ")");
+    QAT_CHECK(detail::same_layout(dq, q, d) && detail::same_layout(dk, k, d), kShapeMismatch,
+              "attention_backward: dq and dk must have the shapes and strides of q and k (dimension ", d, ")");
   QAT_CHECK(saved.row_max.size() == q.shape[0] * q.shape[1] * q.shape[2], kShapeMismatch,
             "attention_backward: saved has ", saved.row_max.size(), " rows, q has ", q.shape[0] * q.shape[1] * q.shape[2]);
   kernels::attention_backward(backend, extents, q.data, k.data, v.data, out.data, saved.row_max.data(),

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "qat/simd/math.hpp"
@@ -47,7 +48,7 @@ TEST_CASE("exp is within 1 ULP of the correctly rounded result over the floats, 
         worst = distance > worst ? distance : worst;
       }
     }
-    CAPTURE(name(target));
+    CAPTURE(std::string(name(target)));
     CHECK(worst <= 1);
   }
 }
