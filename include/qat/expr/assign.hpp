@@ -34,7 +34,9 @@ namespace expr {
 template <bool Unit, class Backend, class E, class D>
 void run(const Backend& backend, const E& e, const D& destination, const index_t* leading, index_t rows,
          index_t columns) {
-  const auto evaluate_rows = QAT_DISPATCH(expr, evaluate_rows<Unit, E, D>);
+  // The strided form gathers; it is compiled for the baseline alone, which halves what a user compiles.
+  auto evaluate_rows = &expr::baseline::evaluate_rows<Unit, E, D>;
+  if constexpr (Unit) evaluate_rows = QAT_DISPATCH(expr, evaluate_rows<Unit, E, D>);
   index_t rows_per_chunk = rows, columns_per_chunk = columns;
   const index_t granule = destination.granule();
   if (granule != kUnlimited) {

@@ -11,7 +11,7 @@ template <class E>
 class ExpressionOperand {
  public:
   explicit ExpressionOperand(const E& e)
-      : e_(e), load_(e.unit() ? QAT_DISPATCH(expr, load_row<true, E>) : QAT_DISPATCH(expr, load_row<false, E>)) {
+      : e_(e), load_(e.unit() ? QAT_DISPATCH(expr, load_row<true, E>) : expr::baseline::load_row<false, E>) {
     const index_t shape[] = {rows(), columns()};
     e.check_fit(shape);
   }

@@ -75,50 +75,37 @@ QAT_INLINE float plain_code(float x, const QParams& p, float qmin, float qmax) {
                               (std::bit_cast<std::uint32_t>(p.zero_point) & nan));
 }
 
-/// x[j] = fake_quantize(x[j]).
-QAT_INLINE void fake_quantize_run(float* x, index_t n, const QParams& p, const AffineScheme& a) {
-  if (is_plain(a)) {
-    const float qmin = a.qmin, qmax = a.qmax, scale = p.scale, zero_point = p.zero_point;
-    const QParams params = p;
-    QAT_ELEMENTWISE_LOOP
-    for (index_t j = 0; j < n; ++j) x[j] = (plain_code(x[j], params, qmin, qmax) - zero_point) * scale;
-  } else {
-    for (index_t j = 0; j < n; ++j) x[j] = qat::fake_quantize(x[j], p, a);
-  }
-}
-/// x[j] = quantize(x[j]), as an integer valued number.
-QAT_INLINE void quantize_run(float* x, index_t n, const QParams& p, const AffineScheme& a) {
-  if (is_plain(a)) {
-    const float qmin = a.qmin, qmax = a.qmax;
-    const QParams params = p;
-    QAT_ELEMENTWISE_LOOP
-    for (index_t j = 0; j < n; ++j) x[j] = plain_code(x[j], params, qmin, qmax);
-  } else {
-    for (index_t j = 0; j < n; ++j) x[j] = static_cast<float>(qat::quantize(x[j], p, a));
-  }
-}
-/// x[j], an integer valued number, dequantized.
-QAT_INLINE void dequantize_run(float* x, index_t n, const QParams& p, const AffineScheme& a) {
-  if (is_plain(a)) {
-    const float scale = p.scale, zero_point = p.zero_point;
-    QAT_ELEMENTWISE_LOOP
-    for (index_t j = 0; j < n; ++j) x[j] = (x[j] - zero_point) * scale;
-  } else {
-    for (index_t j = 0; j < n; ++j) x[j] = qat::dequantize(static_cast<int>(x[j]), p, a);
-  }
-}
-
 enum class Step { kFakeQuantize, kQuantize, kDequantize };
 
+/// The definition, element by element: schemes without a form that vectorizes. Out of line, for it is long.
+template <Step S>
+QAT_NOINLINE void defined_run(float* x, index_t n, const QParams& p, const AffineScheme& a) {
+  for (index_t j = 0; j < n; ++j) {
+    if constexpr (S == Step::kFakeQuantize) {
+      x[j] = qat::fake_quantize(x[j], p, a);
+    } else if constexpr (S == Step::kQuantize) {
+      x[j] = static_cast<float>(qat::quantize(x[j], p, a));
+    } else {
+      x[j] = qat::dequantize(static_cast<int>(x[j]), p, a);
+    }
+  }
+}
+
+/// x[j] through the step, in place. Codes are integer valued numbers.
 template <Step S>
 QAT_INLINE void step_run(float* x, index_t n, const QParams& p, const AffineScheme& a) {
-  if constexpr (S == Step::kFakeQuantize) {
-    fake_quantize_run(x, n, p, a);
-  } else if constexpr (S == Step::kQuantize) {
-    quantize_run(x, n, p, a);
-  } else {
-    dequantize_run(x, n, p, a);
+  if (!is_plain(a)) return defined_run<S>(x, n, p, a);
+  const float qmin = a.qmin, qmax = a.qmax;
+  const QParams params = p;
+  QAT_ELEMENTWISE_LOOP
+  for (index_t j = 0; j < n; ++j) {
+    const float q = S == Step::kDequantize ? x[j] : plain_code(x[j], params, qmin, qmax);
+    x[j] = S == Step::kQuantize ? q : (q - params.zero_point) * params.scale;
   }
+}
+
+QAT_NOINLINE inline QParams chosen_params(const GroupRange& range, const AffineScheme& a) {
+  return choose_qparams(range, a);
 }
 
 inline void check_rounding(const AffineScheme& a, const char* who) {
@@ -264,29 +251,31 @@ struct DynamicNode {
     Position begin = at;
     begin.column -= at.column % group_size;
     const index_t length = smaller(group_size, columns - begin.column);
-    if (!scratch.holds_group || !(scratch.group == begin)) {
-      scratch.group = begin;
-      scratch.holds_group = true;
+    const bool fits = length <= kGroupBuffer;
+    bool choosing = !scratch.holds_group || !(scratch.group == begin);
+    if (choosing || !fits) {
+      Position from = choosing ? begin : at;
+      index_t left = choosing ? length : count;
       GroupRange range;
-      for (index_t done = 0; done < length; done += kGroupBuffer) {
-        const index_t n = smaller(length - done, kGroupBuffer);
-        evaluate_inner<Unit>(begin, done, n, scratch);
+      for (;;) {  // one evaluation in the text: it is inlined here, loop and all
+        const index_t n = smaller(left, kGroupBuffer);
+        evaluate<Unit>(a, from, n, scratch.a, PointerOut<float>{scratch.buffer});
+        if (!choosing) break;
         range.merge(group_range(scratch.buffer, n));
+        from.column += n;
+        left -= n;
+        if (left > 0) continue;
+        scratch.group = begin;
+        scratch.holds_group = true;
+        scratch.params = chosen_params(range, scheme);
+        if (fits) break;
+        choosing = false;
+        from = at;
+        left = count;
       }
-      scratch.params = choose_qparams(range, scheme);
-      if (length <= kGroupBuffer) step_run<S>(scratch.buffer, length, scratch.params, scheme);
+      step_run<S>(scratch.buffer, fits ? length : count, scratch.params, scheme);
     }
-    if (length <= kGroupBuffer) return {scratch.buffer + (at.column - begin.column)};
-    evaluate_inner<Unit>(at, 0, count, scratch);
-    step_run<S>(scratch.buffer, count, scratch.params, scheme);
-    return {scratch.buffer};
-  }
-
- private:
-  template <bool Unit>
-  QAT_INLINE void evaluate_inner(Position at, index_t offset, index_t count, Scratch<Unit>& scratch) const {
-    at.column += offset;
-    evaluate<Unit>(a, at, count, scratch.a, PointerOut<float>{scratch.buffer});
+    return {scratch.buffer + (fits ? at.column - begin.column : 0)};
   }
 };
 

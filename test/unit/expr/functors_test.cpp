@@ -1,0 +1,34 @@
+// The scalar form of an elementwise function is its definition.
+#include "qat/expr/functors.hpp"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+
+#include "qat/backend/float_mode.hpp"
+#include "qat/base/random.hpp"
+#include "qat/numeric/rounding.hpp"
+
+TEST_CASE("Round has the bits of HalfToEven::round") {
+  const qat::ScopedFloatMode mode;
+  qat::CounterRandom random(7);
+  const auto same = [](float x) {
+    return std::bit_cast<std::uint32_t>(qat::expr::Round{}(x)) ==
+           std::bit_cast<std::uint32_t>(qat::HalfToEven::round(x));
+  };
+  for (int i = 0; i < 1000000; ++i) REQUIRE(same(std::bit_cast<float>(random.next_u32())));
+  for (int i = -2000; i < 2000; ++i) REQUIRE(same(static_cast<float>(i) * 0.25f));
+  for (const float x : {-0.0f, 8388607.5f, 8388608.0f, 16777216.0f, -8388607.5f, 0x1p-149f}) CHECK(same(x));
+}
+
+TEST_CASE("min, max and clamp at NaN and signed zero") {
+  const float nan = std::bit_cast<float>(0x7FC00000u);
+  const auto is_nan = [](float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u; };
+  CHECK(is_nan(qat::expr::Min{}(nan, 1.0f)));
+  CHECK(qat::expr::Max{}(1.0f, nan) == 1.0f);
+  CHECK(is_nan(qat::expr::Clamp{}(nan, -1.0f, 1.0f)));
+  CHECK(qat::expr::Clamp{}(5, -1, 1) == 1);
+  CHECK(std::bit_cast<std::uint32_t>(qat::expr::Abs{}(-0.0f)) == 0u);
+  CHECK(qat::expr::Where{}(true, 1, 2) == 1);
+  CHECK(qat::expr::Cast<int>{}(2.75f) == 2);
+}
