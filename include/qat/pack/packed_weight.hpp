@@ -100,8 +100,10 @@ class PackedWeight {
         w.layout_.put(w.codes_.data(), n, k, q - qmin);
       }
     }
-    w.scales_ = zeros(w.groups_.count() * scale_bits(w.scheme_.spec.scale_type) / 8);
-    w.zero_points_ = zeros(w.groups_.count() * w.zero_point_bytes());
+    const index_t slots = w.groups_.tile_rows == 1 ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
+                                                   : w.groups_.count();
+    w.scales_ = zeros(slots * scale_bits(w.scheme_.spec.scale_type) / 8);
+    w.zero_points_ = zeros(slots * w.zero_point_bytes());
     for (index_t i = 0; i < w.groups_.count(); ++i) {
       w.put_scale(i, scales[i]);
       QAT_CHECK(w.scale(i) == scales[i], kInvalidArgument, "PackedWeight: scale ", i, " is ", scales[i],
@@ -135,12 +137,26 @@ class PackedWeight {
   /// Every group has zero point 0 (signed) or 2^(bits-1) (unsigned).
   bool has_zero_points() const { return zero_point_bytes() != 0; }
 
+  /// Where the scale of a group lies among the stored ones. If every row has its own (groups().tile_rows is 1), 16 rows of a
+  /// panel lie side by side: slot (n / 16 * tiles_per_row + column group) * 16 + n % 16; padding rows hold zero bits.
+  /// Else groups keep their order.
+  index_t slot_of(index_t group) const {
+    if (groups_.tile_rows != 1) return group;
+    const index_t row = group / groups_.tiles_per_row, tile = group % groups_.tiles_per_row;
+    return (row / PanelLayout::kPanelRows * groups_.tiles_per_row + tile) * PanelLayout::kPanelRows +
+           row % PanelLayout::kPanelRows;
+  }
+  /// Scales in their storage type, by slot.
+  const std::uint8_t* scale_data() const { return scales_.data(); }
+  /// Zero points by slot: one byte, code minus qmin, or the scale's float type if has_float_zero_point().
+  const std::uint8_t* zero_point_data() const { return zero_points_.data(); }
+
   index_t group_of(index_t row, index_t column) const {
     return row / groups_.tile_rows * groups_.tiles_per_row + column / groups_.tile_columns;
   }
   int code(index_t row, index_t column) const { return layout_.get(codes_.data(), row, column) + spec().qmin(); }
   float scale(index_t group) const {
-    const std::uint8_t* p = scales_.data() + group * scale_bits(spec().scale_type) / 8;
+    const std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16: return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
       case ScaleType::kBfloat16:
@@ -153,7 +169,7 @@ class PackedWeight {
   /// In steps, or in weight units if has_float_zero_point().
   float zero_point(index_t group) const {
     if (!has_zero_points()) return spec().is_signed ? 0.0f : scheme_.middle();
-    const std::uint8_t* p = zero_points_.data() + group * zero_point_bytes();
+    const std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
     if (!has_float_zero_point()) return static_cast<float>(*p) + scheme_.qmin;
     switch (scheme_.scale) {
       case FloatType::kFloat16: return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
@@ -186,7 +202,7 @@ class PackedWeight {
     return scheme_.scale == FloatType::kFloat32 ? 4 : 2;
   }
   void put_scale(index_t group, float s) {
-    std::uint8_t* p = scales_.data() + group * scale_bits(spec().scale_type) / 8;
+    std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16: write(p, half(s).bits); break;
       case ScaleType::kBfloat16:
@@ -197,7 +213,7 @@ class PackedWeight {
     }
   }
   void put_zero_point(index_t group, float z) {
-    std::uint8_t* p = zero_points_.data() + group * zero_point_bytes();
+    std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
     if (!has_float_zero_point()) {
       const float u = z - scheme_.qmin;
       *p = static_cast<std::uint8_t>(u >= 0.0f && u <= scheme_.qmax - scheme_.qmin ? u : 0.0f);

@@ -49,10 +49,59 @@ struct PanelReader {
   }
 };
 
+/// Scales and zero points (in steps; in weight units if float) of rows [n, n + kLanes) at column k; n: a multiple of kLanes.
+/// Rows beyond the last get scale 0 or an unused value.
+struct LaneParams {
+  simd::QAT_TARGET::Float scale, zero;
+
+  QAT_INLINE LaneParams(const PackedWeight& w, index_t n, index_t k) {
+    namespace vec = simd::QAT_TARGET;
+    const ScaleType type = w.spec().scale_type;
+    const index_t tile = k / w.groups().tile_columns;
+    const index_t slot = (n / PanelLayout::kPanelRows * w.groups().tiles_per_row + tile) * PanelLayout::kPanelRows +
+                         n % PanelLayout::kPanelRows;
+    const bool side_by_side = w.groups().tile_rows == 1 && (!w.has_zero_points() || !w.has_float_zero_point());
+    bool done = false;
+    if (side_by_side && type == ScaleType::kFloat32) {
+      scale = vec::load(reinterpret_cast<const float*>(w.scale_data()) + slot);
+      done = true;
+    } else if (side_by_side && (type == ScaleType::kBfloat16 || type == ScaleType::kBfloat16Safe)) {
+      const auto* stored = reinterpret_cast<const std::uint16_t*>(w.scale_data()) + slot;
+      scale = vec::from_bits(vec::shift_left<16>(vec::load_uint16(stored)));
+      done = true;
+#if QAT_TARGET_LEVEL >= 2
+    } else if (side_by_side && type == ScaleType::kFloat16) {
+      scale = {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.scale_data() + slot * 2)))};
+      done = true;
+#elif QAT_TARGET_LEVEL == 1
+    } else if (side_by_side && type == ScaleType::kFloat16) {
+      scale = {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w.scale_data() + slot * 2)))};
+      done = true;
+#endif
+    }
+    if (done) {
+      if (w.has_zero_points()) {
+        const vec::Int u = vec::load_int8(reinterpret_cast<const std::int8_t*>(w.zero_point_data()) + slot) & vec::set_int(255);
+        zero = vec::to_float(u) + vec::set(static_cast<float>(w.spec().qmin()));
+      } else {
+        zero = vec::set(static_cast<float>(w.spec().qmin() + (1 << (w.spec().bits - 1))));
+      }
+      return;
+    }
+    float scales[vec::kLanes] = {}, zeros[vec::kLanes] = {};
+    for (index_t i = 0; i < vec::kLanes && n + i < w.rows(); ++i) {
+      const index_t group = w.group_of(n + i, k);
+      scales[i] = w.scale(group);
+      zeros[i] = w.zero_point(group);
+    }
+    scale = vec::load(scales);
+    zero = vec::load(zeros);
+  }
+};
+
 /// Weights of rows [row, row + width) and columns [k0, k0 + count) as floats, out[(k - k0) * width + r].
 template <int kBits>
-inline void dequantize_panel(const PackedWeight& w, index_t row, index_t rows, index_t k0, index_t count, index_t width,
-                             float* out) {
+inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width, float* out) {
   namespace vec = simd::QAT_TARGET;
   const vec::Int byte = vec::set_int(255);
   const bool float_zero = w.has_float_zero_point();
@@ -63,42 +112,44 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t rows, i
     const PanelReader<kBits> panel(w.layout(), w.data() + n / PanelLayout::kPanelRows * w.layout().panel_bytes());
     const index_t lane = n % PanelLayout::kPanelRows;
     for (index_t k = k0; k < k0 + count;) {
-      // Lanes beyond the last row get scale 0; their outputs are not used.
-      float scales[vec::kLanes] = {}, zeros[vec::kLanes] = {};
-      for (index_t i = 0; i < vec::kLanes && r + i < rows; ++i) {
-        const index_t group = w.group_of(n + i, k);
-        scales[i] = w.scale(group);
-        zeros[i] = w.zero_point(group);
-      }
-      const vec::Float scale = vec::load(scales), zero = vec::load(zeros);
+      const LaneParams params(w, n, k);
       const index_t group_end = (k / w.groups().tile_columns + 1) * w.groups().tile_columns;
       const index_t end = group_end < k0 + count ? group_end : k0 + count;
       while (k < end) {
+        float* to = out + (k - k0) * width + r;
         vec::Int quad = panel.load(k / 4, lane);
-        if (k % 4 != 0) quad = vec::shift_right(quad, static_cast<int>(k % 4) * 8);
+        if (k % 4 == 0 && end - k >= 4 && !float_zero) {
+          QAT_UNROLL(4)
+          for (int j = 0; j < 4; ++j) {
+            const vec::Float q = vec::to_float(quad & byte) + vec::set(qmin);
+            vec::store(to + j * width, (q - params.zero) * params.scale);
+            quad = vec::shift_right<8>(quad);
+          }
+          k += 4;
+          continue;
+        }
+        quad = vec::shift_right(quad, static_cast<int>(k % 4) * 8);
         const index_t stop = (k / 4 + 1) * 4 < end ? (k / 4 + 1) * 4 : end;
-        for (; k < stop; ++k) {
+        for (; k < stop; ++k, to += width) {
           const vec::Float q = vec::to_float(quad & byte) + vec::set(qmin);
           quad = vec::shift_right<8>(quad);
-          const vec::Float y = float_zero ? (q - vec::set(middle)) * scale + zero : (q - zero) * scale;
-          vec::store(out + (k - k0) * width + r, y);
+          vec::store(to, float_zero ? (q - vec::set(middle)) * params.scale + params.zero : (q - params.zero) * params.scale);
         }
       }
     }
   }
 }
 
-inline void dequantize_panel(const PackedWeight& w, index_t row, index_t rows, index_t k0, index_t count, index_t width,
-                             float* out) {
+inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width, float* out) {
   switch (w.spec().bits) {
-    case 1: return dequantize_panel<1>(w, row, rows, k0, count, width, out);
-    case 2: return dequantize_panel<2>(w, row, rows, k0, count, width, out);
-    case 3: return dequantize_panel<3>(w, row, rows, k0, count, width, out);
-    case 4: return dequantize_panel<4>(w, row, rows, k0, count, width, out);
-    case 5: return dequantize_panel<5>(w, row, rows, k0, count, width, out);
-    case 6: return dequantize_panel<6>(w, row, rows, k0, count, width, out);
-    case 7: return dequantize_panel<7>(w, row, rows, k0, count, width, out);
-    default: return dequantize_panel<8>(w, row, rows, k0, count, width, out);
+    case 1: return dequantize_panel<1>(w, row, k0, count, width, out);
+    case 2: return dequantize_panel<2>(w, row, k0, count, width, out);
+    case 3: return dequantize_panel<3>(w, row, k0, count, width, out);
+    case 4: return dequantize_panel<4>(w, row, k0, count, width, out);
+    case 5: return dequantize_panel<5>(w, row, k0, count, width, out);
+    case 6: return dequantize_panel<6>(w, row, k0, count, width, out);
+    case 7: return dequantize_panel<7>(w, row, k0, count, width, out);
+    default: return dequantize_panel<8>(w, row, k0, count, width, out);
   }
 }
 
@@ -175,16 +226,10 @@ inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& s
         if (call.general) sum = dot4<true>(sum, u, ones);
         vec::store_int(reinterpret_cast<std::int32_t*>(codes), u);
       }
-      float scales[vec::kLanes] = {};
-      std::int32_t zeros[vec::kLanes] = {};
-      for (index_t i = 0; i < vec::kLanes && n + i < layout.rows; ++i) {
-        const index_t group = w.group_of(n + i, segment.begin);
-        scales[i] = w.scale(group);
-        if (call.general) zeros[i] = static_cast<std::int32_t>(w.zero_point(group)) - w.spec().qmin();
-      }
-      vec::store(strip.scales + s * kWidth + r, vec::load(scales));
+      const LaneParams params(w, n, segment.begin);
+      vec::store(strip.scales + s * kWidth + r, params.scale);
       if (call.general) {
-        const vec::Int zero = vec::load_int(zeros);
+        const vec::Int zero = vec::to_int(params.zero) - vec::set_int(w.spec().qmin());
         vec::store_int(strip.zeros + s * kWidth + r, zero);
         vec::store_int(strip.sums + s * kWidth + r,
                        sum - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count))));

@@ -56,8 +56,8 @@ class PackedOperand {
   void load(index_t row, index_t k0, index_t count, float* out) const {
     for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(row, k0 + i);
   }
-  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const {
-    QAT_DISPATCH(kernels, dequantize_panel(*weight_, row, rows, k0, count, width, out));
+  void load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
+    QAT_DISPATCH(kernels, dequantize_panel(*weight_, row, k0, count, width, out));
   }
 
  private:
