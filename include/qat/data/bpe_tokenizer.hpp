@@ -50,7 +50,7 @@ class BpeTokenizer final : public Tokenizer {
     Json merges = Json::array();
     const std::string_view text = file.text();
     for (std::size_t i = 0; i < text.size();) {
-      const std::size_t end = std::min(text.find('\n', i), text.size());
+      const std::size_t end = (std::min)(text.find('\n', i), text.size());
       std::string_view line = text.substr(i, end - i);
       if (line.ends_with('\r')) line.remove_suffix(1);
       if (!line.empty() && !(i == 0 && line.starts_with("#version"))) merges.push_back(std::string(line));
@@ -371,7 +371,7 @@ class BpeTokenizer final : public Tokenizer {
       if (step.split) {
         std::size_t start = 0;
         while (start < text.size()) {
-          const std::size_t end = std::min(text.find(step.replacement, start + 1), text.size());
+          const std::size_t end = (std::min)(text.find(step.replacement, start + 1), text.size());
           pre_tokenize(text.substr(start, end - start), first && start == 0, ids, step_index + 1);
           start = end;
         }

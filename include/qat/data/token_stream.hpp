@@ -21,7 +21,7 @@ inline std::vector<std::string_view> split_documents(std::string_view text,
                                                      std::string_view separator = kDocumentSeparator) {
   std::vector<std::string_view> documents;
   for (std::size_t start = 0; start <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, start), text.size());
+    const std::size_t end = (std::min)(text.find(separator, start), text.size());
     const std::string_view document = strip(text.substr(start, end - start));
     if (!document.empty()) documents.push_back(document);
     start = end + separator.size();

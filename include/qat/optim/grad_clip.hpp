@@ -23,7 +23,7 @@ inline double clip_grad_norm(const CpuBackend& backend, const std::vector<Parame
   QAT_CHECK(max_norm > 0, kInvalidArgument, "clip_grad_norm: max_norm is ", max_norm, ", must be positive");
   const double norm = grad_norm(backend, parameters);
   const double factor = max_norm / (norm + 1e-6);
-  if (!(factor < 1.0) || !std::isfinite(norm)) return norm;
+  if (!(factor < 1.0) || !(std::isfinite)(norm)) return norm;
   for (Parameter* parameter : parameters)
     kernels::scale_in_place(backend, parameter->grad.data(), parameter->grad.size(), static_cast<float>(factor));
   return norm;
