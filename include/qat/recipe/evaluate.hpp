@@ -46,7 +46,7 @@ Evaluation evaluate(const CpuBackend& backend, nn::Transformer& model, const Tok
     progress(first + batch, windows.count());
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  QAT_CHECK(std::isfinite(result.nats), kInvalidArgument, "evaluate: the loss is ", result.nats,
+  QAT_CHECK((std::isfinite)(result.nats), kInvalidArgument, "evaluate: the loss is ", result.nats,
             "; the model gives NaN or infinite logits");
   return result;
 }

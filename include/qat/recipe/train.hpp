@@ -64,7 +64,7 @@ void train(const CpuBackend& backend, nn::Transformer& model, std::span<const st
     }
     report.grad_norm = config.clip_norm > 0.0 ? clip_grad_norm(backend, parameters, config.clip_norm)
                                               : grad_norm(backend, parameters);
-    QAT_CHECK(std::isfinite(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ", step,
+    QAT_CHECK((std::isfinite)(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ", step,
               " has loss ", report.loss, " and gradient norm ", report.grad_norm, "; lower the learning rate (", report.lr, ")");
     optimizer.set_learning_rate(report.lr);
     optimizer.step(backend);
