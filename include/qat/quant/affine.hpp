@@ -50,6 +50,13 @@ struct AffineScheme {
 namespace detail {
 QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
 QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its pragma.
+QAT_HOST_DEVICE constexpr float rounded_product(float x) {
+#if defined(__clang__) && !defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) asm("" : "+m"(x));
+#endif
+  return x;
+}
 QAT_HOST_DEVICE constexpr float round_to_integer(RoundingKind kind, float x, std::uint32_t random) {
   switch (kind) {
     case RoundingKind::kHalfAwayFromZero: return HalfAwayFromZero::round(x);
@@ -117,7 +124,7 @@ QAT_HOST_DEVICE constexpr int quantize(float x, const QParams& p, const AffineSc
 QAT_HOST_DEVICE constexpr float dequantize(int code, const QParams& p, const AffineScheme& a) {
   const float q = static_cast<float>(code);
   if (a.spec.mapping == MappingKind::kFloatZeroPoint)  // three roundings, no fused multiply-add
-    return round_to(a.input, round_to(a.input, round_to(a.input, q - a.middle()) * p.scale) + p.zero_point);
+    return round_to(a.input, detail::rounded_product(round_to(a.input, round_to(a.input, q - a.middle()) * p.scale)) + p.zero_point);
   return round_to(a.input, round_to(a.product, round_to(a.input, q - p.zero_point) * p.scale));
 }
 

@@ -2,6 +2,8 @@
 //
 //   Float, Int, Mask   kLanes lanes: 4 (baseline), 8 (avx2), 16 (avx512)
 // Same bits on every target, except mul_add: one rounding on avx2 and avx512, two on baseline.
+// Arithmetic is the language's own and moves of lanes are integer ones: under clang, a floating-point intrinsic keeps the
+// fast-math flags of the program that includes <immintrin.h>, and may then be reassociated or assume that nothing is NaN.
 // min, max: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN (as minps, maxps).
 // Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <= n <= kLanes.
 namespace qat::inline v0::simd::QAT_TARGET {
@@ -24,16 +26,18 @@ QAT_INLINE __mmask16 first_lanes(index_t n) { return static_cast<__mmask16>((1u 
 QAT_INLINE Float zero() { return {_mm512_setzero_ps()}; }
 QAT_INLINE Float set(float x) { return {_mm512_set1_ps(x)}; }
 QAT_INLINE Float load(const float* p) { return {_mm512_loadu_ps(p)}; }
-QAT_INLINE Float load(const float* p, index_t n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+QAT_INLINE Float load(const float* p, index_t n) {
+  return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi32(first_lanes(n), p))};
+}
 QAT_INLINE void store(float* p, Float x) { _mm512_storeu_ps(p, x.v); }
 QAT_INLINE void store(float* p, Float x, index_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x.v); }
 QAT_INLINE void stream(float* p, Float x) { _mm512_stream_ps(p, x.v); }
 QAT_INLINE void stream_fence() { _mm_sfence(); }
 
-QAT_INLINE Float operator+(Float a, Float b) { return {_mm512_add_ps(a.v, b.v)}; }
-QAT_INLINE Float operator-(Float a, Float b) { return {_mm512_sub_ps(a.v, b.v)}; }
-QAT_INLINE Float operator*(Float a, Float b) { return {_mm512_mul_ps(a.v, b.v)}; }
-QAT_INLINE Float operator/(Float a, Float b) { return {_mm512_div_ps(a.v, b.v)}; }
+QAT_INLINE Float operator+(Float a, Float b) { return {a.v + b.v}; }
+QAT_INLINE Float operator-(Float a, Float b) { return {a.v - b.v}; }
+QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
+QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 /// One rounding on every target; slow on baseline.
 QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
@@ -53,7 +57,9 @@ QAT_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v &
 QAT_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
 QAT_INLINE bool any(Mask a) { return a.v != 0; }
 /// Lane-wise: condition ? a : b.
-QAT_INLINE Float select(Mask condition, Float a, Float b) { return {_mm512_mask_blend_ps(condition.v, b.v, a.v)}; }
+QAT_INLINE Float select(Mask condition, Float a, Float b) {
+  return {_mm512_castsi512_ps(_mm512_mask_blend_epi32(condition.v, _mm512_castps_si512(b.v), _mm512_castps_si512(a.v)))};
+}
 
 QAT_INLINE Int set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
 QAT_INLINE Int load_int(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
@@ -137,16 +143,18 @@ QAT_INLINE __m256i first_lanes(index_t n) {
 QAT_INLINE Float zero() { return {_mm256_setzero_ps()}; }
 QAT_INLINE Float set(float x) { return {_mm256_set1_ps(x)}; }
 QAT_INLINE Float load(const float* p) { return {_mm256_loadu_ps(p)}; }
-QAT_INLINE Float load(const float* p, index_t n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+QAT_INLINE Float load(const float* p, index_t n) {
+  return {_mm256_castsi256_ps(_mm256_maskload_epi32(reinterpret_cast<const int*>(p), first_lanes(n)))};
+}
 QAT_INLINE void store(float* p, Float x) { _mm256_storeu_ps(p, x.v); }
 QAT_INLINE void store(float* p, Float x, index_t n) { _mm256_maskstore_ps(p, first_lanes(n), x.v); }
 QAT_INLINE void stream(float* p, Float x) { _mm256_stream_ps(p, x.v); }
 QAT_INLINE void stream_fence() { _mm_sfence(); }
 
-QAT_INLINE Float operator+(Float a, Float b) { return {_mm256_add_ps(a.v, b.v)}; }
-QAT_INLINE Float operator-(Float a, Float b) { return {_mm256_sub_ps(a.v, b.v)}; }
-QAT_INLINE Float operator*(Float a, Float b) { return {_mm256_mul_ps(a.v, b.v)}; }
-QAT_INLINE Float operator/(Float a, Float b) { return {_mm256_div_ps(a.v, b.v)}; }
+QAT_INLINE Float operator+(Float a, Float b) { return {a.v + b.v}; }
+QAT_INLINE Float operator-(Float a, Float b) { return {a.v - b.v}; }
+QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
+QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
 QAT_INLINE Float min(Float a, Float b) { return {_mm256_min_ps(a.v, b.v)}; }
@@ -171,7 +179,10 @@ QAT_INLINE Mask operator==(Float a, Float b) { return {_mm256_cmp_ps(a.v, b.v, _
 QAT_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; }
 QAT_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
 QAT_INLINE bool any(Mask a) { return _mm256_movemask_ps(a.v) != 0; }
-QAT_INLINE Float select(Mask condition, Float a, Float b) { return {_mm256_blendv_ps(b.v, a.v, condition.v)}; }
+QAT_INLINE Float select(Mask condition, Float a, Float b) {
+  return {_mm256_castsi256_ps(_mm256_blendv_epi8(_mm256_castps_si256(b.v), _mm256_castps_si256(a.v),
+                                                 _mm256_castps_si256(condition.v)))};
+}
 
 QAT_INLINE Int set_int(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
 QAT_INLINE Int load_int(const std::int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }

@@ -16,7 +16,10 @@ inline constexpr index_t kLanes = vec::kLanes;
 
 #if QAT_TARGET_LEVEL >= 2
 QAT_INLINE Int max(Int a, Int b) { return {_mm512_max_epi32(a.v, b.v)}; }
-QAT_INLINE Mask is_number(Float a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q)}; }
+QAT_INLINE Mask is_number(Float a) {  // by bits: a comparison of floats can be folded where the host says nothing is NaN
+  return {_mm512_cmple_epi32_mask(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7FFFFFFF)),
+                                  _mm512_set1_epi32(0x7F800000))};
+}
 QAT_INLINE std::uint32_t to_bits(Mask a) { return a.v; }
 QAT_INLINE Mask from_mask_bits(std::uint32_t bits) { return {static_cast<__mmask16>(bits)}; }
 QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
@@ -37,7 +40,10 @@ QAT_INLINE Float unpack_high_pairs(Float a, Float b) {
 }
 #elif QAT_TARGET_LEVEL == 1
 QAT_INLINE Int max(Int a, Int b) { return {_mm256_max_epi32(a.v, b.v)}; }
-QAT_INLINE Mask is_number(Float a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_ORD_Q)}; }
+QAT_INLINE Mask is_number(Float a) {
+  const __m256i magnitude = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x7FFFFFFF));
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(0x7F800001), magnitude))};
+}
 QAT_INLINE std::uint32_t to_bits(Mask a) { return static_cast<std::uint32_t>(_mm256_movemask_ps(a.v)); }
 QAT_INLINE Mask from_mask_bits(std::uint32_t bits) {
   const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -114,6 +120,13 @@ QAT_INLINE Float bfloat16_grid(Float a) {
 QAT_INLINE Float float16_grid(Float a) {  // one NaN a sign, as half's encoder
   const Int quiet = (vec::bits(a) & vec::set_int(-0x7FFFFFFF - 1)) | vec::set_int(0x7FC00000);
   return half_grid(vec::select(is_number(a), a, vec::from_bits(quiet)));
+}
+/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its pragma.
+QAT_INLINE Float rounded_product(Float x) {
+#if defined(__clang__)
+  asm("" : "+m"(x.v));
+#endif
+  return x;
 }
 template <FloatType kType>
 QAT_INLINE Float grid(Float a) {
@@ -419,7 +432,7 @@ struct Arithmetic {
   }
   QAT_INLINE Float dequantize(Float code, const Params& p) const {
     if constexpr (kFloatZero) {
-      return grid<D>(grid<D>(grid<D>(code - middle) * p.scale) + p.zero_point);
+      return grid<D>(rounded_product(grid<D>(grid<D>(code - middle) * p.scale)) + p.zero_point);
     } else {
       return grid<D>(grid<P>(grid<D>(code - p.zero_point) * p.scale));
     }
