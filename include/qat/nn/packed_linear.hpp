@@ -59,6 +59,7 @@ class PackedLinear final : public LinearQuantization {
 
   const std::shared_ptr<const PackedWeight>& packed() const { return weight_; }
   std::optional<QuantSpec> activation() const override { return activation_; }
+  Product product() const { return product_; }
   index_t resident_bytes() const override { return weight_->resident_bytes(); }
 
   void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,

@@ -1,0 +1,132 @@
+// What every verb of qat-llm needs: a model with its tokenizer, token streams, progress on a terminal, JSON results.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "qat/data/load_tokenizer.hpp"
+#include "qat/data/token_stream.hpp"
+#include "qat/io/llama.hpp"
+#include "qat/recipe/evaluate.hpp"
+#include "qat/recipe/packed_checkpoint.hpp"
+#include "qat/recipe/train.hpp"
+
+namespace qat_llm {
+
+using namespace qat;
+using OrderedJson = nlohmann::ordered_json;
+
+/// A checkpoint in memory, from which any number of models are made.
+class Checkpoint {
+ public:
+  explicit Checkpoint(const std::string& path) : path_(path) {
+    if (!recipe::is_packed_checkpoint(path)) weights_ = load_llama(path);
+  }
+  const std::string& path() const { return path_; }
+  bool is_packed() const { return weights_.tensors.empty(); }
+  const LlamaConfig& config() const { return weights_.config; }
+  nn::Transformer model() const {
+    if (is_packed()) return recipe::load_packed(path_);
+    nn::Transformer model(weights_.config);
+    std::map<std::string, Tensor<float>> tensors;
+    for (const auto& [name, tensor] : weights_.tensors) tensors.emplace(name, tensor.clone());
+    model.load(std::move(tensors));
+    return model;
+  }
+
+ private:
+  std::string path_;
+  LlamaWeights weights_;
+};
+
+/// Text as windows of tokens for evaluation.
+struct EvaluationData {
+  TokenStream stream;
+  index_t length;
+  double bytes_per_token() const {
+    return static_cast<double>(stream.bytes) / static_cast<double>(stream.tokens.size());
+  }
+  TokenWindows windows(const std::string& source) const {
+    return TokenWindows::contiguous(stream.tokens, length, source);
+  }
+};
+
+/// One line that is rewritten on a terminal, nothing elsewhere.
+class Progress {
+ public:
+  explicit Progress(std::string label) : label_(std::move(label)), terminal_(isatty(2) != 0) {}
+  ~Progress() {
+    if (terminal_ && shown_) std::fprintf(stderr, "\r\033[K");
+  }
+  void operator()(index_t done, index_t total) { show(done, total, ""); }
+  void show(index_t done, index_t total, const std::string& detail) {
+    if (!terminal_) return;
+    shown_ = true;
+    std::fprintf(stderr, "\r\033[K%s  %td / %td  %s", label_.c_str(), done, total, detail.c_str());
+    std::fflush(stderr);
+  }
+
+ private:
+  std::string label_;
+  bool terminal_, shown_ = false;
+};
+
+inline recipe::Evaluation evaluate(const CpuBackend& backend, nn::Transformer& model, const EvaluationData& data,
+                                   const std::string& source, const std::string& label) {
+  return recipe::evaluate(backend, model, data.windows(source), Progress(label));
+}
+
+inline OrderedJson to_json(const recipe::Evaluation& e, double bytes_per_token) {
+  return {{"nats_per_token", e.nats_per_token()},
+          {"perplexity", e.perplexity()},
+          {"bits_per_byte", e.bits_per_byte(bytes_per_token)},
+          {"targets", e.targets},
+          {"seconds", e.seconds}};
+}
+inline OrderedJson to_json(const recipe::Report& report) {
+  OrderedJson lines = OrderedJson::array();
+  for (const recipe::LayerReport& l : report)
+    lines.push_back({{"name", l.name},
+                     {"scheme", l.scheme},
+                     {"reason", l.reason},
+                     {"parameters", l.parameters},
+                     {"bytes_before", l.bytes_before},
+                     {"bytes_after", l.bytes_after}});
+  return lines;
+}
+inline void print_report(const recipe::Report& report) {
+  std::printf("%-44s %10s %10s  %s\n", "layer", "bytes", "after", "scheme, or why it stays in floating point");
+  for (const recipe::LayerReport& l : report)
+    std::printf("%-44s %10td %10td  %s\n", l.name.c_str(), l.bytes_before, l.bytes_after,
+                l.reason.empty() ? l.scheme.c_str() : l.reason.c_str());
+  std::printf("%-44s %10td %10td\n", "total", recipe::bytes_before(report), recipe::bytes_after(report));
+}
+inline void write_json(const std::string& path, const OrderedJson& json) {
+  if (!path.empty()) write_file(path, json.dump(2) + "\n");
+}
+
+/// A float model as a Hugging Face directory, with the tokenizer file of the model it came from.
+inline void save_model(nn::Transformer& model, const std::string& directory) {
+  save_llama({model.config(), model.tensors()}, directory);
+}
+/// Copies the tokenizer files that stand in or beside a model, so that a directory written from it is complete.
+inline void copy_tokenizer(const std::string& model_path, index_t vocab_size, const std::string& directory) {
+  const std::string from = is_directory(model_path) ? model_path : parent_directory(model_path);
+  const std::string sized = "tok" + std::to_string(vocab_size);
+  const std::pair<std::string, const char*> files[] = {{"tokenizer.json", "tokenizer.json"},
+                                                       {"tokenizer_config.json", "tokenizer_config.json"},
+                                                       {"tokenizer.model", "tokenizer.model"},
+                                                       {"tokenizer.bin", "tokenizer.bin"},
+                                                       {sized + ".bin", "tokenizer.bin"}};
+  for (const auto& [source, target] : files) {
+    const std::string path = join_path(from.empty() ? "." : from, source);
+    if (file_exists(path)) write_file(join_path(directory, target), MappedFile(path).text());
+  }
+}
+
+}  // namespace qat_llm
