@@ -1,0 +1,52 @@
+// The bits of quantization depend neither on compiler flags nor on the caller's floating-point mode. Built several times:
+// as every test is, with -Ofast, and with -march=native; each must give the recorded hashes.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "consistency/quantize_bits.hpp"
+
+using namespace qat;
+using namespace qat::test;
+
+namespace {
+
+// Recorded from the reference kernels; "the vector kernels equal the reference" is quantize_consistency_test.cpp.
+constexpr std::uint64_t kHashFloat = 18156652762673436769u;
+constexpr std::uint64_t kHashHalf = 14576173619777848869u;
+constexpr std::uint64_t kHashBfloat16 = 1659480890916744590u;
+
+#if defined(__x86_64__)
+struct HostMode {  // what a framework or an -Ofast program may have set
+  unsigned saved = __builtin_ia32_stmxcsr();
+  explicit HostMode(unsigned bits) { __builtin_ia32_ldmxcsr(saved | bits); }
+  ~HostMode() { __builtin_ia32_ldmxcsr(saved); }
+};
+#else
+struct HostMode {
+  explicit HostMode(unsigned) {}
+};
+#endif
+
+}  // namespace
+
+TEST_CASE("the recorded bits come out of every target, whatever the host's flush-to-zero and rounding mode") {
+  const CpuBackend backend(2);
+  for (const unsigned mode : {0u, 0x8040u, 0x6000u, 0x2000u}) {  // default; FTZ and DAZ; toward zero; toward -infinity
+    for (const Target target : supported_targets()) {
+      CAPTURE(mode);
+      CAPTURE(std::string(name(target)));
+      const ScopedTarget forced(target);
+      std::uint64_t hash_float = 0, hash_half = 0, hash_bfloat16 = 0;
+      {
+        const HostMode host(mode);
+        hash_float = hash_of_everything<float>(backend);
+        hash_half = hash_of_everything<half>(backend);
+        hash_bfloat16 = hash_of_everything<bfloat16>(backend);
+      }
+      CHECK(hash_float == kHashFloat);
+      CHECK(hash_half == kHashHalf);
+      CHECK(hash_bfloat16 == kHashBfloat16);
+    }
+  }
+}
