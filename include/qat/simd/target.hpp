@@ -20,7 +20,7 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(QAT_BASELINE_ONLY)
 #define QAT_HAVE_X86_TARGETS 1
 #if !defined(__clang__)
-// g++ 12 takes the deliberately undefined operands inside its own intrinsics for mistakes (GCC bug 105593).
+// As in the regions below.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -46,8 +46,11 @@
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN
 #define QAT_TARGET_BASELINE_END QAT_EXACT_END
 #elif defined(__GNUC__)
-#define QAT_TARGET_BEGIN(features) QAT_TARGET_BASELINE_BEGIN QAT_PRAGMA(GCC target(features))
-#define QAT_TARGET_END QAT_EXACT_END
+// The warnings are g++ 12's about the deliberately undefined operands of its own intrinsics (GCC bug 105593).
+#define QAT_TARGET_BEGIN(features)                                                                                  \
+  QAT_TARGET_BASELINE_BEGIN QAT_PRAGMA(GCC target(features)) _Pragma("GCC diagnostic push")                         \
+      _Pragma("GCC diagnostic ignored \"-Wuninitialized\"") _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define QAT_TARGET_END _Pragma("GCC diagnostic pop") QAT_EXACT_END
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN _Pragma("GCC optimize(\"O3\")")
 #define QAT_TARGET_BASELINE_END QAT_EXACT_END
 #else
