@@ -1,5 +1,5 @@
-// Everything a program on the host needs to quantize, and to train with quantization in the loop, from raw kernels to
-// transformer layers; the standard library is all it depends on. Files, tokenizers and the whole loop: qat/train.hpp.
+// What a program on the host needs to put quantization into its own training loop: kernels, typed operations with their
+// backward forms, fake-quantizers. The standard library is all it depends on. Tape, models and the whole loop: qat/train.hpp.
 #pragma once
 
 #include "qat/base/aligned.hpp"
@@ -52,10 +52,13 @@
 #include "qat/kernels/reference/qgemm.hpp"
 #include "qat/kernels/reference/quantize.hpp"
 #include "qat/ops/attention.hpp"
+#include "qat/ops/dequantize.hpp"
 #include "qat/ops/elementwise.hpp"
 #include "qat/ops/embedding.hpp"
+#include "qat/ops/fake_quantize.hpp"
 #include "qat/ops/grad_mode.hpp"
 #include "qat/ops/linear.hpp"
+#include "qat/ops/quantize.hpp"
 #include "qat/ops/rmsnorm.hpp"
 #include "qat/ops/rope.hpp"
 #include "qat/ops/rope_config.hpp"
@@ -65,21 +68,6 @@
 #include "qat/quantizer/histogram_observer.hpp"
 #include "qat/quantizer/layer_scheme.hpp"
 #include "qat/quantizer/observer.hpp"
+#include "qat/quantizer/quantized_activation.hpp"
 #include "qat/quantizer/ste.hpp"
-#include "qat/autodiff/functions.hpp"
-#include "qat/autodiff/gradcheck.hpp"
-#include "qat/autodiff/tape.hpp"
-#include "qat/autodiff/variable.hpp"
-#include "qat/optim/adamw.hpp"
-#include "qat/optim/grad_clip.hpp"
-#include "qat/optim/parameter.hpp"
-#include "qat/optim/schedule.hpp"
-#include "qat/optim/sgd.hpp"
-#include "qat/nn/attention.hpp"
-#include "qat/nn/embedding.hpp"
-#include "qat/nn/linear.hpp"
-#include "qat/nn/llama_config.hpp"
-#include "qat/nn/mlp.hpp"
-#include "qat/nn/rmsnorm.hpp"
-#include "qat/nn/transformer.hpp"
 #include "qat/version.hpp"

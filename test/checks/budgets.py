@@ -9,6 +9,8 @@ import sys
 
 import common
 
+REFERENCE = 0.27
+
 
 def gxx12():
     if shutil.which("g++-12"):
@@ -23,16 +25,30 @@ def lines_of(compiler, header, root=common.ROOT):
     return output.count("\n") if code == 0 else None
 
 
-def seconds_of(compiler, header):
+def seconds_of(compiler, text):
+    """User seconds to compile `text`, best of 3; None when it does not compile."""
     best = float("inf")
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         code, _ = common.run([compiler, "-std=c++20", "-O0", "-c", "-I", os.path.join(common.ROOT, "include"), "-o", os.devnull,
-                    "-x", "c++", "-"], f'#include "qat/{header}"\n')
+                              "-x", "c++", "-"], text)
         if code != 0:
             return None
         best = min(best, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
     return best
+
+
+def check_seconds(report, name, compiler, header, limit):
+    """A busy or slow machine is told apart by a header nobody here changes: <immintrin.h> costs 0.27 s where the budgets
+    were set. A header fails when it is above its budget both as measured and in that measure."""
+    seconds = seconds_of(compiler, f'#include "qat/{header}"\n')
+    unit = seconds_of(compiler, "#include <immintrin.h>\n")
+    if seconds is None:
+        report.check(name, ["it does not compile"])
+        return
+    corrected = seconds * REFERENCE / unit if unit else seconds
+    report.say(f"  {seconds:.2f} s as measured, {corrected:.2f} s where <immintrin.h> takes {REFERENCE} s, budget {limit:g} s")
+    report.check(name, [] if min(seconds, corrected) <= limit else [f"{min(seconds, corrected):.2f} s, budget {limit:g} s"])
 
 
 def budgets(text):
@@ -61,13 +77,12 @@ def main():
             report.skip(name, "the budget is stated for g++ 12")
         elif not os.path.exists(os.path.join(common.ROOT, "include", "qat", header)):
             report.check(name, [f"include/qat/{header} does not exist"])
+        elif measure == "seconds":
+            check_seconds(report, name, compiler, header, limit)
         else:
-            value = (lines_of if measure == "lines" else seconds_of)(compiler, header)
-            if value is None:
-                report.check(name, ["it does not compile"])
-                continue
-            report.say(f"  {measure} of {header}: {value:.4g} of {limit:.4g}")
-            report.check(name, [] if value <= limit else [f"{value:.6g}, budget {limit:.6g}"])
+            lines = lines_of(compiler, header)
+            report.say(f"  {lines} lines, budget {limit:.0f}")
+            report.check(name, ["it does not preprocess"] if lines is None else [] if lines <= limit else [f"{lines} lines"])
     report.finish()
 
 
