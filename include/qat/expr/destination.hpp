@@ -9,6 +9,7 @@ namespace expr {
 
 template <class T>
 struct StridedOut {
+  static constexpr bool kIndependentStores = true;
   T* data;
   index_t step;
   QAT_INLINE StridedOut advanced(index_t n) const { return {data + n * step, step}; }

@@ -17,6 +17,26 @@ namespace expr {
 template <class... T>
 inline constexpr bool kNumbers = (std::is_arithmetic_v<T> && ...);
 
+#if defined(__clang__)
+// clang's -ffp-contract=fast (part of -Ofast) fuses a product into a following sum whatever the pragmas say. Products
+// therefore pass through an integer operation with a zero that no optimizer can know; loops keep it in a register.
+[[gnu::used]] inline std::uint32_t unknown_zero = 0;
+#endif
+
+/// The product itself, rounded: it is never fused with an addition.
+template <class T>
+QAT_HOST_DEVICE QAT_INLINE constexpr T rounded_product(T product) {
+#if defined(__clang__)
+  if (!std::is_constant_evaluated()) {
+    if constexpr (std::is_same_v<T, float>)
+      return std::bit_cast<float>(std::bit_cast<std::uint32_t>(product) ^ unknown_zero);
+    if constexpr (std::is_same_v<T, double>)
+      return std::bit_cast<double>(std::bit_cast<std::uint64_t>(product) ^ unknown_zero);
+  }
+#endif
+  return product;
+}
+
 struct Add {
   static constexpr bool kNumbersOnly = true;
   template <class T>
@@ -35,7 +55,7 @@ struct Multiply {
   static constexpr bool kNumbersOnly = true;
   template <class T>
   QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
-    return a * b;
+    return rounded_product(a * b);
   }
 };
 struct Divide {
@@ -65,7 +85,7 @@ struct Abs {
     }
   }
 };
-/// a where the operands are unordered (NaN), as std::min.
+/// a where the operands are unordered (NaN), as std::min; clang -Ofast may give either.
 struct Min {
   static constexpr bool kNumbersOnly = true;
   template <class T>
@@ -73,7 +93,7 @@ struct Min {
     return b < a ? b : a;
   }
 };
-/// a where the operands are unordered (NaN), as std::max.
+/// a where the operands are unordered (NaN), as std::max; clang -Ofast may give either.
 struct Max {
   static constexpr bool kNumbersOnly = true;
   template <class T>
@@ -81,7 +101,7 @@ struct Max {
     return a < b ? b : a;
   }
 };
-/// NaN stays NaN. low must not exceed high.
+/// NaN stays NaN, except under clang -Ofast. low must not exceed high.
 struct Clamp {
   static constexpr bool kNumbersOnly = true;
   template <class T>

@@ -326,6 +326,12 @@ struct TernaryNode {
   }
 };
 
+/// True for outputs whose stores touch no memory of another element. Packed elements share bytes, so theirs do.
+template <class Out>
+inline constexpr bool kStoresAreIndependent = requires {
+  requires Out::kIndependentStores;
+};
+
 /// Evaluates `count` elements from `at` on into out.store(j, value), j in [0, count). The loop inside is the one that
 /// gets vectorized; it is inlined into a function compiled for the processor (expr/assign-inl.hpp).
 template <bool Unit, class E, class Out>
@@ -335,8 +341,12 @@ QAT_INLINE void evaluate(const E& e, Position at, index_t count, typename E::tem
     if constexpr (!Unit) n = smaller(n, kGather);
     const auto cursor = e.template bind<Unit>(at, n, scratch);
     const Out target = out.advanced(done);
-    QAT_ELEMENTWISE_LOOP
-    for (index_t j = 0; j < n; ++j) target.store(j, cursor.load(j));
+    if constexpr (kStoresAreIndependent<Out>) {
+      QAT_ELEMENTWISE_LOOP
+      for (index_t j = 0; j < n; ++j) target.store(j, cursor.load(j));
+    } else {
+      for (index_t j = 0; j < n; ++j) target.store(j, cursor.load(j));
+    }
     done += n;
     at.column += n;
   }
@@ -345,6 +355,7 @@ QAT_INLINE void evaluate(const E& e, Position at, index_t count, typename E::tem
 /// Output of evaluate: contiguous elements.
 template <class T>
 struct PointerOut {
+  static constexpr bool kIndependentStores = true;
   T* data;
   QAT_INLINE PointerOut advanced(index_t n) const { return {data + n}; }
   QAT_INLINE void store(index_t j, T value) const { data[j] = value; }

@@ -100,7 +100,7 @@ QAT_INLINE void step_run(float* x, index_t n, const QParams& p, const AffineSche
   QAT_ELEMENTWISE_LOOP
   for (index_t j = 0; j < n; ++j) {
     const float q = S == Step::kDequantize ? x[j] : plain_code(x[j], params, qmin, qmax);
-    x[j] = S == Step::kQuantize ? q : (q - params.zero_point) * params.scale;
+    x[j] = S == Step::kQuantize ? q : rounded_product((q - params.zero_point) * params.scale);
   }
 }
 

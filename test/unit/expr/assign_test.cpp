@@ -28,11 +28,10 @@ qat::Tensor<float> random_tensor(const qat::Shape& shape, std::uint64_t seed) {
   return t;
 }
 
-/// a + b * c rounded twice, whatever the compiler's contraction.
+/// a + b * c, a rounded before and the sum after the product: whatever the compiler may contract or reorder.
 float multiply_add(float a, float b, float c) {
-  volatile float product = b * c;
-  volatile float sum = a + product;
-  return sum;
+  volatile float left = a, product = b * c;
+  return left + product;
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ const float kNan = std::bit_cast<float>(0x7FC00000u), kInfinity = std::bit_cast<
 
 /// Random numbers with every degenerate group of the definition among them.
 std::vector<float> hard_values(index_t rows, index_t columns, std::uint64_t seed) {
+  const qat::ScopedFloatMode mode;
   std::vector<float> x(static_cast<std::size_t>(rows * columns));
   qat::CounterRandom random(seed);
   for (float& v : x) v = (random.next_float() - 0.4f) * 3.0f;
@@ -50,6 +51,7 @@ struct Reference {
 };
 
 Reference reference(const std::vector<float>& x, index_t rows, index_t columns, const qat::QuantSpec& spec) {
+  const qat::ScopedFloatMode mode;  // the host's may flush subnormals
   const qat::AffineScheme scheme(spec, qat::FloatType::kFloat32);
   const qat::GroupLayout layout = qat::group_layout(spec.granularity, rows, columns);
   Reference out;
