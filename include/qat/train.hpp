@@ -1,4 +1,5 @@
-// The whole loop: qat/qat.hpp and, on top of it, the tape, optimizers, transformer layers, data, files (JSON) and prepare / train / convert.
+// The whole loop: qat/qat.hpp and, on top of it, the tape, optimizers, transformer layers, data, files (JSON) and
+// prepare / train / convert.
 #pragma once
 
 #include "qat/autodiff/functions.hpp"
