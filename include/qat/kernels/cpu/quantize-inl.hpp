@@ -220,7 +220,7 @@ struct Extremes {
 };
 
 template <class D, bool kMinMax>
-inline Extremes extremes_of(const D* x, index_t length) {
+QAT_INLINE Extremes extremes_of(const D* x, index_t length) {
   if (length < kLanes) {
     const Float first = load_filled(x, length, x[0]);
     return {vec::abs(first), first, first};
@@ -254,21 +254,28 @@ struct BatchRange {
   alignas(64) float extremum[kLanes];  // the largest magnitude where only that is asked for
 };
 
-/// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. Returns how many elements are not finite.
-template <class D, bool kMinMax>
+/// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. kTile: a size to compile for, or 0. Returns how many elements are not finite.
+template <class D, bool kMinMax, index_t kTile>
 QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum, BatchRange& out) {
-  Float magnitude[kLanes], low[kLanes], high[kLanes];
+  Float magnitude[kLanes], low[kLanes], high[kLanes], largest = vec::zero();
   for (index_t i = 0; i < kLanes; ++i) {
     if (i >= count) {
-      magnitude[i] = vec::zero();
+      if constexpr (!kMinMax) magnitude[i] = vec::zero();
       if constexpr (kMinMax) low[i] = high[i] = vec::zero();
       continue;
     }
-    const Extremes e = extremes_of<D, kMinMax>(x + i * tile, i + 1 == count ? last : tile);
-    magnitude[i] = e.magnitude;
-    if constexpr (kMinMax) low[i] = e.low, high[i] = e.high;
+    const index_t length = i + 1 == count ? last : tile;
+    const Extremes e =
+        length == kTile ? extremes_of<D, kMinMax>(x + i * kTile, kTile) : extremes_of<D, kMinMax>(x + i * tile, length);
+    if constexpr (kMinMax) {  // magnitudes serve to find NaN and infinities in any tile
+      largest = MaxOfBits::apply(e.magnitude, largest);
+      low[i] = e.low;
+      high[i] = e.high;
+    } else {
+      magnitude[i] = e.magnitude;
+    }
   }
-  const Float largest = reduce_rows<MaxOfBits>(magnitude);
+  if constexpr (!kMinMax) largest = reduce_rows<MaxOfBits>(magnitude);
   if constexpr (kMinMax) {
     const Float lowest = reduce_rows<MinOfFloats>(low), highest = reduce_rows<MaxOfFloats>(high);
     vec::store(out.low, lowest);
@@ -278,25 +285,19 @@ QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, i
       vec::store(out.extremum, vec::select(highest < mirrored, lowest, highest));
       const std::uint32_t ties = to_bits(mirrored == highest);
       if (ties != 0) [[unlikely]] {  // the first of the two counts
-        for (index_t i = 0; i < count; ++i) {
-          if ((ties >> i & 1) == 0) continue;
-          const float wanted = out.high[i];
-          const D* p = x + i * tile;
-          float value = static_cast<float>(*p);
-          while (value != wanted && value != -wanted) value = static_cast<float>(*++p);
-          out.extremum[i] = value;
-        }
+        for (index_t i = 0; i < count; ++i)
+          if ((ties >> i & 1) != 0) out.extremum[i] = detail::first_of_magnitude(x + i * tile, out.high[i]);
       }
     }
   } else {
     vec::store(out.extremum, largest);
   }
   index_t nonfinite = 0;
-  const std::uint32_t bad = to_bits(is_number(largest) & (largest < vec::set(__builtin_inff())));
+  const std::uint32_t finite = to_bits(is_number(largest) & (largest < vec::set(__builtin_inff())));
   constexpr std::uint32_t kAll = (1u << kLanes) - 1u;
-  if (bad != kAll) [[unlikely]] {
+  if (finite != kAll) [[unlikely]] {
     for (index_t i = 0; i < count; ++i) {
-      if ((bad >> i & 1) != 0) continue;
+      if (!kMinMax && (finite >> i & 1) != 0) continue;
       const GroupRange range = detail::range_of_run(x + i * tile, i + 1 == count ? last : tile);
       out.low[i] = range.min;
       out.high[i] = range.max;
@@ -583,9 +584,9 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
     } else {
       BatchRange range;
       if (magnitude_only) {
-        nonfinite += ranges_of<D, false>(job.x + offset, count, tile, last, false, range);
+        nonfinite += ranges_of<D, false, kTile>(job.x + offset, count, tile, last, false, range);
       } else {
-        nonfinite += ranges_of<D, true>(job.x + offset, count, tile, last, want_extremum, range);
+        nonfinite += ranges_of<D, true, kTile>(job.x + offset, count, tile, last, want_extremum, range);
       }
       choose_params(range, a, params);
       if (job.scale_out != nullptr) vec::store(job.scale_out + index, vec::load(params.scale), count);
@@ -613,16 +614,18 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
 template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero>
 inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
   // A non-temporal store needs its alignment at the start of every tile.
-  constexpr bool kCanStream = std::is_same_v<D, float> && !kFloatZero &&
-                              (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kDequantize || kOp == QuantizeOp::kBackward);
+  constexpr bool kPlain = std::is_same_v<D, float> && !kFloatZero;
+  constexpr bool kCanStream =
+      kPlain && (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kDequantize || kOp == QuantizeOp::kBackward);
   if constexpr (kCanStream) {
     const bool aligned = reinterpret_cast<std::uintptr_t>(job.y + run.offset) % sizeof(Float) == 0;
     if (job.stream && aligned && run.tile % kLanes == 0) {
       if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, true, 32>(job, run);
       return run_batches<kOp, D, P, kFloatZero, true, 0>(job, run);
     }
-    if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, false, 32>(job, run);
   }
+  if constexpr (kCanStream || (kPlain && kOp == QuantizeOp::kQuantize))
+    if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, false, 32>(job, run);
   return run_batches<kOp, D, P, kFloatZero, false, 0>(job, run);
 }
 
@@ -644,7 +647,7 @@ inline index_t run_tiles(const detail::QuantizeJob<D>& job, const detail::TileRu
 template <class D>
 inline GroupRange range_of(const D* x, index_t length) {
   BatchRange range;
-  if (ranges_of<D, true>(x, 1, length, length, true, range) != 0) return detail::range_of_run(x, length);
+  if (ranges_of<D, true, 0>(x, 1, length, length, true, range) != 0) return detail::range_of_run(x, length);
   return {range.low[0], range.high[0], range.extremum[0], length, 0};
 }
 

@@ -74,6 +74,14 @@ QAT_NOINLINE GroupRange range_of_run(const D* x, index_t length) {
   return range;
 }
 
+/// The first element that is `magnitude` or its negative; there is one.
+template <class D>
+QAT_NOINLINE float first_of_magnitude(const D* x, float magnitude) {
+  float value = static_cast<float>(*x);
+  while (value != magnitude && value != -magnitude) value = static_cast<float>(*++x);
+  return value;
+}
+
 }  // namespace detail
 }  // namespace qat::inline v0::kernels
 
