@@ -172,9 +172,9 @@ inline std::string reason_for(const NamedLayer& layer, const LayerRule* rule) {
 inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rules, const PrepareOptions& options = {}) {
   const std::vector<detail::NamedLayer> layers = detail::layers_of(model);
   const int blocks = static_cast<int>(model.blocks().size());
-  detail::check_rules(rules, layers, blocks);
   for (const detail::NamedLayer& layer : layers)
     QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name, ": is converted already; prepare a floating-point model");
+  detail::check_rules(rules, layers, blocks);
   Report report;
   for (const detail::NamedLayer& layer : layers) {
     const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);
@@ -236,7 +236,8 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
       const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
       if (prepared != nullptr && prepared->scheme().weight) {
         const LayerScheme scheme = prepared->scheme();
-        const bool shares = layer.is_tied && packed_embedding != nullptr && packed_embedding->spec() == *scheme.weight;
+        const bool shares = layer.is_tied && packed_embedding != nullptr &&
+                            packed_embedding->spec() == AffineScheme(*scheme.weight, FloatType::kFloat32).spec;
         auto packed = shares ? packed_embedding
                              : std::make_shared<const PackedWeight>(nn::quantize_weight(backend, *scheme.weight, layer.linear->weight()));
         line.scheme = to_string(scheme).c_str();

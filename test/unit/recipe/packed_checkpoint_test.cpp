@@ -1,0 +1,68 @@
+// Packed checkpoints: the same logits after a round trip, and every defect by name.
+#include "qat/recipe/packed_checkpoint.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "support/files.hpp"
+#include "unit/recipe/tiny_model.hpp"
+
+using namespace qat;
+using namespace qat::recipe;
+using namespace qat_test;
+
+namespace {
+
+Tensor<float> logits(nn::Transformer& model) {
+  const auto tokens = tiny_tokens(40);
+  return model.forward(two_threads(), view_of(tokens), 1);
+}
+
+}  // namespace
+
+TEST_CASE("a packed checkpoint gives the logits it was saved with, bit for bit") {
+  for (const bool tied : {false, true})
+    for (const char* scheme : {"8da4w", "qat3", "tinygemm", "weight=uint8:axis0:asymmetric", "weight=int1:group20:symmetric"}) {
+      CAPTURE(scheme);
+      nn::Transformer model = tiny_model(tied);
+      const LayerScheme weight_only{parse_scheme(scheme).weight, {}};
+      quantize(two_threads(), model, {{"linear", parse_scheme(scheme)}, {"embedding", weight_only}, {"head", parse_scheme(scheme)}});
+      const test::TempDir temporary;
+      const std::string directory = temporary.path();
+      save_packed(model, directory);
+      CHECK(is_packed_checkpoint(directory));
+      nn::Transformer loaded = load_packed(directory);
+      const Tensor<float> a = logits(model), b = logits(loaded);
+      CHECK(std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0);
+      CHECK(loaded.blocks()[0].mlp.up_proj.weight().value.empty());
+    }
+}
+
+TEST_CASE("defects are named, and an unconverted model is not saved") {
+  nn::Transformer model = tiny_model();
+  const test::TempDir temporary;
+  const std::string directory = temporary.path();
+  CHECK(contains(message_of([&] { save_packed(model, directory); }), "no packed layer"));
+  prepare(model, {{"linear", parse_scheme("qat4")}});
+  CHECK(contains(message_of([&] { save_packed(model, directory); }), "is prepared, not converted"));
+  CHECK_FALSE(is_packed_checkpoint(directory));
+  convert(two_threads(), model);
+  save_packed(model, directory);
+  const std::string path = directory + "/qat_packed.json";
+  const std::string text(MappedFile(path).text());
+  const auto message_with = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    REQUIRE(changed.find(from) != std::string::npos);
+    changed.replace(changed.find(from), from.size(), to);
+    write_file(path, changed);
+    return message_of([&] { load_packed(directory); });
+  };
+  CHECK(contains(message_with("\"qat-packed\"", "\"other\""), "format is"));
+  CHECK(contains(message_with("int4:group32", "int4:group31"), "has shape"));
+  CHECK(contains(message_with("int4:group32", "int3:group32"), "has shape"));
+  CHECK(contains(message_with("int4:group32", "int4:group0"), "group0"));
+  CHECK(contains(message_with("model.layers.0.self_attn.q_proj", "model.layers.7.self_attn.q_proj"), "is missing"));
+  CHECK(contains(message_with("\"hidden_size\": 64", "\"hidden_size\": 128"), "shape"));
+  CHECK(contains(message_with("{", ""), "qat_packed.json"));
+}

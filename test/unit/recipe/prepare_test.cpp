@@ -1,0 +1,216 @@
+// prepare and convert: which layers, the same bits before and after, what is left in memory, and what is refused.
+#include "qat/recipe/prepare.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "unit/recipe/tiny_model.hpp"
+
+using namespace qat;
+using namespace qat::recipe;
+using namespace qat_test;
+
+namespace {
+
+bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
+  return a.size() > 0 && a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0;
+}
+Tensor<float> logits(nn::Transformer& model) {
+  const auto tokens = tiny_tokens(60);
+  return model.forward(two_threads(), view_of(tokens), 2);
+}
+double largest_difference(const Tensor<float>& a, const Tensor<float>& b) {
+  double d = 0.0;
+  for (index_t i = 0; i < a.size(); ++i) {
+    const double e = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    if (!(e <= d)) d = e;
+  }
+  return d;
+}
+const LayerReport& line_of(const Report& report, const std::string& name) {
+  for (const LayerReport& line : report)
+    if (line.name == name) return line;
+  FAIL("no line for ", name);
+  return report.front();
+}
+
+}  // namespace
+
+TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for bit, for every scheme") {
+  for (const char* name :
+       {"8da4w", "8da2w", "8da3w", "8da8w", "8da4w:axis0", "8da5w:group64", "int2_weight_only", "int4_weight_only", "int7_weight_only",
+        "int8_weight_only:axis0", "tinygemm", "qat2", "qat3", "qat4", "qat4a8", "weight=int4:group32:asymmetric:bf16safe",
+        "weight=uint4:group20:asymmetric,activation=int8:token:asymmetric", "weight=int4:block16x16:symmetric",
+        "weight=int4:group32:symmetric_no_clip:float16,activation=int8:token:symmetric", "activation=int8:token:asymmetric",
+        "weight=int6:tensor:symmetric:e8m0,activation=int4:token:asymmetric"}) {
+    CAPTURE(name);
+    nn::Transformer model = tiny_model();
+    const Tensor<float> full = logits(model);
+    prepare(model, {{"linear", parse_scheme(name)}});
+    const Tensor<float> prepared = logits(model);
+    convert(two_threads(), model);
+    CHECK(same_bits(logits(model), prepared));
+    const double effect = largest_difference(prepared, full);
+    CHECK(effect > 1e-4);
+    CHECK(effect < 50.0);
+  }
+}
+
+TEST_CASE("weight-only schemes multiply exactly the fake-quantized float weights") {
+  for (const char* name : {"int4_weight_only", "qat3", "tinygemm", "weight=int5:group32:asymmetric"}) {
+    CAPTURE(name);
+    nn::Transformer model = tiny_model(), oracle = tiny_model();
+    const LayerScheme scheme = parse_scheme(name);
+    for (nn::Linear* layer : oracle.linear_layers()) {
+      Tensor<float>& w = layer->weight().value;
+      kernels::fake_quantize_dynamic(two_threads(), *scheme.weight, w.data(), w.dim(0), w.dim(1), w.data());
+    }
+    prepare(model, {{"linear", scheme}});
+    CHECK(same_bits(logits(model), logits(oracle)));
+  }
+}
+
+TEST_CASE("the integer product stays within rounding of the float product, and both convert to their own bits") {
+  const LayerScheme scheme = parse_scheme("8da4w");
+  nn::Transformer integer = tiny_model(), floating = tiny_model();
+  prepare(integer, {{"linear", scheme}}, {nn::Product::kInteger});
+  prepare(floating, {{"linear", scheme}}, {nn::Product::kFloat});
+  const Tensor<float> a = logits(integer), b = logits(floating);
+  const double difference = largest_difference(a, b);
+  CHECK(difference > 0.0);
+  CHECK(difference < 0.2);  // a different rounding moves an activation code now and then; its step is about 0.05 here
+  convert(two_threads(), floating);
+  CHECK(same_bits(logits(floating), b));
+}
+
+TEST_CASE("convert keeps nothing but packed weights, and the report counts them") {
+  nn::Transformer model = tiny_model();
+  prepare(model, {{"linear", parse_scheme("qat4")}, {"layers.1.*", {}}});
+  const Report report = convert(two_threads(), model);
+  const nn::Linear& packed = model.blocks()[0].mlp.down_proj;
+  CHECK(packed.weight().value.empty());
+  CHECK(packed.weight().grad.empty());
+  const LayerReport& line = line_of(report, "model.layers.0.mlp.down_proj");  // (64, 84): 3 groups a row
+  CHECK(line.bytes_before == 64 * 84 * 4);
+  CHECK(line.bytes_after == packed.quantization()->resident_bytes());
+  CHECK(line.bytes_after >= 64 * 84 / 2 + 64 * 3 * 2);
+  CHECK(line.bytes_after <= 64 * 88 / 2 + 64 * 3 * 2 + 64);
+  CHECK(line_of(report, "model.layers.1.mlp.down_proj").reason == "not prepared");
+  CHECK_FALSE(model.blocks()[1].mlp.down_proj.weight().value.empty());
+  CHECK(contains(message_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}}); }), "is converted already"));
+  CHECK(contains(message_of([&] { restore_float(model); }), "its float weight is gone"));
+}
+
+TEST_CASE("a tied embedding and head share their packed table, and the float one is freed") {
+  nn::Transformer model = tiny_model(true);
+  const LayerScheme scheme = parse_scheme("int8_weight_only");
+  prepare(model, {{"linear", parse_scheme("qat4")}, {"embedding", scheme}, {"head", scheme}});
+  const Tensor<float> prepared = logits(model);
+  const Report report = convert(two_threads(), model);
+  CHECK(same_bits(logits(model), prepared));
+  CHECK(model.embed_tokens().weight().value.empty());
+  CHECK(line_of(report, "lm_head").bytes_after == 0);
+  CHECK(line_of(report, "model.embed_tokens").bytes_after == 64 * 64 + 64 * 2 * 4);  // rows in panels of 16
+
+  nn::Transformer half = tiny_model(true);  // only the head: the table stays for the lookup
+  prepare(half, {{"head", scheme}});
+  const Tensor<float> half_prepared = logits(half);
+  convert(two_threads(), half);
+  CHECK(same_bits(logits(half), half_prepared));
+  CHECK_FALSE(half.embed_tokens().weight().value.empty());
+}
+
+TEST_CASE("rules select by role, by glob and in order") {
+  nn::Transformer model = tiny_model();
+  const LayerScheme four = parse_scheme("qat4"), eight = parse_scheme("qat8");
+  const Report report = prepare(model, {{"linear", four}, {"layers.*.mlp.*", eight}, {"first", {}}, {"head", {}}});
+  CHECK(line_of(report, "model.layers.1.self_attn.q_proj").scheme == to_string(four).c_str());
+  CHECK(line_of(report, "model.layers.1.mlp.up_proj").scheme == to_string(eight).c_str());
+  CHECK(line_of(report, "model.layers.0.mlp.up_proj").reason == "rule \"first\" keeps it in floating point");
+  CHECK(line_of(report, "lm_head").reason == "rule \"head\" keeps it in floating point");
+  CHECK(line_of(report, "model.embed_tokens").reason == "no rule selects it");
+  CHECK(line_of(report, "model.norm").reason == "norms stay in floating point");
+  CHECK(matches_glob("a*c?e", "abbcde"));
+  CHECK(matches_glob("*", ""));
+  CHECK_FALSE(matches_glob("a?", "a"));
+  CHECK_FALSE(matches_glob("*b", "abc"));
+}
+
+TEST_CASE("what cannot be prepared is refused by name, and the model stays as it was") {
+  nn::Transformer model = tiny_model();
+  const Tensor<float> full = logits(model);
+  const auto message = [&](const char* pattern, const char* scheme) {
+    return message_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}, {pattern, parse_scheme(scheme)}}); });
+  };
+  CHECK(contains(message("layers.9.*", "qat4"), "\"layers.9.*\" selects nothing"));
+  CHECK(contains(message("model.norm", "qat4"), "model.norm: type RmsNorm has no quantization-aware form"));
+  CHECK(contains(message("embedding", "8da4w"), "activation fake quantization is not supported for an embedding"));
+  CHECK(contains(message("head", "qat4:group128"), "lm_head: group_size is 128, accepted are 1 to its row length 64"));
+  CHECK(same_bits(logits(model), full));
+}
+
+TEST_CASE("NaN weights and activations end in one line that names the layer") {
+  nn::Transformer model = tiny_model();
+  prepare(model, {{"linear", parse_scheme("8da4w")}});
+  model.blocks()[1].mlp.up_proj.weight().value[5] = __builtin_nanf("");
+  CHECK(contains(message_of([&] { logits(model); }), "model.layers.1.mlp.up_proj.weight: 1 of 5376 weights are NaN or infinite"));
+  CHECK(contains(message_of([&] { convert(two_threads(), model); }), "model.layers.1.mlp.up_proj"));
+  nn::Transformer other = tiny_model();
+  prepare(other, {{"linear", parse_scheme("8da4w")}});
+  other.embed_tokens().weight().value.fill(__builtin_inff());
+  CHECK(contains(message_of([&] { logits(other); }), "activations are NaN or infinite"));
+}
+
+TEST_CASE("switched off, a prepared model is the float model, bit for bit; restored too") {
+  nn::Transformer model = tiny_model();
+  const Tensor<float> full = logits(model);
+  prepare(model, {{"linear", parse_scheme("8da4w")}, {"embedding", parse_scheme("int4_weight_only")}});
+  CHECK_FALSE(same_bits(logits(model), full));
+  set_fake_quantization(model, false);
+  CHECK(same_bits(logits(model), full));
+  set_fake_quantization(model, true);
+  CHECK_FALSE(same_bits(logits(model), full));
+  restore_float(model);
+  CHECK(same_bits(logits(model), full));
+}
+
+TEST_CASE("QATConfig drives the same steps: prepare, convert with the base configuration, or back to float") {
+  const AnyConfig base = Int8DynamicActivationIntxWeightConfig{};
+  nn::Transformer model = tiny_model(), direct = tiny_model();
+  const Tensor<float> full = logits(model);
+  apply(two_threads(), model, QATConfig(base));
+  prepare(direct, {{"linear", parse_scheme("8da4w")}});
+  CHECK(same_bits(logits(model), logits(direct)));
+  CHECK(contains(message_of([&] { apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{})).step("convert")); }),
+                 "what is trained is what is shipped"));
+  const Tensor<float> prepared = logits(model);
+  apply(two_threads(), model, QATConfig(base).step("convert"));
+  CHECK(same_bits(logits(model), prepared));
+  apply(two_threads(), direct, QATConfig().step("convert"));
+  CHECK(same_bits(logits(direct), full));
+  CHECK(contains(message_of([&] { apply(two_threads(), direct, QATConfig(base).step("convert")); }), "is not prepared"));
+}
+
+TEST_CASE("gradients reach every weight through fake quantization, and converted layers refuse to train") {
+  nn::Transformer model = tiny_model();
+  prepare(model, {{"linear", parse_scheme("8da4w")}, {"embedding", parse_scheme("int8_weight_only")}});
+  const auto tokens = tiny_tokens(60), targets = tiny_tokens(60, 8);
+  {
+    Tape tape(two_threads());
+    tape.backward(model.loss(tape, view_of(tokens), view_of(targets), 2));
+  }
+  for (const Parameter* p : model.parameters()) {
+    CAPTURE(p->name);
+    double norm = 0.0;
+    for (const float g : p->grad) norm += static_cast<double>(g) * static_cast<double>(g);
+    CHECK(norm > 0.0);
+    CHECK(std::isfinite(norm));
+  }
+  convert(two_threads(), model);
+  CHECK(contains(message_of([&] {
+                   Tape tape(two_threads());
+                   tape.backward(model.loss(tape, view_of(tokens), view_of(targets), 2));
+                 }),
+                 "packed weights have no gradient"));
+}

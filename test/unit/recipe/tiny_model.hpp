@@ -1,0 +1,58 @@
+// A small random Llama and tokens for the tests of the loop.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qat/recipe/prepare.hpp"
+
+namespace qat_test {
+
+using namespace qat;
+
+/// 2 layers, ragged feed-forward width (84 = 2 * 32 + 20), grouped queries.
+inline LlamaConfig tiny_config(bool tied) {
+  LlamaConfig c;
+  c.dim = 64;
+  c.hidden_dim = 84;
+  c.n_layers = 2;
+  c.n_heads = 4;
+  c.n_kv_heads = 2;
+  c.head_dim = 16;
+  c.vocab_size = 50;
+  c.max_seq_len = 64;
+  c.tied = tied;
+  return c;
+}
+inline nn::Transformer tiny_model(bool tied = false, std::uint64_t seed = 1) {
+  nn::Transformer model(tiny_config(tied));
+  model.randomize(seed, 0.2f);
+  return model;
+}
+inline std::vector<std::int32_t> tiny_tokens(index_t n, std::uint64_t seed = 7) {
+  CounterRandom random(seed);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(n));
+  for (std::int32_t& t : tokens) t = static_cast<std::int32_t>(random.next_below(50));
+  return tokens;
+}
+inline View<const std::int32_t, 1> view_of(const std::vector<std::int32_t>& tokens) {
+  return view(tokens.data(), static_cast<index_t>(tokens.size()));
+}
+
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+inline const CpuBackend& two_threads() {
+  static const CpuBackend backend(2);
+  return backend;
+}
+
+}  // namespace qat_test

@@ -1,0 +1,136 @@
+// The training loop: it learns, repeats to the byte on any number of threads, honours the delay, and costs little memory.
+#include "qat/recipe/train.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "unit/recipe/tiny_model.hpp"
+
+using namespace qat;
+using namespace qat::recipe;
+using namespace qat_test;
+
+namespace {
+
+TrainConfig quick(index_t steps) {
+  TrainConfig config;
+  config.steps = steps;
+  config.batch = 4;
+  config.length = 32;
+  config.warmup_steps = 2;
+  config.lr = 3e-3;
+  return config;
+}
+/// A text with structure: token t is followed by (3 t + 1) mod 50, with some noise.
+std::vector<std::int32_t> chain(index_t n) {
+  CounterRandom random(5);
+  std::vector<std::int32_t> tokens = {1};
+  while (static_cast<index_t>(tokens.size()) < n)
+    tokens.push_back(random.next_below(10) == 0 ? static_cast<std::int32_t>(random.next_below(50)) : (3 * tokens.back() + 1) % 50);
+  return tokens;
+}
+std::vector<double> losses(const CpuBackend& backend, nn::Transformer& model, const TrainConfig& config) {
+  std::vector<double> out;
+  const auto tokens = chain(5000);
+  train(backend, model, tokens, config, [&](const StepReport& s) { out.push_back(s.loss); });
+  return out;
+}
+bool same_parameters(nn::Transformer& a, nn::Transformer& b) {
+  const auto pa = a.parameters(), pb = b.parameters();
+  for (std::size_t i = 0; i < pa.size(); ++i)
+    if (std::memcmp(pa[i]->value.data(), pb[i]->value.data(), static_cast<std::size_t>(pa[i]->value.size_bytes())) != 0) return false;
+  return !pa.empty();
+}
+
+}  // namespace
+
+TEST_CASE("20 quantization-aware steps leave the same bytes on 1, 2, 3 and 7 threads") {
+  for (const char* scheme : {"8da4w", "qat3"}) {
+    CAPTURE(scheme);
+    nn::Transformer first = tiny_model();
+    prepare(first, {{"linear", parse_scheme(scheme)}});
+    const std::vector<double> expected = losses(CpuBackend(1), first, quick(20));
+    for (const int threads : {2, 3, 7}) {
+      nn::Transformer model = tiny_model();
+      prepare(model, {{"linear", parse_scheme(scheme)}});
+      CHECK(losses(CpuBackend(threads), model, quick(20)) == expected);
+      CHECK(same_parameters(first, model));
+    }
+  }
+}
+
+TEST_CASE("training lowers the loss of the quantized model") {
+  nn::Transformer model = tiny_model();
+  prepare(model, {{"linear", parse_scheme("8da4w")}});
+  const std::vector<double> l = losses(two_threads(), model, quick(60));
+  CHECK(l.back() < 0.7 * l.front());
+}
+
+TEST_CASE("delayed fake quantization trains in floating point first, then quantized, and ends switched on") {
+  TrainConfig config = quick(12);
+  config.delay_fake_quant_steps = 6;
+  nn::Transformer delayed = tiny_model(), floating = tiny_model(), quantized = tiny_model();
+  prepare(delayed, {{"linear", parse_scheme("qat2")}});
+  prepare(quantized, {{"linear", parse_scheme("qat2")}});
+  const auto d = losses(two_threads(), delayed, config), f = losses(two_threads(), floating, quick(12)),
+             q = losses(two_threads(), quantized, quick(12));
+  for (std::size_t i = 0; i < 6; ++i) CHECK(d[i] == f[i]);
+  CHECK(d[0] != q[0]);
+  for (std::size_t i = 6; i < 12; ++i) CHECK(d[i] != f[i]);
+  CHECK(dynamic_cast<nn::PreparedLinear*>(delayed.lm_head().quantization())->enabled());
+}
+
+TEST_CASE("the loss of a step is the mean over its micro-batches") {
+  TrainConfig halves = quick(1);
+  halves.batch = 2;
+  halves.accumulation = 2;
+  halves.warmup_steps = 0;
+  nn::Transformer a = tiny_model();
+  const auto tokens = chain(5000);
+  double loss = 0.0;
+  train(two_threads(), a, tokens, halves, [&](const StepReport& s) { loss = s.loss; });
+  // The two micro-batches are batches 0 and 1 of the sampler: their losses average to the step's.
+  const BatchSampler sampler(tokens, 2, 32, 0);
+  nn::Transformer fresh = tiny_model();
+  double expected = 0.0;
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    std::vector<std::int32_t> in(64), out(64);
+    sampler.sample(i, in.data(), out.data());
+    expected += 0.5 * fresh.evaluate(two_threads(), view_of(in), view_of(out), 2).sum / 64.0;
+  }
+  CHECK(loss == doctest::Approx(expected).epsilon(1e-5));
+}
+
+TEST_CASE("a quantization-aware step needs at most 1.1 times the memory of a full-precision step") {
+  const auto peak = [](const char* scheme) {
+    nn::Transformer model = tiny_model();
+    if (scheme != nullptr) prepare(model, {{"linear", parse_scheme(scheme)}});
+    TrainConfig config = quick(2);
+    config.batch = 16;
+    config.length = 64;
+    losses(two_threads(), model, config);  // warms up workspaces
+    reset_peak();
+    losses(two_threads(), model, config);
+    return static_cast<double>(memory_stats().peak_bytes);
+  };
+  const double full = peak(nullptr);
+  CHECK(full > 0.0);
+  for (const char* scheme : {"8da4w", "qat4", "int4_weight_only"}) {
+    CAPTURE(scheme);
+    CHECK(peak(scheme) <= 1.1 * full);
+  }
+}
+
+TEST_CASE("bad settings and divergence end in one line") {
+  nn::Transformer model = tiny_model();
+  TrainConfig config = quick(4);
+  config.warmup_steps = 5;
+  CHECK(contains(message_of([&] { losses(two_threads(), model, config); }), "warmup_steps 5"));
+  const std::vector<std::int32_t> few = {1, 2, 3};
+  CHECK(contains(message_of([&] { train(two_threads(), model, few, quick(4), [](const StepReport&) {}); }), "one window needs 33"));
+  config = quick(30);
+  config.lr = 1e30;
+  config.clip_norm = 0.0;
+  CHECK(contains(message_of([&] { losses(two_threads(), model, config); }), "lower the learning rate"));
+}
