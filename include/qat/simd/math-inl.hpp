@@ -7,7 +7,7 @@ namespace qat::inline v0::simd::QAT_TARGET {
 /// Source: reduction x = n ln 2 + r in two parts, and the polynomial of Cephes' expf (S. Moshier).
 QAT_INLINE Float exp(Float x) {
   const Float magic = set(0x1.8p23f);  // adding it rounds to an integer, half to even
-  x = min(set(89.0f), max(set(-104.0f), x));  // min and max return their second operand for NaN
+  x = minimum(set(89.0f), maximum(set(-104.0f), x));  // both return their second operand for NaN
   const Float shifted = mul_add(x, set(0x1.715476p+0f), magic);
   const Float n = shifted - magic;
   Float r = mul_add(n, set(-0.693359375f), x);  // n * 0.693359375 is exact: ten significant bits
@@ -108,7 +108,7 @@ QAT_INLINE float sum_of(const Lanes16& x) {
 }
 QAT_INLINE float max_of(const Lanes16& x) {
   Float largest = x.part[0];
-  for (int i = 1; i < kParts16; ++i) largest = max(x.part[i], largest);
+  for (int i = 1; i < kParts16; ++i) largest = maximum(x.part[i], largest);
   return reduce_max(largest);
 }
 

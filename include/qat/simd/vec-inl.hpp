@@ -4,7 +4,7 @@
 // Same bits on every target, except mul_add: one rounding on avx2 and avx512, two on baseline.
 // Arithmetic is the language's own and moves of lanes are integer ones: under clang, a floating-point intrinsic keeps the
 // fast-math flags of the program that includes <immintrin.h>, and may then be reassociated or assume that nothing is NaN.
-// min, max: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN (as minps, maxps).
+// minimum, maximum: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN (as minps, maxps).
 // Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <= n <= kLanes.
 namespace qat::inline v0::simd::QAT_TARGET {
 
@@ -41,8 +41,8 @@ QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 /// One rounding on every target; slow on baseline.
 QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
-QAT_INLINE Float min(Float a, Float b) { return {_mm512_min_ps(a.v, b.v)}; }
-QAT_INLINE Float max(Float a, Float b) { return {_mm512_max_ps(a.v, b.v)}; }
+QAT_INLINE Float minimum(Float a, Float b) { return {_mm512_min_ps(a.v, b.v)}; }
+QAT_INLINE Float maximum(Float a, Float b) { return {_mm512_max_ps(a.v, b.v)}; }
 QAT_INLINE Float abs(Float a) { return {_mm512_abs_ps(a.v)}; }
 QAT_INLINE Float sqrt(Float a) { return {_mm512_sqrt_ps(a.v)}; }
 /// To the nearest integer, ties to even; infinities and NaN unchanged.
@@ -157,8 +157,8 @@ QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
 QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
-QAT_INLINE Float min(Float a, Float b) { return {_mm256_min_ps(a.v, b.v)}; }
-QAT_INLINE Float max(Float a, Float b) { return {_mm256_max_ps(a.v, b.v)}; }
+QAT_INLINE Float minimum(Float a, Float b) { return {_mm256_min_ps(a.v, b.v)}; }
+QAT_INLINE Float maximum(Float a, Float b) { return {_mm256_max_ps(a.v, b.v)}; }
 QAT_INLINE Float abs(Float a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 QAT_INLINE Float sqrt(Float a) { return {_mm256_sqrt_ps(a.v)}; }
 QAT_INLINE Float round_even(Float a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
@@ -298,8 +298,8 @@ QAT_INLINE bool any(Mask a) { return (a.v[0] | a.v[1] | a.v[2] | a.v[3]) != 0; }
 QAT_INLINE Float select(Mask condition, Float a, Float b) {
   return {as_float((as_int(a.v) & condition.v) | (as_int(b.v) & ~condition.v))};
 }
-QAT_INLINE Float min(Float a, Float b) { return select(a < b, a, b); }
-QAT_INLINE Float max(Float a, Float b) { return select(b < a, a, b); }
+QAT_INLINE Float minimum(Float a, Float b) { return select(a < b, a, b); }
+QAT_INLINE Float maximum(Float a, Float b) { return select(b < a, a, b); }
 QAT_INLINE Float abs(Float a) { return {as_float(as_int(a.v) & 0x7FFFFFFF)}; }
 QAT_INLINE Float sqrt(Float a) {
   for (int i = 0; i < 4; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);

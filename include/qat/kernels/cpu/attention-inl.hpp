@@ -50,14 +50,14 @@ inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t
       vec::store(scores + (j + 1) * vec::kLanes, s1);
       vec::store(scores + (j + 2) * vec::kLanes, s2);
       vec::store(scores + (j + 3) * vec::kLanes, s3);
-      largest = max(max(max(s0, s1), max(s2, s3)), largest);
+      largest = maximum(maximum(maximum(s0, s1), maximum(s2, s3)), largest);
     }
     for (; j < visible; ++j) {
       vec::Float s = vec::zero();
       for (index_t d = 0; d < dim; ++d) s = mul_add(vec::load(qt + d * vec::kLanes), vec::set(head.k[j * stride + d]), s);
       s = select(vec::set(static_cast<float>(j)) <= last_key, s * scale, minus_infinity);
       vec::store(scores + j * vec::kLanes, s);
-      largest = max(s, largest);
+      largest = maximum(s, largest);
     }
 
     vec::Float total = vec::zero();

@@ -15,7 +15,7 @@ inline constexpr index_t kLanes = vec::kLanes;
 // ---------------------------------------------------------------- what vec.hpp does not have
 
 #if QAT_TARGET_LEVEL >= 2
-QAT_INLINE Int max(Int a, Int b) { return {_mm512_max_epi32(a.v, b.v)}; }
+QAT_INLINE Int maximum(Int a, Int b) { return {_mm512_max_epi32(a.v, b.v)}; }
 QAT_INLINE Mask is_number(Float a) {  // by bits: a comparison of floats can be folded where the host says nothing is NaN
   return {_mm512_cmple_epi32_mask(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7FFFFFFF)),
                                   _mm512_set1_epi32(0x7F800000))};
@@ -39,7 +39,7 @@ QAT_INLINE Float unpack_high_pairs(Float a, Float b) {
   return {_mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a.v), _mm512_castps_pd(b.v)))};
 }
 #elif QAT_TARGET_LEVEL == 1
-QAT_INLINE Int max(Int a, Int b) { return {_mm256_max_epi32(a.v, b.v)}; }
+QAT_INLINE Int maximum(Int a, Int b) { return {_mm256_max_epi32(a.v, b.v)}; }
 QAT_INLINE Mask is_number(Float a) {
   const __m256i magnitude = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x7FFFFFFF));
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(0x7F800001), magnitude))};
@@ -67,7 +67,7 @@ QAT_INLINE Float unpack_high_pairs(Float a, Float b) {
   return {_mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a.v), _mm256_castps_pd(b.v)))};
 }
 #else
-QAT_INLINE Int max(Int a, Int b) {
+QAT_INLINE Int maximum(Int a, Int b) {
   const vec::IntLanes greater = a.v > b.v;
   return {(a.v & greater) | (b.v & ~greater)};
 }
@@ -102,7 +102,7 @@ QAT_INLINE Float unpack_low_pairs(Float a, Float b) { return {__builtin_shufflev
 QAT_INLINE Float unpack_high_pairs(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 2, 3, 6, 7)}; }
 #endif
 
-QAT_INLINE Float clamp(Float x, Float low, Float high) { return vec::min(high, vec::max(low, x)); }
+QAT_INLINE Float clamp(Float x, Float low, Float high) { return vec::minimum(high, vec::maximum(low, x)); }
 QAT_INLINE Float negate(Float x) { return vec::from_bits(vec::bits(x) + vec::set_int(-0x7FFFFFFF - 1)); }
 QAT_INLINE Float signed_as(Float magnitude, Float sign) {
   return vec::from_bits(vec::bits(magnitude) | (vec::bits(sign) & vec::set_int(-0x7FFFFFFF - 1)));
@@ -177,13 +177,13 @@ QAT_INLINE void store_elements(D* p, Float a, index_t n) {
 // ---------------------------------------------------------------- ranges
 
 struct MaxOfBits {  // of floats without sign, as integers: NaN and infinities win over everything finite
-  static QAT_INLINE Float apply(Float a, Float b) { return vec::from_bits(max(vec::bits(a), vec::bits(b))); }
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::from_bits(maximum(vec::bits(a), vec::bits(b))); }
 };
 struct MaxOfFloats {
-  static QAT_INLINE Float apply(Float a, Float b) { return vec::max(a, b); }
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::maximum(a, b); }
 };
 struct MinOfFloats {
-  static QAT_INLINE Float apply(Float a, Float b) { return vec::min(a, b); }
+  static QAT_INLINE Float apply(Float a, Float b) { return vec::minimum(a, b); }
 };
 
 /// rows: kLanes vectors. Lane i of the result is the reduction of rows[i].
@@ -213,8 +213,8 @@ struct Extremes {
   QAT_INLINE void observe(Float x) {
     magnitude = MaxOfBits::apply(vec::abs(x), magnitude);
     if constexpr (kMinMax) {
-      low = vec::min(x, low);
-      high = vec::max(x, high);
+      low = vec::minimum(x, low);
+      high = vec::maximum(x, high);
     }
   }
 };
@@ -238,8 +238,8 @@ QAT_INLINE Extremes extremes_of(const D* x, index_t length) {
     }
     a.magnitude = MaxOfBits::apply(MaxOfBits::apply(a.magnitude, b.magnitude), MaxOfBits::apply(c.magnitude, d.magnitude));
     if constexpr (kMinMax) {
-      a.low = vec::min(vec::min(b.low, c.low), vec::min(d.low, a.low));
-      a.high = vec::max(vec::max(b.high, c.high), vec::max(d.high, a.high));
+      a.low = vec::minimum(vec::minimum(b.low, c.low), vec::minimum(d.low, a.low));
+      a.high = vec::maximum(vec::maximum(b.high, c.high), vec::maximum(d.high, a.high));
     }
   }
   for (; i + kLanes <= length; i += kLanes) a.template observe<kMinMax>(load_elements(x + i));
@@ -387,13 +387,13 @@ QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineSche
       s = in_input_grid(a, vec::load(range.extremum) / vec::set((a.qmax - a.qmin) * 0.5f));
       break;
     case MappingKind::kSymmetricNoClip:
-      s = vec::max(a.qmin < 0.0f ? in_input_grid(a, mn / vec::set(a.qmin)) : zero,
+      s = vec::maximum(a.qmin < 0.0f ? in_input_grid(a, mn / vec::set(a.qmin)) : zero,
                    a.qmax > 0.0f ? in_input_grid(a, mx / vec::set(a.qmax)) : zero);
       break;
     case MappingKind::kSignedExtremum: s = in_input_grid(a, vec::load(range.extremum) / vec::set(a.qmin)); break;
     default: s = in_input_grid(a, in_input_grid(a, mx - mn) / vec::set(a.qmax - a.qmin)); break;
   }
-  const Float magnitude = in_input_grid(a, vec::max(vec::abs(s), vec::set(a.eps)));
+  const Float magnitude = in_input_grid(a, vec::maximum(vec::abs(s), vec::set(a.eps)));
   s = vec::select(s < zero, negate(magnitude), magnitude);
 
   Float z = vec::set(a.spec.is_signed ? 0.0f : a.middle());

@@ -7,7 +7,7 @@ inline void softmax_statistics(const float* x, index_t cols, float& largest, flo
   vec::Lanes16 high = vec::set16(-__builtin_inff());
   for (index_t c = 0; c < cols; c += 16) {
     const vec::Lanes16 v = vec::load16(x + c, cols - c, -__builtin_inff());
-    for (int i = 0; i < vec::kParts16; ++i) high.part[i] = max(v.part[i], high.part[i]);
+    for (int i = 0; i < vec::kParts16; ++i) high.part[i] = maximum(v.part[i], high.part[i]);
   }
   largest = max_of(high);
   vec::Lanes16 total = vec::set16(0.0f);
