@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "qat/base/check.hpp"
+#include "qat/quant/formats.hpp"
 
 namespace qat::golden {
 

@@ -1,29 +1,14 @@
 // qat-golden DIR...: compares qat with golden cases of another program, role by role, and says what came of it.
 // Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is
 // unusable.
-#include "golden/casts.hpp"
-#include "golden/intx.hpp"
-#include "golden/linear.hpp"
-#include "golden/llama_block.hpp"
-#include "golden/training.hpp"
+#include "golden/runners.hpp"
 
 namespace qat::golden {
 namespace {
 
-using Runner = void (*)(Case&);
-
 Runner runner_of(const std::string& family, const std::string& id) {
-  if (id.find("/qparams-") != std::string::npos || id.find("/tinygemm-fq-") != std::string::npos) return run_intx;
-  if (family == "f01_intx_affine" || family == "f02_int8_token_asym" || family == "f03_intx_fake_quantizer")
-    return run_intx;
-  if (id.find("/mslk-") != std::string::npos) return run_int4_weight;
-  if (id.find("embedding") != std::string::npos) return run_embedding;
-  if (family == "f04_8daXw_linear" || family == "f05_intx_weight_only" || family == "f06_int4_weight_only")
-    return run_linear;
-  if (family == "f10_casts") return run_casts;
-  if (family == "f11_training") return run_training;
-  if (family == "f12_llama_block") return run_llama_block;
-  return nullptr;
+  const Runner runner = scheme_runner(family, id);
+  return runner != nullptr ? runner : layer_runner(family, id);
 }
 
 /// Formats that are not built.
