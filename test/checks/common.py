@@ -77,5 +77,6 @@ def run(command, stdin=""):
 
 
 def parallel(function, items):
+    """Results in order, each as soon as it and those before it are there."""
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        return list(pool.map(function, items))
+        yield from pool.map(function, items)
