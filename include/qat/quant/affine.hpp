@@ -9,7 +9,8 @@
 //
 // Degenerate input, one rule each:
 //   all-zero group     scale = eps, every code is the zero point, y = +0
-//   NaN                left out of the range; its code is the zero point, y = 0; counted in GroupRange::nonfinite
+//   NaN                left out of the range; its code is the zero point, y = 0 (the middle of the range under
+//                      FloatZeroPoint); counted in GroupRange::nonfinite
 //   +Inf, -Inf         left out of the range; saturate to qmax or qmin; counted
 //   subnormal          ordinary numbers (the kernels switch flush-to-zero off); |scale| is never below eps
 //   -0.0               code of +0.0; y = +0 (the zero point is added after rounding), or -0 under a negative scale

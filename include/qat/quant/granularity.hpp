@@ -18,7 +18,7 @@ struct Granularity {
 };
 
 /// A group size known only at run time.
-inline constexpr index_t kDynamic = -1;
+inline constexpr index_t kDynamicGroupSize = -1;
 
 /// One scale for the whole tensor.
 struct PerTensor {
@@ -34,10 +34,10 @@ struct PerAxis {
 struct PerToken {
   static constexpr Granularity granularity{GranularityKind::kPerToken};
 };
-/// One scale per G consecutive elements of a row; PerGroup<kDynamic> takes the size from the run-time spec.
+/// One scale per G consecutive elements of a row; PerGroup<kDynamicGroupSize> takes the size from the run-time spec.
 template <index_t G>
 struct PerGroup {
-  static_assert(G > 0 || G == kDynamic, "PerGroup: group size must be positive, or kDynamic");
+  static_assert(G > 0 || G == kDynamicGroupSize, "PerGroup: group size must be positive, or kDynamicGroupSize");
   static constexpr Granularity granularity{GranularityKind::kPerGroup, 0, G};
 };
 /// One scale per tile of R x C.

@@ -21,12 +21,12 @@ class BasicFakeQuantizer {
  public:
   /// The scheme of the type. A dynamic group size needs the other constructor.
   BasicFakeQuantizer() : BasicFakeQuantizer(Policy{}.spec) {}
-  /// @throws qat::Error if the spec is invalid, or differs from the type's scheme in more than a kDynamic group size
+  /// @throws qat::Error if the spec is invalid, or differs from the type's scheme in more than a kDynamicGroupSize
   explicit BasicFakeQuantizer(const QuantSpec& spec) : spec_(spec) {
     validate(spec);
     if constexpr (!std::is_same_v<Policy, RuntimePolicy>) {
       QuantSpec fixed = Policy::spec;
-      if (fixed.granularity.group_size == kDynamic) fixed.granularity.group_size = spec.granularity.group_size;
+      if (fixed.granularity.group_size == kDynamicGroupSize) fixed.granularity.group_size = spec.granularity.group_size;
       fixed.eps = spec.eps;
       QAT_CHECK(fixed == spec, kInvalidArgument, "FakeQuantizer: the type is ", to_string(fixed), ", the spec given is ",
                 to_string(spec));

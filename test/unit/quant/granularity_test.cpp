@@ -52,7 +52,7 @@ TEST_CASE("an empty tensor has no tiles; a group that does not fit is refused") 
   CHECK_THROWS_AS(group_layout(g, 3, 7), Error);
   g.group_size = 8;
   CHECK_THROWS_AS(group_layout(g, 3, 7), Error);
-  CHECK_THROWS_AS(group_layout(PerGroup<kDynamic>::granularity, 3, 7), Error);
+  CHECK_THROWS_AS(group_layout(PerGroup<kDynamicGroupSize>::granularity, 3, 7), Error);
   g = {GranularityKind::kPerBlock, 0, 0, 0, 4};
   CHECK_THROWS_AS(group_layout(g, 3, 7), Error);
   try {

@@ -132,7 +132,7 @@ TEST_CASE("well-formed specs that make no sense are refused by validate") {
   spec = QuantSpec{};
   spec.granularity = {GranularityKind::kPerAxis, 2};
   CHECK_THROWS_AS(validate(spec), Error);
-  spec.granularity = {GranularityKind::kPerGroup, 0, kDynamic};
+  spec.granularity = {GranularityKind::kPerGroup, 0, kDynamicGroupSize};
   CHECK_THROWS_AS(validate(spec), Error);
 }
 
