@@ -1,8 +1,8 @@
 // Integer weights as a program that only infers holds them: b bits per weight, scales in the scheme's scale type.
 #pragma once
 
-#include "qat/base/aligned.hpp"
 #include "qat/quant/affine.hpp"
+#include "qat/tensor/tensor.hpp"  // Tensor: storage that memory_stats() counts
 
 namespace qat::inline v0 {
 
@@ -89,7 +89,7 @@ class PackedWeight {
     w.scheme_ = AffineScheme(spec, FloatType::kFloat32);
     w.groups_ = group_layout(spec.granularity, rows, columns);
     w.layout_ = {spec.bits, rows, columns};
-    w.codes_ = zeros(w.layout_.bytes());
+    w.codes_ = Tensor<std::uint8_t>({w.layout_.bytes()});
     const int qmin = spec.qmin(), qmax = spec.qmax();
     for (index_t n = 0; n < rows; ++n) {
       for (index_t k = 0; k < columns; ++k) {
@@ -102,8 +102,8 @@ class PackedWeight {
     }
     const index_t slots = w.groups_.tile_rows == 1 ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
                                                    : w.groups_.count();
-    w.scales_ = zeros(slots * scale_bits(w.scheme_.spec.scale_type) / 8);
-    w.zero_points_ = zeros(slots * w.zero_point_bytes());
+    w.scales_ = Tensor<std::uint8_t>({slots * scale_bits(w.scheme_.spec.scale_type) / 8});
+    w.zero_points_ = Tensor<std::uint8_t>({slots * w.zero_point_bytes()});
     for (index_t i = 0; i < w.groups_.count(); ++i) {
       w.put_scale(i, scales[i]);
       QAT_CHECK(w.scale(i) == scales[i], kInvalidArgument, "PackedWeight: scale ", i, " is ", scales[i],
@@ -185,11 +185,6 @@ class PackedWeight {
   }
 
  private:
-  static AlignedBuffer<std::uint8_t> zeros(index_t bytes) {
-    AlignedBuffer<std::uint8_t> buffer(bytes);
-    for (std::uint8_t& byte : buffer) byte = 0;
-    return buffer;
-  }
   template <class T>
   static T read(const std::uint8_t* p) {
     T value;
@@ -233,7 +228,7 @@ class PackedWeight {
   AffineScheme scheme_;
   GroupLayout groups_{0, 0, 1, 1, 0, 0};
   PanelLayout layout_;
-  AlignedBuffer<std::uint8_t> codes_, scales_, zero_points_;
+  Tensor<std::uint8_t> codes_, scales_, zero_points_;
 };
 
 }  // namespace qat::inline v0

@@ -1,0 +1,103 @@
+"""The step that step_bench times, in PyTorch with torchao's fake quantizers. Prints one JSON object.
+
+Usage: torch_step.py float|8da4w THREADS STEPS       needs torch and torchao
+torchao refuses rows that its group size does not divide: down_proj (172 columns) stays in floating point here, while qat
+quantizes it too.
+"""
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+DIM, HIDDEN, LAYERS, HEADS, KV, VOCAB, BATCH, LENGTH = 64, 172, 5, 8, 4, 512, 8, 256
+HEAD = DIM // HEADS
+
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(DIM))
+
+    def forward(self, x):
+        return F.rms_norm(x, (DIM,), self.weight, 1e-5)
+
+
+def rotate(x, cos, sin):  # (B, H, T, D)
+    a, b = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-b, a), dim=-1) * sin
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = Norm(), Norm()
+        self.q = nn.Linear(DIM, HEADS * HEAD, bias=False)
+        self.k = nn.Linear(DIM, KV * HEAD, bias=False)
+        self.v = nn.Linear(DIM, KV * HEAD, bias=False)
+        self.o = nn.Linear(HEADS * HEAD, DIM, bias=False)
+        self.gate = nn.Linear(DIM, HIDDEN, bias=False)
+        self.up = nn.Linear(DIM, HIDDEN, bias=False)
+        self.down = nn.Linear(HIDDEN, DIM, bias=False)
+
+    def forward(self, x, cos, sin):
+        B, T, _ = x.shape
+        n = self.norm1(x)
+        q = rotate(self.q(n).view(B, T, HEADS, HEAD).transpose(1, 2), cos, sin)
+        k = rotate(self.k(n).view(B, T, KV, HEAD).transpose(1, 2), cos, sin)
+        v = self.v(n).view(B, T, KV, HEAD).transpose(1, 2)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        x = x + self.o(a.transpose(1, 2).reshape(B, T, HEADS * HEAD))
+        n = self.norm2(x)
+        return x + self.down(F.silu(self.gate(n)) * self.up(n))
+
+
+class Llama(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCAB, DIM)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.norm = Norm()
+        angles = torch.outer(torch.arange(LENGTH), 10000.0 ** (-torch.arange(0, HEAD, 2) / HEAD)).repeat(1, 2)
+        self.cos, self.sin = angles.cos(), angles.sin()
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        return self.norm(x) @ self.embedding.weight.T
+
+
+def main():
+    scheme, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    model = Llama()
+    if scheme != "float":
+        from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerGroup, quantize_
+        from torchao.quantization.qat import QATConfig
+        base = Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int4, weight_granularity=PerGroup(32))
+        quantize_(model, QATConfig(base, step="prepare"),
+                  filter_fn=lambda m, name: isinstance(m, nn.Linear) and m.in_features % 32 == 0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
+    times = []
+    for step in range(steps + 2):
+        batch = torch.randint(VOCAB, (BATCH, LENGTH + 1))
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        logits = model(batch[:, :-1])
+        F.cross_entropy(logits.reshape(-1, VOCAB), batch[:, 1:].reshape(-1)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step >= 2:
+            times.append(time.perf_counter() - start)
+    times.sort()
+    import torchao
+    print(json.dumps(dict(scheme=scheme, threads=threads, steps=steps, median_ms=times[len(times) // 2] * 1e3,
+                          fastest_ms=times[0] * 1e3, torch=torch.__version__, torchao=torchao.__version__)))
+
+
+if __name__ == "__main__":
+    main()
