@@ -73,36 +73,54 @@ QAT_HOST_DEVICE constexpr QParams make_qparams(float scale, float zero_point, co
   return {scale, zero_point, round_to(a.scale, 1.0f / scale)};
 }
 
+namespace detail {
+/// R(v) kept finite: beyond the largest number of the type it is that number.
+QAT_HOST_DEVICE constexpr float round_finite(FloatType type, float v) {
+  const float largest = largest_finite(type);
+  return clamp(round_to(type, v), -largest, largest);
+}
+/// The range a mapping works on: it contains 0 except under the raw mappings.
+QAT_HOST_DEVICE constexpr GroupRange mapped_range(GroupRange range, MappingKind mapping) {
+  if (mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw) return range;
+  if (range.min > 0.0f) range.min = 0.0f;
+  if (range.max < 0.0f) range.max = 0.0f;
+  return range;
+}
+}  // namespace detail
+
+/// Scale of a mapped range on the grid of the input dtype, |s| >= eps, before it is rounded to its storage type.
+QAT_HOST_DEVICE constexpr float choose_scale(const GroupRange& r, const AffineScheme& a) {
+  const auto rounded = [&a](float v) { return detail::round_finite(a.input, v); };
+  float s = 0.0f;
+  switch (a.spec.mapping) {
+    case MappingKind::kSymmetric: s = rounded(detail::maximum(-r.min, r.max) / ((a.qmax - a.qmin) * 0.5f)); break;
+    case MappingKind::kSymmetricNoClip:
+      s = detail::maximum(a.qmin < 0.0f ? rounded(r.min / a.qmin) : 0.0f, a.qmax > 0.0f ? rounded(r.max / a.qmax) : 0.0f);
+      break;
+    case MappingKind::kSignedExtremum: s = rounded(r.extremum / a.qmin); break;
+    default: s = rounded(rounded(r.max - r.min) / (a.qmax - a.qmin)); break;
+  }
+  const float magnitude = rounded(detail::maximum(s < 0.0f ? -s : s, a.eps));
+  return s < 0.0f ? -magnitude : magnitude;
+}
+
+/// Zero point of a mapped range for the scale that choose_scale gave: a code, or a value under FloatZeroPoint.
+QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, const AffineScheme& a) {
+  const auto rounded = [&a](float v) { return detail::round_finite(a.input, v); };
+  if (a.spec.mapping == MappingKind::kFloatZeroPoint)
+    return detail::round_finite(a.scale, rounded(r.min + rounded(s * a.middle())));
+  if (a.spec.mapping == MappingKind::kAsymmetric || a.spec.mapping == MappingKind::kAsymmetricRaw)
+    return detail::clamp(rounded(a.qmin - HalfToEven::round(rounded(r.min / s))), a.qmin, a.qmax);
+  return a.spec.is_signed ? 0.0f : a.middle();
+}
+
 /// Scale and zero point of a group from its range.
 /// Source: torchao choose_qparams_affine (symmetric, no-clip, asymmetric), get_groupwise_affine_qparams (raw, float zero
 /// point); ggml's q4_0 scale rule (signed extremum).
 QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const AffineScheme& a) {
-  const MappingKind mapping = a.spec.mapping;
-  const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
-  const float mn = raw || range.min < 0.0f ? range.min : 0.0f;
-  const float mx = raw || range.max > 0.0f ? range.max : 0.0f;
-  const float largest = largest_finite(a.input);
-  const auto in_input_grid = [&](float v) { return detail::clamp(round_to(a.input, v), -largest, largest); };
-  float s = 0.0f;
-  switch (mapping) {
-    case MappingKind::kSymmetric: s = in_input_grid(detail::maximum(-mn, mx) / ((a.qmax - a.qmin) * 0.5f)); break;
-    case MappingKind::kSymmetricNoClip:
-      s = detail::maximum(a.qmin < 0.0f ? in_input_grid(mn / a.qmin) : 0.0f, a.qmax > 0.0f ? in_input_grid(mx / a.qmax) : 0.0f);
-      break;
-    case MappingKind::kSignedExtremum: s = in_input_grid(range.extremum / a.qmin); break;
-    default: s = in_input_grid(in_input_grid(mx - mn) / (a.qmax - a.qmin)); break;
-  }
-  const float magnitude = in_input_grid(detail::maximum(s < 0.0f ? -s : s, a.eps));
-  s = s < 0.0f ? -magnitude : magnitude;
-
-  float z = a.spec.is_signed ? 0.0f : a.middle();
-  if (mapping == MappingKind::kFloatZeroPoint) {
-    z = round_to(a.scale, in_input_grid(mn + in_input_grid(s * a.middle())));
-  } else if (mapping == MappingKind::kAsymmetric || mapping == MappingKind::kAsymmetricRaw) {
-    const float steps = HalfToEven::round(in_input_grid(mn / s));
-    z = detail::clamp(in_input_grid(a.qmin - steps), a.qmin, a.qmax);
-  }
-  return make_qparams(round_scale(a.spec.scale_type, s), z, a);  // z comes from s before it is rounded to its storage type
+  const GroupRange r = detail::mapped_range(range, a.spec.mapping);
+  const float s = choose_scale(r, a);
+  return make_qparams(round_scale(a.spec.scale_type, s), choose_zero_point(r, s, a), a);
 }
 
 /// Code before clamping, integer valued. x: finite or infinite, not NaN. random: used by stochastic rounding only.
