@@ -22,8 +22,8 @@ struct LinearRecord {
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dx = tape.target(x), dweight = tape.target(weight), dbias = tape.target(bias);
     const Tensor<float>&x_value = tape.value(x), &weight_value = tape.value(weight), &upstream = dy;
-    ops::linear_backward(tape.backend(), x_value.matrix(), weight_value.matrix(), upstream.matrix(), dx.matrix(), dx.mode,
-                         dweight.matrix(), dweight.mode, dbias.flat(), dbias.mode);
+    ops::linear_backward(tape.backend(), x_value.matrix(), weight_value.matrix(), upstream.matrix(), dx.matrix(),
+                         dx.mode, dweight.matrix(), dweight.mode, dbias.flat(), dbias.mode);
     tape.unsave(x);
     tape.unsave(weight);
   }
@@ -35,7 +35,8 @@ struct EmbeddingRecord {
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dweight = tape.target(weight);
     const Tensor<float>& upstream = dy;
-    ops::embedding_backward(tape.backend(), std::as_const(tokens).flat(), upstream.matrix(), dweight.matrix(), dweight.mode);
+    ops::embedding_backward(tape.backend(), std::as_const(tokens).flat(), upstream.matrix(), dweight.matrix(),
+                            dweight.mode);
   }
 };
 
@@ -116,7 +117,8 @@ struct AttentionRecord {
     Tensor<float> dq = Tensor<float>::uninitialized(q_shape);
     Tensor<float> dk = Tensor<float>::uninitialized(kv_shape), dv = Tensor<float>::uninitialized(kv_shape);
     ops::attention_backward(tape.backend(), q_view(tape.value(q)), kv_view(tape.value(k)), kv_view(tape.value(v)),
-                            q_view(tape.value(out)), saved, q_view(dout), mutable_q(dq), mutable_kv(dk), mutable_kv(dv));
+                            q_view(tape.value(out)), saved, q_view(dout), mutable_q(dq), mutable_kv(dk),
+                            mutable_kv(dv));
     for (const Variable input : {q, k, v, out}) tape.unsave(input);
     tape.give(q, std::move(dq));
     tape.give(k, std::move(dk));
@@ -133,8 +135,8 @@ struct CrossEntropyRecord {
     const Tensor<float>& logits_value = storage.empty() ? tape.value(logits) : storage;
     const View<const float, 2> source = logits_value.matrix();
     Tensor<float> dlogits = storage.empty() ? Tensor<float>::uninitialized(logits_value.shape()) : std::move(storage);
-    ops::softmax_cross_entropy_backward(tape.backend(), source, std::as_const(targets).flat(), dloss[0], dlogits.matrix(),
-                                        ignore_index);
+    ops::softmax_cross_entropy_backward(tape.backend(), source, std::as_const(targets).flat(), dloss[0],
+                                        dlogits.matrix(), ignore_index);
     tape.unsave(logits);
     tape.give(logits, std::move(dlogits));
   }
@@ -170,7 +172,8 @@ inline Variable embedding(Tape& tape, Variable weight, View<const std::int32_t, 
   const Tensor<float>& table = tape.value(weight);
   Tensor<float> y = Tensor<float>::uninitialized({tokens.shape[0], table.dim(1)});
   ops::embedding(tape.backend(), table.view<2>(), tokens, y.view<2>());
-  return tape.record(std::move(y), tape.needs_grad(weight), detail::EmbeddingRecord{weight, detail::copy_tokens(tokens)});
+  return tape.record(std::move(y), tape.needs_grad(weight),
+                     detail::EmbeddingRecord{weight, detail::copy_tokens(tokens)});
 }
 
 /// x / sqrt(mean(x^2) + eps) * weight.   x (N, C), weight (C)
@@ -187,8 +190,8 @@ inline Variable rmsnorm(Tape& tape, Variable x, Variable weight, float eps) {
   return tape.record(std::move(y), needed, detail::RmsNormRecord{x, weight, std::move(saved)});
 }
 
-/// Whether an operation may write its result over an input's value. Afterwards that variable can still receive gradients,
-/// but its value is gone; a value that some record has saved is copied instead.
+/// Whether an operation may write its result over an input's value. Afterwards that variable can still receive
+/// gradients, but its value is gone; a value that some record has saved is copied instead.
 enum class Storage { kFresh, kReuse };
 
 /// a + b; with kReuse in b's storage.
@@ -227,7 +230,8 @@ inline Variable rope(Tape& tape, Variable x, const ops::RopeTable& table, index_
                      index_t first_position = 0, RopePairing pairing = RopePairing::kHalf,
                      Storage storage = Storage::kFresh) {
   QAT_CHECK(tape.value(x).size() == batch * tokens * heads * table.head_dim, kShapeMismatch, "rope: x has shape ",
-            to_string(tape.value(x).shape()), ", which is not ", batch, " x ", tokens, " x ", heads, " x ", table.head_dim);
+            to_string(tape.value(x).shape()), ", which is not ", batch, " x ", tokens, " x ", heads, " x ",
+            table.head_dim);
   Tensor<float> y = storage == Storage::kFresh ? tape.value(x).clone() : tape.take_value(x);
   const View<float, 4> d = view(y.data(), batch, tokens, heads, table.head_dim);
   ops::rope(tape.backend(), d, table.cosine.view<2>(), table.sine.view<2>(), first_position, pairing, d);
@@ -240,8 +244,8 @@ inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_
                           index_t kv_heads) {
   const Tensor<float>&q_value = tape.value(q), &k_value = tape.value(k), &v_value = tape.value(v);
   const index_t head_dim = q_value.size() / (batch * tokens * heads);
-  QAT_CHECK(q_value.size() == batch * tokens * heads * head_dim && k_value.size() == batch * tokens * kv_heads * head_dim &&
-                v_value.size() == k_value.size(),
+  QAT_CHECK(q_value.size() == batch * tokens * heads * head_dim &&
+                k_value.size() == batch * tokens * kv_heads * head_dim && v_value.size() == k_value.size(),
             kShapeMismatch, "attention: q ", to_string(q_value.shape()), ", k ", to_string(k_value.shape()), ", v ",
             to_string(v_value.shape()), " do not fit batch ", batch, ", tokens ", tokens, ", heads ", heads, " and ",
             kv_heads);
@@ -250,8 +254,8 @@ inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_
   ops::AttentionSaved saved;
   ops::attention(tape.backend(), view(q_value.data(), batch, tokens, heads, head_dim),
                  view(k_value.data(), batch, tokens, kv_heads, head_dim),
-                 view(v_value.data(), batch, tokens, kv_heads, head_dim), view(out.data(), batch, tokens, heads, head_dim),
-                 needed ? &saved : nullptr);
+                 view(v_value.data(), batch, tokens, kv_heads, head_dim),
+                 view(out.data(), batch, tokens, heads, head_dim), needed ? &saved : nullptr);
   if (needed)
     for (const Variable input : {q, k, v}) tape.save(input);
   const Variable result = {tape.node_count()};  // the backward pass reads its own output

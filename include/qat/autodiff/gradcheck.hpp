@@ -10,16 +10,16 @@
 namespace qat::inline v0 {
 
 struct GradcheckOptions {
-  double step = 1.0 / 32;    ///< of the central difference, times max(1, |x|)
-  double relative = 1e-3;    ///< passes if |analytic - numeric| <= absolute + relative * max(|analytic|, |numeric|)
-  double absolute = 1e-4;    ///< times the largest gradient of the same input, or 1 if that is smaller
+  double step = 1.0 / 32;  ///< of the central difference, times max(1, |x|)
+  double relative = 1e-3;  ///< passes if |analytic - numeric| <= absolute + relative * max(|analytic|, |numeric|)
+  double absolute = 1e-4;  ///< times the largest gradient of the same input, or 1 if that is smaller
   std::uint64_t seed = 1;
 };
 
 struct GradcheckResult {
   bool passed = true;
-  double error = 0.0;     ///< worst |analytic - numeric| over what was allowed; passes below 1
-  index_t input = -1;     ///< where the worst error is
+  double error = 0.0;  ///< worst |analytic - numeric| over what was allowed; passes below 1
+  index_t input = -1;  ///< where the worst error is
   index_t element = -1;
   double analytic = 0.0, numeric = 0.0;
 };
@@ -65,7 +65,8 @@ GradcheckResult gradcheck(const CpuBackend& backend, const F& f, const std::vect
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     const Tensor<float>& gradient = tape.gradient(leaves[k]);
     double largest = 1.0;
-    for (const float g : gradient) largest = std::fabs(static_cast<double>(g)) > largest ? std::fabs(double{g}) : largest;
+    for (const float g : gradient)
+      largest = std::fabs(static_cast<double>(g)) > largest ? std::fabs(double{g}) : largest;
     for (index_t i = 0; i < inputs[k].size(); ++i) {
       const double x = static_cast<double>(inputs[k][i]);
       const double h = options.step * (std::fabs(x) > 1.0 ? std::fabs(x) : 1.0);

@@ -1,7 +1,7 @@
 // The tape: operations on tensors in the order they ran, walked once in reverse to compute gradients.
 //
-// A record is a small struct that names its inputs and owns the tensors its backward pass needs. Memory is visible: every
-// tensor on the tape is the value of a node or a member of a record, and the reverse walk frees both as it goes.
+// A record is a small struct that names its inputs and owns the tensors its backward pass needs. Memory is visible:
+// every tensor on the tape is the value of a node or a member of a record, and the reverse walk frees both as it goes.
 #pragma once
 
 #include <memory>
@@ -43,7 +43,8 @@ class Tape {
   Variable constant(Tensor<float> value) { return add_node(std::move(value), nullptr, false, true); }
   /// A tensor whose gradient stays readable with gradient() after backward().
   Variable leaf(Tensor<float> value) { return add_node(std::move(value), nullptr, true, true); }
-  /// A parameter: the value stays where it is, the gradient is added to parameter.grad. One node per parameter and tape.
+  /// A parameter: the value stays where it is, the gradient is added to parameter.grad. One node per parameter and
+  /// tape.
   Variable parameter(Parameter& parameter) {
     for (std::size_t i = 0; i < nodes_.size(); ++i)
       if (nodes_[i].parameter == &parameter) return {static_cast<index_t>(i)};
@@ -85,7 +86,8 @@ class Tape {
     n.value = Tensor<float>();
   }
 
-  /// What an operation made of v's value and others can use again, such as its int8 codes; null if nothing of type T is kept.
+  /// What an operation made of v's value and others can use again, such as its int8 codes; null if nothing of type T is
+  /// kept.
   template <class T>
   std::shared_ptr<const T> derived(Variable v) const {
     const Node& n = node(v);
@@ -98,9 +100,9 @@ class Tape {
     node(v).derived = std::move(object);
   }
 
-  /// Appends an operation that produced `output`. Record has `void backward(Tape&, Tensor<float> gradient)`, which receives
-  /// the gradient of the output and passes gradients on with target() or give(). If no input needs a gradient the record is
-  /// dropped.
+  /// Appends an operation that produced `output`. Record has `void backward(Tape&, Tensor<float> gradient)`, which
+  /// receives the gradient of the output and passes gradients on with target() or give(). If no input needs a gradient
+  /// the record is dropped.
   template <class Record>
   Variable record(Tensor<float> output, bool any_input_needs_grad, Record record) {
     const Variable v = add_node(std::move(output), nullptr, any_input_needs_grad, false);
@@ -226,8 +228,8 @@ class Tape {
     return {static_cast<index_t>(nodes_.size()) - 1};
   }
   Node& node(Variable v) {
-    QAT_CHECK(v.index >= 0 && v.index < node_count(), kInvalidArgument, "Tape: variable ", v.index, " is not on this tape of ",
-              node_count());
+    QAT_CHECK(v.index >= 0 && v.index < node_count(), kInvalidArgument, "Tape: variable ", v.index,
+              " is not on this tape of ", node_count());
     return nodes_[static_cast<std::size_t>(v.index)];
   }
   const Node& node(Variable v) const { return const_cast<Tape*>(this)->node(v); }

@@ -1,4 +1,5 @@
-// Llama's attention block: projections, rotary positions, causal attention with grouped queries, and the key/value cache.
+// Llama's attention block: projections, rotary positions, causal attention with grouped queries, and the key/value
+// cache.
 #pragma once
 
 #include <cstring>
@@ -48,8 +49,8 @@ struct Attention {
     using autodiff::Storage;
     const Variable q = autodiff::rope(tape, q_proj.forward(tape, x), table, batch, tokens, heads, 0, RopePairing::kHalf,
                                       Storage::kReuse);
-    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, batch, tokens, kv_heads, 0, RopePairing::kHalf,
-                                      Storage::kReuse);
+    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, batch, tokens, kv_heads, 0,
+                                      RopePairing::kHalf, Storage::kReuse);
     const Variable v = v_proj.forward(tape, x);
     tape.discard(x);
     const Variable attended = autodiff::attention(tape, q, k, v, batch, tokens, heads, kv_heads);
@@ -59,11 +60,11 @@ struct Attention {
   }
 
   /// Without a tape: the new tokens at positions first_position .. + tokens of each sequence.
-  /// x (batch * tokens, C); q, out (batch * tokens, H * D) and k, v (batch * tokens, KV * D): scratch; y (batch * tokens, C),
-  /// may be x. With a cache the new keys and values are appended to it and the earlier ones attended to.
-  void forward(const CpuBackend& backend, View<const float, 2> x, const ops::RopeTable& table, index_t batch, index_t tokens,
-               index_t first_position, KvCache::Layer* cache, View<float, 2> q, View<float, 2> k, View<float, 2> v,
-               View<float, 2> out, View<float, 2> y) {
+  /// x (batch * tokens, C); q, out (batch * tokens, H * D) and k, v (batch * tokens, KV * D): scratch; y (batch *
+  /// tokens, C), may be x. With a cache the new keys and values are appended to it and the earlier ones attended to.
+  void forward(const CpuBackend& backend, View<const float, 2> x, const ops::RopeTable& table, index_t batch,
+               index_t tokens, index_t first_position, KvCache::Layer* cache, View<float, 2> q, View<float, 2> k,
+               View<float, 2> v, View<float, 2> out, View<float, 2> y) {
     q_proj.forward(backend, x, q);
     k_proj.forward(backend, x, k);
     v_proj.forward(backend, x, v);

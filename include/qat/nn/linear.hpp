@@ -13,8 +13,8 @@ namespace qat::inline v0::nn {
 
 class Linear;
 
-/// What stands between a linear layer and its float product: fake-quantizers during training (put in by prepare) or packed
-/// integer weights (put in by convert). The layer calls it instead of the float product; it owns its own state.
+/// What stands between a linear layer and its float product: fake-quantizers during training (put in by prepare) or
+/// packed integer weights (put in by convert). The layer calls it instead of the float product; it owns its own state.
 class LinearQuantization {
  public:
   virtual ~LinearQuantization() = default;
@@ -27,14 +27,14 @@ class LinearQuantization {
 
   /// y = x W^T + b.   y (N, O); codes of x (N, C) where activation() says so, else null.
   /// Must treat the rows of x alike and independently, so that evaluation may cut them into chunks.
-  virtual void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
-                       View<float, 2> y) = 0;
+  virtual void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x,
+                       const QuantizedActivation* codes, View<float, 2> y) = 0;
 
-  /// Adds to layer.weight().grad and layer.bias()->grad, and writes dx by dx_mode. codes as given to forward; x likewise,
-  /// but empty where there are codes.
+  /// Adds to layer.weight().grad and layer.bias()->grad, and writes dx by dx_mode. codes as given to forward; x
+  /// likewise, but empty where there are codes.
   /// @throws qat::Error (kUnsupported) by default: packed weights are not trained
-  virtual void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
-                        View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode);
+  virtual void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x,
+                        const QuantizedActivation* codes, View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode);
 
   /// Bytes that stay resident for the weight besides layer.weight(): packed codes and scales.
   virtual index_t resident_bytes() const { return 0; }
@@ -88,14 +88,15 @@ class Linear {
       const QuantizedActivation codes = quantize_activation(backend, *activation, x, name_.c_str());
       return quantization_->forward(backend, *this, x, &codes, y);
     }
-    ops::linear(backend, x, std::as_const(weight_->value).view<2>(), bias_ == nullptr ? nullptr : bias_->value.data(), y);
+    ops::linear(backend, x, std::as_const(weight_->value).view<2>(), bias_ == nullptr ? nullptr : bias_->value.data(),
+                y);
   }
 
   /// On a tape.   x (N, C); returns (N, O). The layer must outlive the tape's use.
   Variable forward(Tape& tape, Variable x);
 
-  /// The float product's gradients of W and b for this layer's parameters, dx by mode: what most backward passes end in.
-  /// weight: the values that were multiplied, (O, C).
+  /// The float product's gradients of W and b for this layer's parameters, dx by mode: what most backward passes end
+  /// in. weight: the values that were multiplied, (O, C).
   void backward_product(const CpuBackend& backend, View<const float, 2> x, View<const float, 2> weight,
                         View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode) {
     ops::linear_backward(backend, x, weight, dy, dx, dx_mode, weight_->ensure_grad().view<2>(), GradMode::kAccumulate,
@@ -105,8 +106,8 @@ class Linear {
 
  private:
   void check_input(index_t features) const {
-    QAT_CHECK(features == in_features_, kShapeMismatch, name_, ": the input has ", features, " features, the layer takes ",
-              in_features_);
+    QAT_CHECK(features == in_features_, kShapeMismatch, name_, ": the input has ", features,
+              " features, the layer takes ", in_features_);
   }
 
   std::string name_;
@@ -116,8 +117,8 @@ class Linear {
   std::unique_ptr<LinearQuantization> quantization_;
 };
 
-inline void LinearQuantization::backward(const CpuBackend&, Linear& layer, View<const float, 2>, const QuantizedActivation*,
-                                         View<const float, 2>, View<float, 2>, GradMode) {
+inline void LinearQuantization::backward(const CpuBackend&, Linear& layer, View<const float, 2>,
+                                         const QuantizedActivation*, View<const float, 2>, View<float, 2>, GradMode) {
   raise(ErrorCode::kUnsupported, layer.name(), ": packed weights have no gradient; train before convert");
 }
 
@@ -129,15 +130,15 @@ struct QuantizedLinearRecord {
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dx = tape.target(x);
     const View<const float, 2> x_value = codes == nullptr ? tape.value(x).matrix() : View<const float, 2>{};
-    layer->quantization()->backward(tape.backend(), *layer, x_value, codes.get(), std::as_const(dy).matrix(), dx.matrix(),
-                                    dx.mode);
+    layer->quantization()->backward(tape.backend(), *layer, x_value, codes.get(), std::as_const(dy).matrix(),
+                                    dx.matrix(), dx.mode);
     if (codes == nullptr) tape.unsave(x);
   }
 };
 
 /// The codes of x under the scheme, made once per variable.
-inline std::shared_ptr<const QuantizedActivation> shared_codes(Tape& tape, Variable x, const QuantSpec& spec, SteMask mask,
-                                                               const char* name) {
+inline std::shared_ptr<const QuantizedActivation> shared_codes(Tape& tape, Variable x, const QuantSpec& spec,
+                                                               SteMask mask, const char* name) {
   std::shared_ptr<const QuantizedActivation> codes = tape.derived<QuantizedActivation>(x);
   if (codes != nullptr && codes->spec == spec && codes->mask == mask) return codes;
   codes = std::make_shared<const QuantizedActivation>(
@@ -151,8 +152,7 @@ inline Variable Linear::forward(Tape& tape, Variable x) {
   const Tensor<float>& x_value = tape.value(x);
   check_input(x_value.dim(x_value.rank() - 1));
   if (quantization_ == nullptr) {
-    return autodiff::linear(tape, x, tape.parameter(*weight_),
-                            bias_ == nullptr ? Variable{} : tape.parameter(*bias_));
+    return autodiff::linear(tape, x, tape.parameter(*weight_), bias_ == nullptr ? Variable{} : tape.parameter(*bias_));
   }
   detail::QuantizedLinearRecord record{this, x, nullptr};
   if (const std::optional<QuantSpec> activation = quantization_->activation())

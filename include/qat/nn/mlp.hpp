@@ -28,7 +28,8 @@ struct Mlp {
   }
 
   /// Without a tape.   x (N, C), y (N, C), may be the same; gate, up (N, F): scratch
-  void forward(const CpuBackend& backend, View<const float, 2> x, View<float, 2> gate, View<float, 2> up, View<float, 2> y) {
+  void forward(const CpuBackend& backend, View<const float, 2> x, View<float, 2> gate, View<float, 2> up,
+               View<float, 2> y) {
     gate_proj.forward(backend, x, gate);
     up_proj.forward(backend, x, up);
     const index_t n = gate.size();

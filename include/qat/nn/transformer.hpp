@@ -18,8 +18,8 @@ namespace qat::inline v0::nn {
 
 /// B sequences of T tokens travel as (B * T) tokens and (B * T, C) rows. Parameters carry Hugging Face names.
 ///
-/// Three forward passes: on a tape (training), without one (evaluation: nothing is saved, memory bounded by a fixed number
-/// of rows), and incremental with a key/value cache. All three give the same bits for the same tokens.
+/// Three forward passes: on a tape (training), without one (evaluation: nothing is saved, memory bounded by a fixed
+/// number of rows), and incremental with a key/value cache. All three give the same bits for the same tokens.
 class Transformer {
  public:
   struct Block {
@@ -56,8 +56,8 @@ class Transformer {
   std::vector<Linear*> linear_layers() {
     std::vector<Linear*> layers;
     for (Block& b : blocks_) {
-      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj, &b.mlp.gate_proj,
-                        &b.mlp.up_proj, &b.mlp.down_proj})
+      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj,
+                        &b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj})
         layers.push_back(l);
     }
     layers.push_back(&lm_head_);
@@ -79,8 +79,8 @@ class Transformer {
     return all;
   }
 
-  /// Normal weights of the given deviation (the projections back into the residual stream by 1 / sqrt(2 layers) less), norms
-  /// of one. Each tensor draws from its own stream, so the bits depend on the seed and the tensor's place alone.
+  /// Normal weights of the given deviation (the projections back into the residual stream by 1 / sqrt(2 layers) less),
+  /// norms of one. Each tensor draws from its own stream, so the bits depend on the seed and the tensor's place alone.
   void randomize(std::uint64_t seed, float deviation = 0.02f) {
     const float residual = deviation / std::sqrt(2.0f * static_cast<float>(config_.n_layers));
     std::uint64_t stream = 0;
@@ -99,12 +99,13 @@ class Transformer {
     }
   }
 
-  /// Takes the tensors named as parameters() are. A head of its own makes the model untied, none ties it, whatever it was.
+  /// Takes the tensors named as parameters() are. A head of its own makes the model untied, none ties it, whatever it
+  /// was.
   /// @throws qat::Error naming a missing, surplus or wrongly shaped tensor; the model is then unchanged
   void load(std::map<std::string, Tensor<float>> tensors) {
     const bool tied = !tensors.contains("lm_head.weight");
-    QAT_CHECK(tied == config_.tied, kInvalidArgument, "Transformer::load: lm_head.weight is ", tied ? "missing" : "present",
-              ", but the configuration says ", config_.tied ? "tied" : "untied");
+    QAT_CHECK(tied == config_.tied, kInvalidArgument, "Transformer::load: lm_head.weight is ",
+              tied ? "missing" : "present", ", but the configuration says ", config_.tied ? "tied" : "untied");
     const std::vector<Parameter*> all = parameters();
     for (const Parameter* p : all) {
       const auto found = tensors.find(p->name);
@@ -174,9 +175,9 @@ class Transformer {
       const index_t rows = hidden.shape[0];
       const View<float, 2> some = logits.view<2>().slice(0, 0, rows);
       lm_head_.forward(backend, hidden, some);
-      const View<float, 1> nats = losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
-      const ops::CrossEntropyResult part =
-          ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);
+      const View<float, 1> nats =
+          losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
+      const ops::CrossEntropyResult part = ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);
       total.sum += part.sum;
       total.targets += part.targets;
     });
@@ -184,8 +185,8 @@ class Transformer {
   }
 
   /// Appends tokens to the cache and returns the logits of each sequence's last one.
-  /// tokens (cache.batch * n), n new tokens of each sequence; returns (cache.batch, V). Prefill and single steps alike: the
-  /// logits are those of the full forward pass, bit for bit.
+  /// tokens (cache.batch * n), n new tokens of each sequence; returns (cache.batch, V). Prefill and single steps alike:
+  /// the logits are those of the full forward pass, bit for bit.
   Tensor<float> decode(const CpuBackend& backend, KvCache& cache, View<const std::int32_t, 1> tokens) {
     const index_t batch = cache.batch, n = check_tokens(tokens, batch);
     QAT_CHECK(cache.length + n <= cache.capacity, kInvalidArgument, "Transformer::decode: ", cache.length, " + ", n,
@@ -206,10 +207,10 @@ class Transformer {
  private:
   /// Activations of one pass without a tape.
   struct Workspace {
-    Tensor<float> x, normed;      // (N, C)
-    Tensor<float> q, attended;    // (N, H * D)
-    Tensor<float> k, v;           // (N, KV * D)
-    Tensor<float> gate, up;       // (N, F)
+    Tensor<float> x, normed;    // (N, C)
+    Tensor<float> q, attended;  // (N, H * D)
+    Tensor<float> k, v;         // (N, KV * D)
+    Tensor<float> gate, up;     // (N, F)
     Workspace(const LlamaConfig& c, index_t rows)
         : x(Tensor<float>::uninitialized({rows, c.dim})),
           normed(Tensor<float>::uninitialized({rows, c.dim})),
@@ -225,10 +226,14 @@ class Transformer {
   static constexpr index_t kHeadRows = 256;   ///< rows of logits at a time
 
   static const LlamaConfig& checked(const LlamaConfig& c) {
-    const std::pair<const char*, index_t> sizes[] = {{"dim", c.dim},           {"hidden_dim", c.hidden_dim},
-                                                     {"n_layers", c.n_layers}, {"n_heads", c.n_heads},
-                                                     {"n_kv_heads", c.n_kv_heads}, {"head_dim", c.head_dim},
-                                                     {"vocab_size", c.vocab_size}, {"max_seq_len", c.max_seq_len}};
+    const std::pair<const char*, index_t> sizes[] = {{"dim", c.dim},
+                                                     {"hidden_dim", c.hidden_dim},
+                                                     {"n_layers", c.n_layers},
+                                                     {"n_heads", c.n_heads},
+                                                     {"n_kv_heads", c.n_kv_heads},
+                                                     {"head_dim", c.head_dim},
+                                                     {"vocab_size", c.vocab_size},
+                                                     {"max_seq_len", c.max_seq_len}};
     for (const auto& [name, size] : sizes)
       QAT_CHECK(size > 0, kInvalidArgument, "Transformer: ", name, " is ", size, ", must be positive");
     QAT_CHECK(c.n_heads % c.n_kv_heads == 0, kInvalidArgument, "Transformer: n_heads is ", c.n_heads,

@@ -39,8 +39,16 @@ inline kernels::AttentionExtents attention_extents(const char* op, const View<co
     return (t.stride[3] == 1 || dim == 1) && (t.stride[2] == dim || t.shape[2] == 1);
   };
   QAT_CHECK(adjacent(q) && adjacent(k), kUnsupported, op, ": the heads of a token must be adjacent");
-  return {q.shape[0],  q.shape[1],  k.shape[1],  heads,       kv_heads,
-          dim,         q.stride[1], k.stride[1], q.stride[0], k.stride[0],
+  return {q.shape[0],
+          q.shape[1],
+          k.shape[1],
+          heads,
+          kv_heads,
+          dim,
+          q.stride[1],
+          k.stride[1],
+          q.stride[0],
+          k.stride[0],
           1.0f / std::sqrt(static_cast<float>(dim))};
 }
 }  // namespace detail
@@ -74,7 +82,8 @@ inline void attention_backward(const CpuBackend& backend, View<const float, 4> q
     QAT_CHECK(detail::same_layout(dq, q, d) && detail::same_layout(dk, k, d), kShapeMismatch,
               "attention_backward: dq and dk must have the shapes and strides of q and k (dimension ", d, ")");
   QAT_CHECK(saved.row_max.size() == q.shape[0] * q.shape[1] * q.shape[2], kShapeMismatch,
-            "attention_backward: saved has ", saved.row_max.size(), " rows, q has ", q.shape[0] * q.shape[1] * q.shape[2]);
+            "attention_backward: saved has ", saved.row_max.size(), " rows, q has ",
+            q.shape[0] * q.shape[1] * q.shape[2]);
   kernels::attention_backward(backend, extents, q.data, k.data, v.data, out.data, saved.row_max.data(),
                               saved.row_inverse.data(), dout.data, dq.data, dk.data, dv.data);
 }

@@ -32,7 +32,8 @@ inline void embedding(const CpuBackend& backend, View<const float, 2> weight, Vi
 }
 
 /// dweight[v] (+)= sum of dy[i] over the positions i with tokens[i] == v, in ascending order of i.
-/// Deterministic without atomics: positions are sorted by token (counting sort), each token's row is summed by one thread.
+/// Deterministic without atomics: positions are sorted by token (counting sort), each token's row is summed by one
+/// thread.
 inline void embedding_backward(const CpuBackend& backend, View<const std::int32_t, 1> tokens, View<const float, 2> dy,
                                View<float, 2> dweight, GradMode mode) {
   if (mode == GradMode::kSkip) return;

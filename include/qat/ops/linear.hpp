@@ -58,12 +58,12 @@ inline void linear_backward(const CpuBackend& backend, View<const float, 2> x, V
                             GradMode dweight_mode, View<float, 1> dbias = {}, GradMode dbias_mode = GradMode::kSkip) {
   const index_t rows = dy.shape[0], outputs = dy.shape[1], inputs = x.shape[1];
   QAT_CHECK(x.shape[0] == rows && weight.shape[0] == outputs && weight.shape[1] == inputs, kShapeMismatch,
-            "linear_backward: x is (", x.shape[0], ", ", inputs, ") and weight (", weight.shape[0], ", ", weight.shape[1],
-            "), which does not fit dy (", rows, ", ", outputs, ")");
+            "linear_backward: x is (", x.shape[0], ", ", inputs, ") and weight (", weight.shape[0], ", ",
+            weight.shape[1], "), which does not fit dy (", rows, ", ", outputs, ")");
   if (dx_mode != GradMode::kSkip) {
     detail::check_rows("linear_backward", "dx", dx, rows, inputs);
-    kernels::gemm(backend, rows, inputs, outputs, detail::rows_of(dy), detail::columns_of(weight), dx.data, dx.stride[0],
-                  dx_mode == GradMode::kAccumulate);
+    kernels::gemm(backend, rows, inputs, outputs, detail::rows_of(dy), detail::columns_of(weight), dx.data,
+                  dx.stride[0], dx_mode == GradMode::kAccumulate);
   }
   if (dweight_mode != GradMode::kSkip) {
     detail::check_rows("linear_backward", "dweight", dweight, outputs, inputs);

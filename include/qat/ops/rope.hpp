@@ -25,7 +25,8 @@ struct RopeTable {
   index_t positions() const { return cosine.rank() == 2 ? cosine.dim(0) : 0; }
 };
 
-/// inv_freq[i] = theta^(-2 i / head_dim), rounded to float as Hugging Face keeps it, then scaled as config says.  // (D / 2)
+/// inv_freq[i] = theta^(-2 i / head_dim), rounded to float as Hugging Face keeps it, then scaled as config says.  // (D
+/// / 2)
 /// @throws qat::Error if head_dim is odd or a factor is not positive
 inline Tensor<float> rope_inverse_frequencies(const RopeConfig& config, index_t head_dim) {
   QAT_CHECK(head_dim > 0 && head_dim % 2 == 0, kInvalidArgument, "rope: head_dim is ", head_dim,
@@ -33,8 +34,8 @@ inline Tensor<float> rope_inverse_frequencies(const RopeConfig& config, index_t 
   QAT_CHECK(config.theta > 0.0, kInvalidArgument, "rope: theta is ", config.theta, ", must be positive");
   QAT_CHECK(config.scaling == RopeScaling::kNone || config.factor > 0.0, kInvalidArgument, "rope: factor is ",
             config.factor, ", must be positive");
-  QAT_CHECK(config.scaling != RopeScaling::kLlama3 || (config.original_max_position_embeddings > 0 &&
-                                                       config.high_freq_factor > config.low_freq_factor),
+  QAT_CHECK(config.scaling != RopeScaling::kLlama3 ||
+                (config.original_max_position_embeddings > 0 && config.high_freq_factor > config.low_freq_factor),
             kInvalidArgument, "rope: llama3 scaling needs original_max_position_embeddings > 0 (is ",
             config.original_max_position_embeddings, ") and high_freq_factor (", config.high_freq_factor,
             ") above low_freq_factor (", config.low_freq_factor, ")");
@@ -54,8 +55,8 @@ inline Tensor<float> rope_inverse_frequencies(const RopeConfig& config, index_t 
       if (wavelength > original / config.low_freq_factor) {
         frequency = slow;
       } else if (wavelength >= original / config.high_freq_factor) {
-        const double smooth = (original / wavelength - config.low_freq_factor) /
-                              (config.high_freq_factor - config.low_freq_factor);
+        const double smooth =
+            (original / wavelength - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor);
         frequency = (1.0 - smooth) * slow + smooth * frequency;
       }
     }
@@ -124,8 +125,8 @@ inline void rotate(const CpuBackend& backend, const char* op, View<const float, 
 /// Rotates the pairs (a, b) of each head to (a cos - b sin, b cos + a sin), at position first_position + t.
 ///
 /// Shapes:   x, y (B, T, H, D); cosine, sine (positions, D / 2); y may be x
-inline void rope(const CpuBackend& backend, View<const float, 4> x, View<const float, 2> cosine, View<const float, 2> sine,
-                 index_t first_position, RopePairing pairing, View<float, 4> y) {
+inline void rope(const CpuBackend& backend, View<const float, 4> x, View<const float, 2> cosine,
+                 View<const float, 2> sine, index_t first_position, RopePairing pairing, View<float, 4> y) {
   detail::rotate(backend, "rope", x, cosine, sine, first_position, pairing, 1.0f, y);
 }
 

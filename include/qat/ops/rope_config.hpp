@@ -12,12 +12,12 @@ enum class RopeScaling {
 };
 
 struct RopeConfig {
-  double theta = 10000.0;                         ///< rope_theta
-  RopeScaling scaling = RopeScaling::kNone;       ///< rope_type: default, linear, llama3
-  double factor = 1.0;                            ///< linear, llama3
-  double low_freq_factor = 1.0;                   ///< llama3
-  double high_freq_factor = 4.0;                  ///< llama3
-  index_t original_max_position_embeddings = 0;   ///< llama3, tokens
+  double theta = 10000.0;                        ///< rope_theta
+  RopeScaling scaling = RopeScaling::kNone;      ///< rope_type: default, linear, llama3
+  double factor = 1.0;                           ///< linear, llama3
+  double low_freq_factor = 1.0;                  ///< llama3
+  double high_freq_factor = 4.0;                 ///< llama3
+  index_t original_max_position_embeddings = 0;  ///< llama3, tokens
 
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };

@@ -9,8 +9,8 @@ namespace qat::inline v0::ops {
 inline constexpr std::int32_t kIgnoreIndex = -100;  ///< torch's default
 
 struct CrossEntropyResult {
-  double sum = 0.0;       ///< nats, over the targets that count
-  index_t targets = 0;    ///< how many count
+  double sum = 0.0;     ///< nats, over the targets that count
+  index_t targets = 0;  ///< how many count
   /// Mean over the targets that count; 0 / 0 = NaN if none does, as in torch.
   float mean() const { return static_cast<float>(sum / static_cast<double>(targets)); }
 };
@@ -20,8 +20,8 @@ inline index_t count_targets(View<const std::int32_t, 1> targets, index_t vocabu
   index_t count = 0;
   for (index_t i = 0; i < targets.shape[0]; ++i) {
     if (targets[i] == ignore_index) continue;
-    QAT_CHECK(targets[i] >= 0 && targets[i] < vocabulary, kInvalidArgument, "softmax_cross_entropy: target ", targets[i],
-              " at position ", i, ", must be in [0, ", vocabulary, ") or ", ignore_index);
+    QAT_CHECK(targets[i] >= 0 && targets[i] < vocabulary, kInvalidArgument, "softmax_cross_entropy: target ",
+              targets[i], " at position ", i, ", must be in [0, ", vocabulary, ") or ", ignore_index);
     ++count;
   }
   return count;
@@ -40,13 +40,14 @@ inline CrossEntropyResult softmax_cross_entropy(const CpuBackend& backend, View<
   detail::check_vector("softmax_cross_entropy", "losses", losses, rows);
   CrossEntropyResult result;
   result.targets = count_targets(targets, cols, ignore_index);
-  kernels::softmax_cross_entropy(backend, logits.data, targets.data, rows, cols, ignore_index, 0.0f, losses.data, nullptr);
+  kernels::softmax_cross_entropy(backend, logits.data, targets.data, rows, cols, ignore_index, 0.0f, losses.data,
+                                 nullptr);
   for (index_t r = 0; r < rows; ++r) result.sum += static_cast<double>(losses[r]);
   return result;
 }
 
-/// dlogits = dloss / (number of targets that count) * (softmax(logits) - onehot(targets)), 0 in ignored rows: the gradient
-/// of the mean. Overwrites; dlogits may be logits.
+/// dlogits = dloss / (number of targets that count) * (softmax(logits) - onehot(targets)), 0 in ignored rows: the
+/// gradient of the mean. Overwrites; dlogits may be logits.
 inline void softmax_cross_entropy_backward(const CpuBackend& backend, View<const float, 2> logits,
                                            View<const std::int32_t, 1> targets, float dloss, View<float, 2> dlogits,
                                            std::int32_t ignore_index = kIgnoreIndex) {

@@ -17,9 +17,9 @@ struct AdamWConfig {
   double weight_decay = 0.01;
 };
 
-/// p = p (1 - lr wd);  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
-/// Source: Loshchilov and Hutter 2019, in the order of operations of torch.optim.AdamW's single-tensor form.
-/// The parameters must outlive the optimizer and stay where they are. Same bits for any number of threads.
+/// p = p (1 - lr wd);  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t))
+/// + eps) Source: Loshchilov and Hutter 2019, in the order of operations of torch.optim.AdamW's single-tensor form. The
+/// parameters must outlive the optimizer and stay where they are. Same bits for any number of threads.
 class AdamW {
  public:
   explicit AdamW(std::vector<Parameter*> parameters, const AdamWConfig& config = {})
@@ -41,15 +41,18 @@ class AdamW {
     ++step_;
     const double correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step_));
     const double correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step_));
-    const kernels::AdamWFactors factors = {
-        static_cast<float>(1.0 - config_.lr * config_.weight_decay), static_cast<float>(1.0 - config_.beta1),
-        static_cast<float>(config_.beta2), static_cast<float>(1.0 - config_.beta2),
-        static_cast<float>(config_.lr / correction1), static_cast<float>(std::sqrt(correction2)),
-        static_cast<float>(config_.eps)};
+    const kernels::AdamWFactors factors = {static_cast<float>(1.0 - config_.lr * config_.weight_decay),
+                                           static_cast<float>(1.0 - config_.beta1),
+                                           static_cast<float>(config_.beta2),
+                                           static_cast<float>(1.0 - config_.beta2),
+                                           static_cast<float>(config_.lr / correction1),
+                                           static_cast<float>(std::sqrt(correction2)),
+                                           static_cast<float>(config_.eps)};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Parameter& p = *parameters_[i];
       detail::check_gradient("AdamW", p);
-      kernels::adamw(backend, p.value.data(), p.grad.data(), mean_[i].data(), square_[i].data(), p.value.size(), factors);
+      kernels::adamw(backend, p.value.data(), p.grad.data(), mean_[i].data(), square_[i].data(), p.value.size(),
+                     factors);
     }
   }
 

@@ -9,9 +9,9 @@
 
 namespace qat::inline v0 {
 
-/// grad is empty until zero_grad() or the first backward pass allocates it; backward passes add to it. Gradients of several
-/// micro-batches accumulate by calling backward several times before one optimizer step and zero_grad(); for the mean over
-/// k micro-batches of equal size, seed each backward with 1 / k.
+/// grad is empty until zero_grad() or the first backward pass allocates it; backward passes add to it. Gradients of
+/// several micro-batches accumulate by calling backward several times before one optimizer step and zero_grad(); for
+/// the mean over k micro-batches of equal size, seed each backward with 1 / k.
 struct Parameter {
   std::string name;
   Tensor<float> value;
@@ -48,9 +48,9 @@ struct StateEntry {
 
 namespace detail {
 inline void check_gradient(const char* who, const Parameter& parameter) {
-  QAT_CHECK(parameter.grad.shape() == parameter.value.shape(), kShapeMismatch, who, ": the gradient of '", parameter.name,
-            "' has shape ", to_string(parameter.grad.shape()), ", the value ", to_string(parameter.value.shape()),
-            "; run backward before the step");
+  QAT_CHECK(parameter.grad.shape() == parameter.value.shape(), kShapeMismatch, who, ": the gradient of '",
+            parameter.name, "' has shape ", to_string(parameter.grad.shape()), ", the value ",
+            to_string(parameter.value.shape()), "; run backward before the step");
 }
 }  // namespace detail
 

@@ -19,7 +19,8 @@ struct LearningRateSchedule {
 
   double at(index_t step) const {
     QAT_CHECK(step >= 0 && warmup_steps >= 0 && total_steps >= 1, kInvalidArgument, "LearningRateSchedule: step ", step,
-              ", warmup_steps ", warmup_steps, ", total_steps ", total_steps, ": the first two must be >= 0, the last >= 1");
+              ", warmup_steps ", warmup_steps, ", total_steps ", total_steps,
+              ": the first two must be >= 0, the last >= 1");
     if (step < warmup_steps) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
     if (kind == ScheduleKind::kConstant) return peak;
     if (step >= total_steps) return floor;

@@ -25,7 +25,8 @@ class Sgd {
     QAT_CHECK(config.momentum >= 0 && config.weight_decay >= 0, kInvalidArgument, "Sgd: momentum is ", config.momentum,
               " and weight_decay ", config.weight_decay, ", neither may be negative");
     QAT_CHECK(!config.nesterov || (config.momentum > 0 && config.dampening == 0), kInvalidArgument,
-              "Sgd: nesterov needs momentum > 0 and dampening 0, they are ", config.momentum, " and ", config.dampening);
+              "Sgd: nesterov needs momentum > 0 and dampening 0, they are ", config.momentum, " and ",
+              config.dampening);
     if (config.momentum == 0.0) return;
     for (const Parameter* parameter : parameters_) buffer_.emplace_back(parameter->value.shape());
   }
@@ -35,8 +36,8 @@ class Sgd {
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Parameter& p = *parameters_[i];
       detail::check_gradient("Sgd", p);
-      kernels::sgd(backend, p.value.data(), p.grad.data(), buffer_.empty() ? nullptr : buffer_[i].data(), p.value.size(),
-                   static_cast<float>(config_.lr), static_cast<float>(config_.momentum),
+      kernels::sgd(backend, p.value.data(), p.grad.data(), buffer_.empty() ? nullptr : buffer_[i].data(),
+                   p.value.size(), static_cast<float>(config_.lr), static_cast<float>(config_.momentum),
                    static_cast<float>(1.0 - config_.dampening), static_cast<float>(config_.weight_decay),
                    config_.nesterov, step_ == 0);
     }

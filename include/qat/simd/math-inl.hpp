@@ -1,12 +1,12 @@
-// Text of simd/math.hpp, compiled once per target. Functions that use mul_add give the same bits on avx2 and avx512, and
-// differ by rounding on baseline. Lanes mix only in sum_of, max_of and the shuffles.
+// Text of simd/math.hpp, compiled once per target. Functions that use mul_add give the same bits on avx2 and avx512,
+// and differ by rounding on baseline. Lanes mix only in sum_of, max_of and the shuffles.
 namespace qat::inline v0::simd::QAT_TARGET {
 
 /// e^x.
 /// Max error: 1 ULP (tested over the floats). Overflow gives +Inf, underflow passes through the subnormals, NaN stays.
 /// Source: reduction x = n ln 2 + r in two parts, and the polynomial of Cephes' expf (S. Moshier).
 QAT_INLINE Float exp(Float x) {
-  const Float magic = set(0x1.8p23f);  // adding it rounds to an integer, half to even
+  const Float magic = set(0x1.8p23f);                 // adding it rounds to an integer, half to even
   x = minimum(set(89.0f), maximum(set(-104.0f), x));  // both return their second operand for NaN
   const Float shifted = mul_add(x, set(0x1.715476p+0f), magic);
   const Float n = shifted - magic;

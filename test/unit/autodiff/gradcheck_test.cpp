@@ -31,10 +31,12 @@ Variable square(Tape& tape, Variable x, float factor, index_t broken_element) {
 TEST_CASE("gradcheck: a right gradient passes; one wrong element, sign or percent fails and is named") {
   const CpuBackend backend(1);
   const auto inputs = tensors(random_tensor({11}, 3));
-  CHECK(gradcheck(backend, [](Tape& t, const auto& v) { return square(t, v[0], 1.0f, 4); }, inputs).passed);
+  CHECK(gradcheck(
+            backend, [](Tape& t, const auto& v) { return square(t, v[0], 1.0f, 4); }, inputs)
+            .passed);
   for (const float factor : {-1.0f, 0.0f, 1.01f, 0.99f, __builtin_nanf("")}) {
-    const GradcheckResult result =
-        gradcheck(backend, [&](Tape& t, const auto& v) { return square(t, v[0], factor, 4); }, inputs);
+    const GradcheckResult result = gradcheck(
+        backend, [&](Tape& t, const auto& v) { return square(t, v[0], factor, 4); }, inputs);
     CHECK(!result.passed);
     CHECK(result.input == 0);
     CHECK(result.element == 4);

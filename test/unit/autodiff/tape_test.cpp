@@ -24,7 +24,8 @@ TEST_CASE("tape: reusing storage changes no bit of the result or the gradients")
     const auto storage = i == 0 ? autodiff::Storage::kFresh : autodiff::Storage::kReuse;
     Tape tape(backend);
     const Variable x = tape.leaf(random_tensor({6, 8}, 1)), w = tape.leaf(random_tensor({8, 8}, 2));
-    const Variable y = autodiff::rope(tape, autodiff::linear(tape, x, w), table, 1, 6, 2, 0, RopePairing::kHalf, storage);
+    const Variable y =
+        autodiff::rope(tape, autodiff::linear(tape, x, w), table, 1, 6, 2, 0, RopePairing::kHalf, storage);
     const Variable z = autodiff::add(tape, x, autodiff::linear(tape, y, w), storage);
     results[i] = tape.value(z).clone();
     tape.backward(z, random_tensor({6, 8}, 3));
@@ -55,7 +56,8 @@ TEST_CASE("tape: gradients of parameters accumulate over backward passes") {
     Tape tape(backend);
     const Variable x = tape.constant(random_tensor({5, 4}, 2));
     const Tensor<std::int32_t> targets = random_tokens(5, 3, 3);
-    tape.backward(autodiff::softmax_cross_entropy(tape, autodiff::linear(tape, x, tape.parameter(w)), targets.flat()), seed);
+    tape.backward(autodiff::softmax_cross_entropy(tape, autodiff::linear(tape, x, tape.parameter(w)), targets.flat()),
+                  seed);
   };
   run(1.0f);
   const Tensor<float> once = w.grad.clone();
@@ -87,8 +89,8 @@ TEST_CASE("tape: the reverse walk frees what it passes") {
     CHECK(full > 40 * 1000 * 8 * 4);
     reset_peak();
     tape.backward(x, random_tensor({1000, 8}, 3));
-    CHECK(memory_stats().peak_bytes - before < full + 4 * 1000 * 8 * 4);     // a few gradients, not twenty
-    CHECK(memory_stats().current_bytes - before < 2 * 1000 * 8 * 4);         // the constant input
+    CHECK(memory_stats().peak_bytes - before < full + 4 * 1000 * 8 * 4);  // a few gradients, not twenty
+    CHECK(memory_stats().current_bytes - before < 2 * 1000 * 8 * 4);      // the constant input
   }
   CHECK(memory_stats().current_bytes == before);
 }
@@ -97,9 +99,9 @@ TEST_CASE("tape: misuse is an error that says what") {
   const CpuBackend backend(1);
   Tape tape(backend);
   const Variable x = tape.leaf(random_tensor({2, 3}, 1));
-  CHECK_THROWS_WITH_AS(tape.backward(x),
-                       "Tape::backward: the output has shape (2, 3), must have one element; give the gradient of a larger one",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      tape.backward(x),
+      "Tape::backward: the output has shape (2, 3), must have one element; give the gradient of a larger one", Error);
   CHECK_THROWS_WITH_AS(tape.value(Variable{7}), "Tape: variable 7 is not on this tape of 1", Error);
   const Variable y = autodiff::silu(tape, x);
   tape.backward(y, random_tensor({2, 3}, 2));

@@ -83,7 +83,8 @@ TEST_CASE("transformer: evaluate is the loss on the tape; its memory does not gr
   for (int i = 0; i < 2; ++i) {
     const index_t batch = i == 0 ? 128 : 600, before = memory_stats().current_bytes;
     reset_peak();
-    model.evaluate(backend, tokens.flat().slice(0, 0, batch * 16), std::as_const(targets).flat().slice(0, 0, batch * 16), batch);
+    model.evaluate(backend, tokens.flat().slice(0, 0, batch * 16),
+                   std::as_const(targets).flat().slice(0, 0, batch * 16), batch);
     peak[i] = memory_stats().peak_bytes - before;
   }
   CHECK(peak[0] == peak[1]);
@@ -131,7 +132,8 @@ TEST_CASE("transformer: 1, 2, 3 and 7 threads give the same weights after traini
     nn::Transformer model = small_model();
     AdamW optimizer(model.parameters());
     for (std::uint64_t step = 0; step < 5; ++step) {
-      const Tensor<std::int32_t> tokens = random_tokens(3 * 40, 23, step), targets = random_tokens(3 * 40, 23, 50 + step);
+      const Tensor<std::int32_t> tokens = random_tokens(3 * 40, 23, step),
+                                 targets = random_tokens(3 * 40, 23, 50 + step);
       zero_grad(model.parameters());
       Tape tape(backend);
       tape.backward(model.loss(tape, tokens.flat(), targets.flat(), 3));
@@ -139,8 +141,10 @@ TEST_CASE("transformer: 1, 2, 3 and 7 threads give the same weights after traini
     }
     std::size_t i = 0;
     for (const Parameter* p : model.parameters()) {
-      if (threads == 1) reference.push_back(p->value.clone());
-      else CHECK(compare_bits(reference[i++], p->value));
+      if (threads == 1)
+        reference.push_back(p->value.clone());
+      else
+        CHECK(compare_bits(reference[i++], p->value));
     }
   }
 }
@@ -168,9 +172,10 @@ TEST_CASE("transformer: the tape's gradients equal those of the loop written out
     ops::linear(backend, in(x), in(weight(name)), nullptr, y.matrix());
     return y;
   };
-  const auto project_back = [&](const Tensor<float>& x, const Tensor<float>& dy, const std::string& name, Tensor<float>& dx,
-                                GradMode mode) {
-    ops::linear_backward(backend, in(x), in(weight(name)), in(dy), dx.matrix(), mode, g.at(name).matrix(), GradMode::kAccumulate);
+  const auto project_back = [&](const Tensor<float>& x, const Tensor<float>& dy, const std::string& name,
+                                Tensor<float>& dx, GradMode mode) {
+    ops::linear_backward(backend, in(x), in(weight(name)), in(dy), dx.matrix(), mode, g.at(name).matrix(),
+                         GradMode::kAccumulate);
   };
   const auto normalize = [&](const Tensor<float>& x, const std::string& name, ops::RmsNormSaved& saved) {
     Tensor<float> y = make(rows, 12);
@@ -186,7 +191,8 @@ TEST_CASE("transformer: the tape's gradients equal those of the loop written out
   const auto kv4 = [&](auto& t) { return view(t.data(), batch, length, index_t{2}, index_t{6}); };
   const ops::RopeTable table = ops::rope_table(config.rope, 6, length);
   const auto turn = [&](auto v, bool back) {
-    (back ? ops::rope_backward : ops::rope)(backend, v, table.cosine.view<2>(), table.sine.view<2>(), 0, RopePairing::kHalf, v);
+    (back ? ops::rope_backward : ops::rope)(backend, v, table.cosine.view<2>(), table.sine.view<2>(), 0,
+                                            RopePairing::kHalf, v);
   };
 
   // Forward.
@@ -204,7 +210,8 @@ TEST_CASE("transformer: the tape's gradients equal those of the loop written out
   Tensor<float> x1 = project(attended, layer + "self_attn.o_proj.weight");
   ops::add(backend, std::as_const(x0).flat(), std::as_const(x1).flat(), x1.flat());
   const Tensor<float> n2 = normalize(x1, layer + "post_attention_layernorm.weight", saved2);
-  const Tensor<float> gate = project(n2, layer + "mlp.gate_proj.weight"), up = project(n2, layer + "mlp.up_proj.weight");
+  const Tensor<float> gate = project(n2, layer + "mlp.gate_proj.weight"),
+                      up = project(n2, layer + "mlp.up_proj.weight");
   Tensor<float> product = make(rows, 20);
   ops::swiglu(backend, gate.flat(), up.flat(), product.flat());
   Tensor<float> x2 = project(product, layer + "mlp.down_proj.weight");
@@ -219,21 +226,23 @@ TEST_CASE("transformer: the tape's gradients equal those of the loop written out
   normalize_back(x2, "model.norm.weight", saved3, dn, dx, GradMode::kOverwrite);
   Tensor<float> dproduct = make(rows, 20), dgate = make(rows, 20), dup = make(rows, 20);
   project_back(product, dx, layer + "mlp.down_proj.weight", dproduct, GradMode::kOverwrite);
-  ops::swiglu_backward(backend, gate.flat(), up.flat(), std::as_const(dproduct).flat(), dgate.flat(), GradMode::kOverwrite,
-                       dup.flat(), GradMode::kOverwrite);
+  ops::swiglu_backward(backend, gate.flat(), up.flat(), std::as_const(dproduct).flat(), dgate.flat(),
+                       GradMode::kOverwrite, dup.flat(), GradMode::kOverwrite);
   project_back(n2, dup, layer + "mlp.up_proj.weight", dn, GradMode::kOverwrite);
   project_back(n2, dgate, layer + "mlp.gate_proj.weight", dn, GradMode::kAccumulate);
   normalize_back(x1, layer + "post_attention_layernorm.weight", saved2, dn, dx, GradMode::kAccumulate);
   Tensor<float> dattended = make(rows, 24), dq = make(rows, 24), dk = make(rows, 12), dv = make(rows, 12);
   project_back(attended, dx, layer + "self_attn.o_proj.weight", dattended, GradMode::kOverwrite);
-  ops::attention_backward(backend, q4(q), kv4(k), kv4(v), q4(attended), attention_saved, q4(dattended), q4(dq), kv4(dk), kv4(dv));
+  ops::attention_backward(backend, q4(q), kv4(k), kv4(v), q4(attended), attention_saved, q4(dattended), q4(dq), kv4(dk),
+                          kv4(dv));
   turn(kv4(dk), true);
   turn(q4(dq), true);
   project_back(n1, dv, layer + "self_attn.v_proj.weight", dn, GradMode::kOverwrite);
   project_back(n1, dk, layer + "self_attn.k_proj.weight", dn, GradMode::kAccumulate);
   project_back(n1, dq, layer + "self_attn.q_proj.weight", dn, GradMode::kAccumulate);
   normalize_back(x0, layer + "input_layernorm.weight", saved1, dn, dx, GradMode::kAccumulate);
-  ops::embedding_backward(backend, tokens.flat(), in(dx), g.at("model.embed_tokens.weight").matrix(), GradMode::kAccumulate);
+  ops::embedding_backward(backend, tokens.flat(), in(dx), g.at("model.embed_tokens.weight").matrix(),
+                          GradMode::kAccumulate);
 
   for (const Parameter* p : model.parameters()) {
     CAPTURE(p->name);
@@ -289,5 +298,6 @@ TEST_CASE("transformer: bad input ends in one line that names it") {
                        "Transformer::decode: 0 + 4 tokens exceed the cache of 3", Error);
   LlamaConfig config = small_config();
   config.n_kv_heads = 3;
-  CHECK_THROWS_WITH_AS(nn::Transformer{config}, "Transformer: n_heads is 4, must be a multiple of n_kv_heads, 3", Error);
+  CHECK_THROWS_WITH_AS(nn::Transformer{config}, "Transformer: n_heads is 4, must be a multiple of n_kv_heads, 3",
+                       Error);
 }

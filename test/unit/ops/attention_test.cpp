@@ -42,14 +42,14 @@ TEST_CASE("attention: the definition in double, on every target, for grouped que
     const ScopedTarget forced(target);
     for (const auto& [tokens, heads, kv, dim] : std::initializer_list<std::tuple<index_t, index_t, index_t, index_t>>{
              {1, 1, 1, 1}, {5, 3, 1, 3}, {33, 6, 2, 24}, {130, 8, 4, 8}, {67, 2, 2, 128}}) {
-      const Tensor<float> q = random_tensor({2, tokens, heads, dim}, 1, 2.0f), k = random_tensor({2, tokens, kv, dim}, 2, 2.0f),
-                          v = random_tensor({2, tokens, kv, dim}, 3);
+      const Tensor<float> q = random_tensor({2, tokens, heads, dim}, 1, 2.0f),
+                          k = random_tensor({2, tokens, kv, dim}, 2, 2.0f), v = random_tensor({2, tokens, kv, dim}, 3);
       Tensor<float> out({2, tokens, heads, dim});
       ops::attention(backend, q.view<4>(), k.view<4>(), v.view<4>(), out.view<4>());
       const std::vector<double> wanted = plain_attention(q, k, v);
       // A score is a chain of dim roundings of terms below 4, so p is off by exp of that; o sums |p v| <= 1.
-      const double bound = 0x1p-24 * (2.0 * 4.0 * static_cast<double>(dim) * std::sqrt(static_cast<double>(dim)) + 16.0 +
-                                      static_cast<double>(tokens));
+      const double bound = 0x1p-24 * (2.0 * 4.0 * static_cast<double>(dim) * std::sqrt(static_cast<double>(dim)) +
+                                      16.0 + static_cast<double>(tokens));
       for (index_t i = 0; i < out.size(); ++i)
         REQUIRE(std::fabs(double{out[i]} - wanted[static_cast<std::size_t>(i)]) <= bound);
     }
@@ -59,17 +59,16 @@ TEST_CASE("attention: the definition in double, on every target, for grouped que
 TEST_CASE("attention: gradients of q, k and v are those of finite differences") {
   for (const auto& [tokens, heads, kv, dim] : std::initializer_list<std::tuple<index_t, index_t, index_t, index_t>>{
            {1, 2, 1, 2}, {3, 2, 2, 3}, {19, 6, 2, 3}, {37, 2, 1, 4}})
-    check_gradients(
-        [&, t = tokens, h = heads, g = kv](Tape& tape, const auto& x) {
-          return autodiff::attention(tape, x[0], x[1], x[2], 1, t, h, g);
-        },
-        tensors(random_tensor({tokens, heads * dim}, 1), random_tensor({tokens, kv * dim}, 2),
-                random_tensor({tokens, kv * dim}, 3)));
+    check_gradients([&, t = tokens, h = heads, g = kv](
+                        Tape& tape, const auto& x) { return autodiff::attention(tape, x[0], x[1], x[2], 1, t, h, g); },
+                    tensors(random_tensor({tokens, heads * dim}, 1), random_tensor({tokens, kv * dim}, 2),
+                            random_tensor({tokens, kv * dim}, 3)));
 }
 
 TEST_CASE("attention: any number of threads gives the same bytes") {
-  check_thread_invariance([](Tape& t, const auto& v) { return autodiff::attention(t, v[0], v[1], v[2], 3, 61, 6, 3); },
-                          tensors(random_tensor({183, 60}, 1), random_tensor({183, 30}, 2), random_tensor({183, 30}, 3)));
+  check_thread_invariance(
+      [](Tape& t, const auto& v) { return autodiff::attention(t, v[0], v[1], v[2], 3, 61, 6, 3); },
+      tensors(random_tensor({183, 60}, 1), random_tensor({183, 30}, 2), random_tensor({183, 30}, 3)));
 }
 
 TEST_CASE("attention: avx2 and avx512 give the same bytes") {
@@ -78,7 +77,8 @@ TEST_CASE("attention: avx2 and avx512 give the same bytes") {
     return;
   }
   const CpuBackend backend(1);
-  const Tensor<float> q = random_tensor({1, 77, 4, 10}, 1), k = random_tensor({1, 77, 2, 10}, 2), v = random_tensor({1, 77, 2, 10}, 3);
+  const Tensor<float> q = random_tensor({1, 77, 4, 10}, 1), k = random_tensor({1, 77, 2, 10}, 2),
+                      v = random_tensor({1, 77, 2, 10}, 3);
   std::vector<Tensor<float>> results[2];
   for (int i = 0; i < 2; ++i) {
     const ScopedTarget forced(i == 0 ? Target::kAvx2 : Target::kAvx512);
@@ -98,16 +98,17 @@ TEST_CASE("attention: the last queries alone give the rows of the full pass, bit
   for (const Target target : supported_targets()) {
     const ScopedTarget forced(target);
     const index_t tokens = 70, heads = 6, kv = 2, dim = 12;
-    const Tensor<float> q = random_tensor({1, tokens, heads, dim}, 1, 3.0f), k = random_tensor({1, tokens, kv, dim}, 2, 3.0f),
-                        v = random_tensor({1, tokens, kv, dim}, 3);
+    const Tensor<float> q = random_tensor({1, tokens, heads, dim}, 1, 3.0f),
+                        k = random_tensor({1, tokens, kv, dim}, 2, 3.0f), v = random_tensor({1, tokens, kv, dim}, 3);
     Tensor<float> all({1, tokens, heads, dim});
     ops::attention(backend, q.view<4>(), k.view<4>(), v.view<4>(), all.view<4>());
     for (const index_t last : {1, 2, 7, 33}) {
       const index_t keys = tokens - 5, first = keys - last;  // the prefix of `keys` tokens
       Tensor<float> some({1, last, heads, dim});
-      ops::attention(backend, q.view<4>().slice(1, first, last), k.view<4>().slice(1, 0, keys), v.view<4>().slice(1, 0, keys),
-                     some.view<4>());
-      CHECK(compare_bits(Values<float>(all.data() + first * heads * dim, {some.size()}), Values<float>(some.data(), {some.size()})));
+      ops::attention(backend, q.view<4>().slice(1, first, last), k.view<4>().slice(1, 0, keys),
+                     v.view<4>().slice(1, 0, keys), some.view<4>());
+      CHECK(compare_bits(Values<float>(all.data() + first * heads * dim, {some.size()}),
+                         Values<float>(some.data(), {some.size()})));
     }
   }
 }
@@ -126,9 +127,11 @@ TEST_CASE("attention: a row is blind to later keys, even to NaN in them") {
 
 TEST_CASE("attention: scores of a thousand do not overflow") {
   const CpuBackend backend(1);
-  Tensor<float> q = random_tensor({1, 20, 1, 4}, 1, 100.0f), k = random_tensor({1, 20, 1, 4}, 2, 100.0f), v = random_tensor({1, 20, 1, 4}, 3);
+  Tensor<float> q = random_tensor({1, 20, 1, 4}, 1, 100.0f), k = random_tensor({1, 20, 1, 4}, 2, 100.0f),
+                v = random_tensor({1, 20, 1, 4}, 3);
   Tensor<float> out({1, 20, 1, 4});
-  ops::attention(backend, std::as_const(q).view<4>(), std::as_const(k).view<4>(), std::as_const(v).view<4>(), out.view<4>());
+  ops::attention(backend, std::as_const(q).view<4>(), std::as_const(k).view<4>(), std::as_const(v).view<4>(),
+                 out.view<4>());
   for (const float x : out) CHECK(std::fabs(x) <= 1.0f);
 }
 

@@ -31,8 +31,8 @@ TEST_CASE("linear_backward: overwrite, accumulate and skip do what they say") {
   const CpuBackend backend(2);
   const Tensor<float> x = random_tensor({6, 5}, 1), w = random_tensor({4, 5}, 2), dy = random_tensor({6, 4}, 3);
   Tensor<float> dx({6, 5}), dw({4, 5}), db({4}), dx2({6, 5}), dw2({4, 5}), db2({4});
-  ops::linear_backward(backend, x.view<2>(), w.view<2>(), dy.view<2>(), dx.view<2>(), GradMode::kOverwrite, dw.view<2>(),
-                       GradMode::kOverwrite, db.view<1>(), GradMode::kOverwrite);
+  ops::linear_backward(backend, x.view<2>(), w.view<2>(), dy.view<2>(), dx.view<2>(), GradMode::kOverwrite,
+                       dw.view<2>(), GradMode::kOverwrite, db.view<1>(), GradMode::kOverwrite);
   dx2.fill(3.0f);
   dw2.fill(3.0f);
   db2.fill(3.0f);

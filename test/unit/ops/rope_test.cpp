@@ -22,8 +22,8 @@ TEST_CASE("rope: the pairings are one rotation, related by the permutation of a 
     for (index_t i = 0; i < dim; ++i) halves[row * dim + to_half(i)] = interleaved[row * dim + i];
   ops::rope(backend, interleaved.view<4>(), table.cosine.view<2>(), table.sine.view<2>(), 0, RopePairing::kInterleaved,
             turned.view<4>());
-  ops::rope(backend, std::as_const(halves).view<4>(), table.cosine.view<2>(), table.sine.view<2>(), 0, RopePairing::kHalf,
-            halves.view<4>());
+  ops::rope(backend, std::as_const(halves).view<4>(), table.cosine.view<2>(), table.sine.view<2>(), 0,
+            RopePairing::kHalf, halves.view<4>());
   for (index_t row = 0; row < tokens * heads; ++row)
     for (index_t i = 0; i < dim; ++i) from_halves[row * dim + i] = halves[row * dim + to_half(i)];
   CHECK(compare_bits(turned, from_halves));

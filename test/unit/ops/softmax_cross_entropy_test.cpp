@@ -39,7 +39,8 @@ TEST_CASE("softmax_cross_entropy: each loss is -log softmax in double, ignored o
         continue;
       }
       double total = 0.0;
-      for (index_t c = 0; c < 19; ++c) total += std::exp(double{logits[r * 19 + c]} - double{logits[r * 19 + targets[r]]});
+      for (index_t c = 0; c < 19; ++c)
+        total += std::exp(double{logits[r * 19 + c]} - double{logits[r * 19 + targets[r]]});
       const double wanted = std::log(total);
       CHECK(std::fabs(double{losses[r]} - wanted) <= 0x1p-21 * (1.0 + wanted));
       sum += wanted;
@@ -64,15 +65,17 @@ TEST_CASE("softmax_cross_entropy: logits of 1e30 and equal logits are safe; all 
                                       gradient.view<2>());
   for (const float g : gradient) CHECK(std::fabs(g) <= 0.5f);
   targets[0] = targets[1] = ops::kIgnoreIndex;
-  const auto none = ops::softmax_cross_entropy(backend, std::as_const(logits).view<2>(), std::as_const(targets).flat(), losses.flat());
+  const auto none = ops::softmax_cross_entropy(backend, std::as_const(logits).view<2>(), std::as_const(targets).flat(),
+                                               losses.flat());
   CHECK(none.targets == 0);
   CHECK(none.mean() != none.mean());
 }
 
 TEST_CASE("softmax_cross_entropy: any number of threads gives the same bytes") {
   const Tensor<std::int32_t> targets = random_tokens(301, 67, 5);
-  check_thread_invariance([&](Tape& t, const auto& v) { return autodiff::softmax_cross_entropy(t, v[0], targets.flat()); },
-                          tensors(random_tensor({301, 67}, 1)));
+  check_thread_invariance(
+      [&](Tape& t, const auto& v) { return autodiff::softmax_cross_entropy(t, v[0], targets.flat()); },
+      tensors(random_tensor({301, 67}, 1)));
 }
 
 TEST_CASE("softmax_cross_entropy: a target outside the vocabulary is an error") {
@@ -80,7 +83,7 @@ TEST_CASE("softmax_cross_entropy: a target outside the vocabulary is an error") 
   Tensor<float> logits({1, 4}), losses({1});
   Tensor<std::int32_t> targets({1});
   targets[0] = 4;
-  CHECK_THROWS_WITH_AS(
-      ops::softmax_cross_entropy(backend, std::as_const(logits).view<2>(), std::as_const(targets).flat(), losses.flat()),
-      "softmax_cross_entropy: target 4 at position 0, must be in [0, 4) or -100", Error);
+  CHECK_THROWS_WITH_AS(ops::softmax_cross_entropy(backend, std::as_const(logits).view<2>(),
+                                                  std::as_const(targets).flat(), losses.flat()),
+                       "softmax_cross_entropy: target 4 at position 0, must be in [0, 4) or -100", Error);
 }

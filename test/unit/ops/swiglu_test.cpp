@@ -7,7 +7,8 @@ using namespace qat::test;
 TEST_CASE("swiglu, silu, add: gradients are those of finite differences") {
   check_gradients([](Tape& t, const auto& v) { return autodiff::swiglu(t, v[0], v[1]); },
                   tensors(random_tensor({3, 37}, 1, 4.0f), random_tensor({3, 37}, 2)));
-  check_gradients([](Tape& t, const auto& v) { return autodiff::silu(t, v[0]); }, tensors(random_tensor({3, 37}, 1, 4.0f)));
+  check_gradients([](Tape& t, const auto& v) { return autodiff::silu(t, v[0]); },
+                  tensors(random_tensor({3, 37}, 1, 4.0f)));
   check_gradients([](Tape& t, const auto& v) { return autodiff::add(t, v[0], v[1]); },
                   tensors(random_tensor({3, 37}, 1), random_tensor({3, 37}, 2)));
 }
@@ -28,8 +29,8 @@ TEST_CASE("swiglu: extreme gates give 0 or the gate, never NaN") {
   for (const Target target : supported_targets()) {
     const ScopedTarget forced(target);
     ops::swiglu(backend, std::as_const(gate).flat(), std::as_const(up).flat(), y.flat());
-    ops::swiglu_backward(backend, std::as_const(gate).flat(), std::as_const(up).flat(), std::as_const(dy).flat(), dgate.flat(),
-                         GradMode::kOverwrite, dup.flat(), GradMode::kOverwrite);
+    ops::swiglu_backward(backend, std::as_const(gate).flat(), std::as_const(up).flat(), std::as_const(dy).flat(),
+                         dgate.flat(), GradMode::kOverwrite, dup.flat(), GradMode::kOverwrite);
     for (index_t i = 0; i < 3; ++i) CHECK(std::fabs(y[i]) < 1e-30f);
     for (index_t i = 3; i < 6; ++i) CHECK(y[i] == gate[i]);
     for (index_t i = 0; i < 6; ++i) {

@@ -33,7 +33,8 @@ TEST_CASE("AdamW: ten steps follow the formulas of torch.optim.AdamW") {
       w[k] -= config.lr / correction1 * m[k] / (std::sqrt(v[k] / correction2) + config.eps);
     }
     optimizer.step(backend);
-    for (index_t i = 0; i < kSize; ++i) CHECK(std::fabs(double{p.value[i]} - w[static_cast<std::size_t>(i)]) < 10 * step * 0x1p-24);
+    for (index_t i = 0; i < kSize; ++i)
+      CHECK(std::fabs(double{p.value[i]} - w[static_cast<std::size_t>(i)]) < 10 * step * 0x1p-24);
   }
 }
 

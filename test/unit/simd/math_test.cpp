@@ -16,8 +16,6 @@ using qat::index_t;
 #define QAT_TARGET_INCLUDE "unit/simd/math_probe-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
-
-
 /// Representable numbers between two finite floats of the same sign, or across zero.
 std::int64_t ulp_distance(float a, float b) {
   const auto order = [](float x) {

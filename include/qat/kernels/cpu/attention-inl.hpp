@@ -8,16 +8,16 @@
 namespace qat::inline v0::kernels::QAT_TARGET {
 
 /// out = softmax(scale * q k^T) v for rows [row_begin, row_end).
-/// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be null.
-/// scratch: (key_tokens + 2 * head_dim) * vec::kLanes floats, aligned to 64 bytes.
+/// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be
+/// null. scratch: (key_tokens + 2 * head_dim) * vec::kLanes floats, aligned to 64 bytes.
 inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
                            float* row_inverse, float* scratch) {
   namespace vec = simd::QAT_TARGET;
   const vec::Float scale = vec::set(head.scale), minus_infinity = vec::set(-__builtin_inff());
   const index_t dim = head.head_dim, stride = head.kv_stride;
   float* scores = scratch;                              // (Tk, lanes)
-  float* qt = scratch + head.key_tokens * vec::kLanes;       // (D, lanes)
-  float* ot = qt + dim * vec::kLanes;                        // (D, lanes)
+  float* qt = scratch + head.key_tokens * vec::kLanes;  // (D, lanes)
+  float* ot = qt + dim * vec::kLanes;                   // (D, lanes)
   for (index_t r0 = row_begin; r0 < row_end; r0 += vec::kLanes) {
     const index_t rows = row_end - r0 < vec::kLanes ? row_end - r0 : vec::kLanes;
     float last_key_lanes[vec::kLanes];  // as floats: exact below 2^24 tokens
@@ -54,7 +54,8 @@ inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t
     }
     for (; j < visible; ++j) {
       vec::Float s = vec::zero();
-      for (index_t d = 0; d < dim; ++d) s = mul_add(vec::load(qt + d * vec::kLanes), vec::set(head.k[j * stride + d]), s);
+      for (index_t d = 0; d < dim; ++d)
+        s = mul_add(vec::load(qt + d * vec::kLanes), vec::set(head.k[j * stride + d]), s);
       s = select(vec::set(static_cast<float>(j)) <= last_key, s * scale, minus_infinity);
       vec::store(scores + j * vec::kLanes, s);
       largest = maximum(s, largest);
@@ -63,8 +64,10 @@ inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t
     vec::Float total = vec::zero();
     for (j = 0; j + 4 <= unmasked; j += 4) {
       const float* value = head.v + j * stride;
-      const vec::Float p0 = exp(vec::load(scores + j * vec::kLanes) - largest), p1 = exp(vec::load(scores + (j + 1) * vec::kLanes) - largest);
-      const vec::Float p2 = exp(vec::load(scores + (j + 2) * vec::kLanes) - largest), p3 = exp(vec::load(scores + (j + 3) * vec::kLanes) - largest);
+      const vec::Float p0 = exp(vec::load(scores + j * vec::kLanes) - largest),
+                       p1 = exp(vec::load(scores + (j + 1) * vec::kLanes) - largest);
+      const vec::Float p2 = exp(vec::load(scores + (j + 2) * vec::kLanes) - largest),
+                       p3 = exp(vec::load(scores + (j + 3) * vec::kLanes) - largest);
       total = total + p0;
       total = total + p1;
       total = total + p2;
@@ -107,15 +110,16 @@ inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t
 /// Gradients of one key/value head and its group, with p recomputed from row_max and row_inverse:
 ///   dv = p^T dout,  ds = p * (dout v^T - rowsum(dout * out)) * scale,  dq = ds k,  dk = ds^T q.
 /// dk, dv: (Tk, D) with token stride kv_stride; dq as q. All are overwritten. scratch aligned to 64 bytes.
-inline void attention_backward_head(const AttentionHead& head, const float* out, const float* dout, const float* row_max,
-                                    const float* row_inverse, float* dq, float* dk, float* dv, float* scratch) {
+inline void attention_backward_head(const AttentionHead& head, const float* out, const float* dout,
+                                    const float* row_max, const float* row_inverse, float* dq, float* dk, float* dv,
+                                    float* scratch) {
   namespace vec = simd::QAT_TARGET;
   const vec::Float scale = vec::set(head.scale);
   const index_t dim = head.head_dim, rows = head.query_tokens * head.group;
   const index_t padded = (rows + vec::kLanes - 1) / vec::kLanes * vec::kLanes, stride = head.kv_stride;
-  float* dqt = scratch;                      // (rows / lanes, D, lanes)
-  float* row_dot = dqt + padded * dim;       // (rows)  sum_d dout * out
-  float* kt = row_dot + padded;              // (D, lanes) of one block of keys
+  float* dqt = scratch;                 // (rows / lanes, D, lanes)
+  float* row_dot = dqt + padded * dim;  // (rows)  sum_d dout * out
+  float* kt = row_dot + padded;         // (D, lanes) of one block of keys
   float* vt = kt + dim * vec::kLanes;
   float* dkt = vt + dim * vec::kLanes;
   float* dvt = dkt + dim * vec::kLanes;

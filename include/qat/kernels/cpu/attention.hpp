@@ -9,9 +9,9 @@ namespace qat::inline v0::kernels {
 
 /// Pointers of one (sequence, key/value head). q, out, dq, dout are at the group's first head.
 struct AttentionHead {
-  const float* q;             // (Tq, group, D), token stride q_stride
-  const float* k;             // (Tk, D), token stride kv_stride
-  const float* v;             // (Tk, D), token stride kv_stride
+  const float* q;  // (Tq, group, D), token stride q_stride
+  const float* k;  // (Tk, D), token stride kv_stride
+  const float* v;  // (Tk, D), token stride kv_stride
   index_t q_stride, kv_stride, stat_stride;
   index_t query_tokens, key_tokens, group, head_dim;
   float scale;
@@ -35,9 +35,9 @@ inline index_t attention_backward_scratch(index_t rows, index_t head_dim) {
 
 namespace qat::inline v0::kernels {
 
-/// Extents of one attention call. Query token t sees the keys 0 .. t + key_tokens - query_tokens, so a decoding step has
-/// query_tokens 1. Tokens of a sequence are q_stride (queries, outputs) and kv_stride (keys, values) floats apart, sequences
-/// q_batch_stride and kv_batch_stride; a token holds its heads one after the other.
+/// Extents of one attention call. Query token t sees the keys 0 .. t + key_tokens - query_tokens, so a decoding step
+/// has query_tokens 1. Tokens of a sequence are q_stride (queries, outputs) and kv_stride (keys, values) floats apart,
+/// sequences q_batch_stride and kv_batch_stride; a token holds its heads one after the other.
 struct AttentionExtents {
   index_t batch, query_tokens, key_tokens, heads, kv_heads, head_dim;
   index_t q_stride, kv_stride, q_batch_stride, kv_batch_stride;
@@ -62,12 +62,11 @@ inline AttentionHead attention_head(const AttentionExtents& e, index_t b, index_
 }
 }  // namespace detail
 
-/// out = softmax(scale * q k^T, causal) v.  q, out (B, Tq, H, D); k, v (B, Tk, KV, D); head h uses key head h / (H / KV).
-/// row_max, row_inverse (B, H, Tq) are what the backward pass needs; both may be null.
-/// Exact:  a row's bits depend on its own query and the keys it sees alone.
-/// Memory: scores of 16 rows per thread; no (Tq, Tk) matrix.
-inline void attention(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k, const float* v,
-                      float* out, float* row_max, float* row_inverse) {
+/// out = softmax(scale * q k^T, causal) v.  q, out (B, Tq, H, D); k, v (B, Tk, KV, D); head h uses key head h / (H /
+/// KV). row_max, row_inverse (B, H, Tq) are what the backward pass needs; both may be null. Exact:  a row's bits depend
+/// on its own query and the keys it sees alone. Memory: scores of 16 rows per thread; no (Tq, Tk) matrix.
+inline void attention(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k,
+                      const float* v, float* out, float* row_max, float* row_inverse) {
   constexpr index_t kRowsPerChunk = 128;
   const index_t group = e.heads / e.kv_heads, rows = e.query_tokens * group;
   const index_t row_chunks = (rows + kRowsPerChunk - 1) / kRowsPerChunk;

@@ -27,8 +27,7 @@ inline void swiglu_backward_range(const float* gate, const float* up, const floa
     const vec::Float g = load_some(gate + i, n - i), u = load_some(up + i, n - i), d = load_some(dy + i, n - i);
     const vec::Float s = sigmoid(g);
     const vec::Float silu = g * s;
-    if (dgate != nullptr)
-      store_some(dgate + i, d * u * (s + silu * (vec::set(1.0f) - s)), n - i, accumulate_dgate);
+    if (dgate != nullptr) store_some(dgate + i, d * u * (s + silu * (vec::set(1.0f) - s)), n - i, accumulate_dgate);
     if (dup != nullptr) store_some(dup + i, d * silu, n - i, accumulate_dup);
   }
 }

@@ -27,8 +27,8 @@ inline void swiglu(const CpuBackend& backend, const float* gate, const float* up
   });
 }
 
-/// dup = dy * silu(gate),  dgate = dy * up * (s + silu(gate) * (1 - s)) with s = sigmoid(gate). dgate and dup may be null,
-/// may be gate, up or dy themselves, and are added to what is there when the flag says so.
+/// dup = dy * silu(gate),  dgate = dy * up * (s + silu(gate) * (1 - s)) with s = sigmoid(gate). dgate and dup may be
+/// null, may be gate, up or dy themselves, and are added to what is there when the flag says so.
 inline void swiglu_backward(const CpuBackend& backend, const float* gate, const float* up, const float* dy, index_t n,
                             float* dgate, bool accumulate_dgate, float* dup, bool accumulate_dup) {
   detail::for_each_range(backend, n, [&](index_t i, index_t count) {
@@ -53,8 +53,8 @@ inline void silu_backward(const CpuBackend& backend, const float* x, const float
 
 /// y = a + b; y may be either.
 inline void add(const CpuBackend& backend, const float* a, const float* b, index_t n, float* y) {
-  detail::for_each_range(backend, n,
-                         [&](index_t i, index_t count) { QAT_DISPATCH(kernels, add_range(a + i, b + i, count, y + i)); });
+  detail::for_each_range(
+      backend, n, [&](index_t i, index_t count) { QAT_DISPATCH(kernels, add_range(a + i, b + i, count, y + i)); });
 }
 
 /// Sum of squares in double, in an order that depends on n alone.

@@ -1,5 +1,5 @@
-// Text of kernels/cpu/optimizer.hpp, compiled once per target. Elementwise and without fused multiply-adds: the same bits
-// on every target.
+// Text of kernels/cpu/optimizer.hpp, compiled once per target. Elementwise and without fused multiply-adds: the same
+// bits on every target.
 namespace qat::inline v0::kernels::QAT_TARGET {
 
 /// torch.optim.AdamW, single-tensor form.
@@ -9,8 +9,7 @@ inline void adamw_range(float* p, const float* g, float* m, float* v, index_t n,
     const index_t left = n - i;
     const vec::Float grad = load_some(g + i, left), old_mean = load_some(m + i, left);
     const vec::Float mean = old_mean + (grad - old_mean) * vec::set(f.one_minus_beta1);  // exp_avg.lerp_
-    const vec::Float square =
-        load_some(v + i, left) * vec::set(f.beta2) + vec::set(f.one_minus_beta2) * grad * grad;
+    const vec::Float square = load_some(v + i, left) * vec::set(f.beta2) + vec::set(f.one_minus_beta2) * grad * grad;
     const vec::Float denominator = sqrt(square) / vec::set(f.sqrt_correction) + vec::set(f.eps);
     const vec::Float value = load_some(p + i, left) * vec::set(f.decay);
     store_some(m + i, mean, left);
@@ -21,8 +20,8 @@ inline void adamw_range(float* p, const float* g, float* m, float* v, index_t n,
 
 /// torch.optim.SGD: g += weight_decay * p; buffer = momentum * buffer + (1 - dampening) * g (= g at the first step);
 /// g += momentum * buffer for Nesterov, else the buffer; p -= lr * g. buffer may be null (momentum 0).
-inline void sgd_range(float* p, const float* g, float* buffer, index_t n, float lr, float momentum, float one_minus_dampening,
-                      float weight_decay, bool nesterov, bool first_step) {
+inline void sgd_range(float* p, const float* g, float* buffer, index_t n, float lr, float momentum,
+                      float one_minus_dampening, float weight_decay, bool nesterov, bool first_step) {
   for (index_t i = 0; i < n; ++i) {
     float grad = weight_decay != 0.0f ? g[i] + weight_decay * p[i] : g[i];
     if (buffer != nullptr) {

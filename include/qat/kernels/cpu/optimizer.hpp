@@ -7,7 +7,7 @@ namespace qat::inline v0::kernels {
 
 /// Numbers of one AdamW step, computed in double by the caller and rounded once, as torch does.
 struct AdamWFactors {
-  float decay;            ///< 1 - lr * weight_decay
+  float decay;  ///< 1 - lr * weight_decay
   float one_minus_beta1;
   float beta2;
   float one_minus_beta2;

@@ -19,8 +19,8 @@ inline void rmsnorm_rows(const float* x, const float* weight, float eps, index_t
   }
 }
 
-inline void rmsnorm_backward_rows(const float* x, const float* weight, const float* inv_rms, const float* dy, index_t rows,
-                                  index_t cols, float* dx, bool accumulate_dx, float* dweight) {
+inline void rmsnorm_backward_rows(const float* x, const float* weight, const float* inv_rms, const float* dy,
+                                  index_t rows, index_t cols, float* dx, bool accumulate_dx, float* dweight) {
   namespace vec = simd::QAT_TARGET;
   for (index_t r = 0; r < rows; ++r, x += cols, dy += cols) {
     const float inv = inv_rms[r];

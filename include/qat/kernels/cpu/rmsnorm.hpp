@@ -12,8 +12,8 @@ namespace qat::inline v0::kernels {
 
 /// y[r, c] = x[r, c] * inv_rms[r] * weight[c],  inv_rms[r] = 1 / sqrt(mean_c x[r, c]^2 + eps)
 /// x, y (rows, cols), may be the same; inv_rms (rows) is what backward needs and may be null.
-inline void rmsnorm(const CpuBackend& backend, const float* x, const float* weight, float eps, index_t rows, index_t cols,
-                    float* y, float* inv_rms) {
+inline void rmsnorm(const CpuBackend& backend, const float* x, const float* weight, float eps, index_t rows,
+                    index_t cols, float* y, float* inv_rms) {
   constexpr index_t kRows = 64;
   backend.parallel_for((rows + kRows - 1) / kRows, [&](index_t chunk) {
     const index_t begin = chunk * kRows, count = rows - begin < kRows ? rows - begin : kRows;
@@ -23,8 +23,8 @@ inline void rmsnorm(const CpuBackend& backend, const float* x, const float* weig
 }
 
 /// With n = x * inv_rms and g = dy * weight:  dx = inv_rms * (g - n * mean_c(g * n)),  dweight = sum_r dy * n.
-/// dx and dweight may be null; each is added to what is there when its flag says so. dweight is summed over chunks of rows
-/// whose number depends on rows alone, in ascending order.
+/// dx and dweight may be null; each is added to what is there when its flag says so. dweight is summed over chunks of
+/// rows whose number depends on rows alone, in ascending order.
 inline void rmsnorm_backward(const CpuBackend& backend, const float* x, const float* weight, const float* inv_rms,
                              const float* dy, index_t rows, index_t cols, float* dx, bool accumulate_dx, float* dweight,
                              bool accumulate_dweight) {
@@ -36,8 +36,9 @@ inline void rmsnorm_backward(const CpuBackend& backend, const float* x, const fl
     float* sums = dweight == nullptr ? nullptr : partial.data() + chunk * cols;
     if (sums != nullptr)
       for (index_t c = 0; c < cols; ++c) sums[c] = 0.0f;
-    QAT_DISPATCH(kernels, rmsnorm_backward_rows(x + begin * cols, weight, inv_rms + begin, dy + begin * cols, count, cols,
-                                                dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums));
+    QAT_DISPATCH(kernels,
+                 rmsnorm_backward_rows(x + begin * cols, weight, inv_rms + begin, dy + begin * cols, count, cols,
+                                       dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums));
   });
   if (dweight == nullptr) return;
   for (index_t c = 0; c < cols; ++c) {

@@ -25,8 +25,7 @@ inline void softmax_scaled(const float* x, index_t cols, float largest, float de
   index_t c = 0;
   for (; c + vec::kLanes <= cols; c += vec::kLanes)
     vec::store(dx + c, exp(vec::load(x + c) - vec::set(largest)) * multiplier);
-  if (c < cols)
-    vec::store(dx + c, exp(vec::load(x + c, cols - c) - vec::set(largest)) * multiplier, cols - c);
+  if (c < cols) vec::store(dx + c, exp(vec::load(x + c, cols - c) - vec::set(largest)) * multiplier, cols - c);
 }
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

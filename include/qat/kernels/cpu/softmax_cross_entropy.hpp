@@ -12,9 +12,11 @@
 namespace qat::inline v0::kernels {
 
 /// losses[r] = log sum_c exp(logits[r, c]) - logits[r, targets[r]], 0 where targets[r] is ignore_index.
-/// dlogits[r, c] = factor * (softmax(logits[r])[c] - (c == targets[r])), 0 in ignored rows; may be null or logits itself.
-inline void softmax_cross_entropy(const CpuBackend& backend, const float* logits, const std::int32_t* targets, index_t rows,
-                                  index_t cols, std::int32_t ignore_index, float factor, float* losses, float* dlogits) {
+/// dlogits[r, c] = factor * (softmax(logits[r])[c] - (c == targets[r])), 0 in ignored rows; may be null or logits
+/// itself.
+inline void softmax_cross_entropy(const CpuBackend& backend, const float* logits, const std::int32_t* targets,
+                                  index_t rows, index_t cols, std::int32_t ignore_index, float factor, float* losses,
+                                  float* dlogits) {
   constexpr index_t kRows = 16;
   backend.parallel_for((rows + kRows - 1) / kRows, [&](index_t chunk) {
     const index_t end = (chunk + 1) * kRows < rows ? (chunk + 1) * kRows : rows;
