@@ -27,9 +27,10 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Options& o, index_t vocab_size) {
   return o.tokenizer.empty() ? load_model_tokenizer(o.model, vocab_size) : load_tokenizer(o.tokenizer);
 }
 EvaluationData evaluation_data(const Options& o, const Tokenizer& tokenizer, const LlamaConfig& config) {
+  EvaluationData data{load_token_stream(o.data, tokenizer, config.vocab_size), o.length};
   QAT_CHECK(o.length >= 1 && o.length <= config.max_seq_len, kInvalidArgument, "--length is ", o.length, "; the model accepts 1 to ",
             config.max_seq_len);
-  return {load_token_stream(o.data, tokenizer, config.vocab_size), o.length};
+  return data;
 }
 recipe::LayerRule rule_of(const Options& o) { return {o.layers, recipe::parse_scheme(o.scheme)}; }
 

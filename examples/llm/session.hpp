@@ -107,7 +107,8 @@ inline void print_report(const recipe::Report& report) {
   std::printf("%-44s %10td %10td\n", "total", recipe::bytes_before(report), recipe::bytes_after(report));
 }
 inline void write_json(const std::string& path, const OrderedJson& json) {
-  if (!path.empty()) write_file(path, json.dump(2) + "\n");
+  // Generated text may end inside a character: JSON then gets U+FFFD.
+  if (!path.empty()) write_file(path, json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
 /// A float model as a Hugging Face directory, with the tokenizer file of the model it came from.

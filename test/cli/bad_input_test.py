@@ -1,0 +1,128 @@
+"""Bad input ends with exit code 2 and one line that names file, tensor or key, what was found and what is accepted."""
+import json
+import math
+import os
+import shutil
+import struct
+import sys
+import tempfile
+
+import tiny
+from tiny import check, run
+
+
+def refuses(name, arguments, *parts):
+    code, _, errors = run(*arguments)
+    lines = errors.strip().splitlines()
+    missing = [part for part in parts if part not in errors]
+    check(name, code == 2 and len(lines) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+
+
+def files_below(folder):
+    return sorted(os.path.join(d, f) for d, _, files in os.walk(folder) for f in files)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        model, text = tiny.make(folder)
+        evaluate = lambda m, *more: ["eval", "--model", m, "--data", text, "--length", "32", *more]
+        code, out, errors = run(*evaluate(model))
+        check("the good files are accepted", code == 0 and "nats per token" in out, errors)
+
+        bad = os.path.join(folder, "bad.bin")
+        tiny.write_model(bad, cut=100)
+        refuses("truncated checkpoint", evaluate(bad), "bad.bin", "bytes")
+        tiny.write_model(bad, extra=b"\0" * 8)
+        refuses("oversized checkpoint", evaluate(bad), "bad.bin", "bytes")
+        tiny.write_model(bad, vocab=0)
+        refuses("header without vocabulary", evaluate(bad), "bad.bin", "vocab_size")
+        with open(bad, "wb") as file:
+            file.write(b"GGUF" + b"\0" * 100)
+        refuses("another format", evaluate(bad), "bad.bin", "GGUF", "accepted")
+        tiny.write_model(bad, patch={tiny.VOCAB * tiny.DIM + tiny.DIM + 7: math.nan})
+        refuses("NaN weight", evaluate(bad), "bad.bin", "q_proj", "finite")
+        refuses("missing checkpoint", evaluate(os.path.join(folder, "none.bin")), "none.bin", "does not exist")
+        refuses("missing text", ["eval", "--model", model, "--data", os.path.join(folder, "none.txt")], "none.txt")
+        empty = os.path.join(folder, "empty.txt")
+        open(empty, "w").close()
+        refuses("empty text", ["eval", "--model", model, "--data", empty], "empty.txt", "is empty")
+        with open(empty, "w") as file:
+            file.write("the cat\n")
+        refuses("text shorter than a window", ["eval", "--model", model, "--data", empty, "--length", "32"], "empty.txt", "needs 33")
+        refuses("window longer than the model takes", evaluate(model)[:-1] + ["65"], "--length is 65", "1 to 64")
+
+        big = os.path.join(folder, "big")
+        os.mkdir(big)
+        tiny.write_tokenizer(os.path.join(big, "tokenizer.bin"), vocab=400)
+        small = os.path.join(folder, "small")
+        os.mkdir(small)
+        # A text whose tokens the tokenizer knows and the model does not: a 290-token model with the 300-token tokenizer.
+        head = tiny.DIM // tiny.HEADS
+        with open(model, "rb") as file:
+            data = file.read()
+        rows = 265
+        floats = data[28:]
+        cut = floats[: rows * tiny.DIM * 4] + floats[tiny.VOCAB * tiny.DIM * 4:]
+        small_model = os.path.join(small, "model.bin")
+        with open(small_model, "wb") as file:
+            file.write(struct.pack("<7i", tiny.DIM, tiny.HIDDEN, tiny.LAYERS, tiny.HEADS, tiny.KV, rows, tiny.LENGTH) + cut)
+        tiny.write_tokenizer(os.path.join(small, "tokenizer.bin"))
+        refuses("token id beyond the vocabulary", ["eval", "--model", small_model, "--tokenizer", os.path.join(folder, "tokenizer.bin"),
+                                                   "--data", text, "--length", "32"], "text.txt", "0 to 264")
+
+        for scheme, parts in {"8da4w:group0": ["group0"], "8da4w:group33": ["q_proj", "group_size is 33", "1 to its row length 32"],
+                              "4w8a": ["4w8a", "accepted"], "weight=int9:tensor:symmetric": ["int9", "int1 to int8"],
+                              "weight=int4:group32:symmetric:float33": ["float33"], "tinygemm:group48": ["48", "32, 64, 128, 256"]}.items():
+            refuses(f"scheme {scheme}", evaluate(model, "--scheme", scheme), *parts)
+        refuses("pattern that selects nothing", evaluate(model, "--scheme", "qat4", "--layers", "layers.7.*"), "layers.7.*", "selects nothing")
+        refuses("pattern that selects a norm", evaluate(model, "--scheme", "qat4", "--layers", "norm"), "model.norm", "RmsNorm")
+
+        before = files_below(folder)
+        out = os.path.join(folder, "out")
+        refuses("quantize with a bad scheme", ["quantize", "--model", model, "--scheme", "qat9", "--out", out], "qat9")
+        refuses("quantize into a place that is not there", ["quantize", "--model", model, "--scheme", "qat4", "--out",
+                                                            os.path.join(folder, "no", "where")], "where")
+        refuses("train on nothing", ["train", "--model", model, "--train-data", os.path.join(folder, "none.txt"), "--out", out], "none.txt")
+        refuses("training that diverges", ["train", "--model", model, "--train-data", text, "--seq-length", "32", "--steps", "20",
+                                           "--warmup", "0", "--lr", "1e30", "--clip", "0", "--out", out], "lower the learning rate")
+        check("nothing is half-written", files_below(folder) == before, str(set(files_below(folder)) - set(before)))
+
+        packed = os.path.join(folder, "packed")
+        code, _, errors = run("quantize", "--model", model, "--scheme", "qat4", "--out", packed)
+        check("quantize writes a packed model", code == 0, errors)
+        refuses("packed twice", ["quantize", "--model", packed, "--scheme", "qat4", "--out", out], "is packed already")
+        description = os.path.join(packed, "qat_packed.json")
+        with open(description) as file:
+            good = json.load(file)
+        for name, change, parts in [
+                ("packed with another spec", lambda j: j["layers"]["model.layers.0.mlp.up_proj"].update(weight="int8:tensor:symmetric"), ["up_proj", "shape"]),
+                ("packed with a bad spec", lambda j: j["layers"]["model.layers.0.mlp.up_proj"].update(weight="int4"), ["int4", "accepted"]),
+                ("packed with an unknown layer", lambda j: j["layers"].update(nothing={}), ["layers"])]:
+            changed = json.loads(json.dumps(good))
+            change(changed)
+            with open(description, "w") as file:
+                json.dump(changed, file)
+            refuses(name, evaluate(packed), *parts)
+        with open(description, "w") as file:
+            file.write("{")
+        refuses("packed description that is no JSON", evaluate(packed), "qat_packed.json")
+        with open(description, "w") as file:
+            json.dump(good, file)
+        weights = os.path.join(packed, "model.safetensors")
+        with open(weights, "rb") as file:
+            data = file.read()
+        with open(weights, "wb") as file:
+            file.write(data[:-3])
+        refuses("truncated packed weights", evaluate(packed), "model.safetensors")
+        code, _, _ = run("eval", "--model", model)
+        check("a missing option exits with 2", code == 2, str(code))
+        code, _, _ = run("nonsense")
+        check("an unknown verb exits with 2", code == 2, str(code))
+        code, out, _ = run("eval", "--help")
+        check("help exits with 0", code == 0 and "--data" in out, str(code))
+        shutil.rmtree(packed)
+    return 1 if tiny.results["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The loop from the command line: train, quantize, evaluate, generate; every way to the packed model gives the same figures."""
+import json
+import os
+import sys
+import tempfile
+
+import tiny
+from tiny import check, run
+
+
+def results_of(name, folder, *arguments):
+    path = os.path.join(folder, "result.json")
+    code, _, errors = run(*arguments, "--json", path)
+    if code != 0:
+        check(name, False, errors)
+        return {}
+    with open(path) as file:
+        return json.load(file)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        model, text = tiny.make(folder)
+        trained, packed = os.path.join(folder, "trained"), os.path.join(folder, "packed")
+        options = ["--data", text, "--length", "32"]
+        first = results_of("eval", folder, "eval", "--model", model, *options)
+        train = results_of("train", folder, "train", "--model", model, "--train-data", text, "--scheme", "8da4w", "--steps", "60", "--lr",
+                           "1e-2", "--warmup", "3", "--seq-length", "32", "--out", trained, *options)
+        losses = [step["loss"] for step in train["steps"]]
+        check("60 steps are recorded and lower the loss", len(losses) == 60 and losses[-1] < 0.8 * losses[0], str(losses[-1]))
+        check("the trained model is a complete Hugging Face directory",
+              {"config.json", "model.safetensors", "tokenizer.bin"} <= set(os.listdir(trained)), str(os.listdir(trained)))
+        again = results_of("eval of the trained model", folder, "eval", "--model", trained, "--scheme", "8da4w", *options)
+        check("packed after reloading = fake-quantized while training", again["nats_per_token"] == train["validation"]["nats_per_token"],
+              f"{again['nats_per_token']} and {train['validation']['nats_per_token']}")
+        check("training helped", again["nats_per_token"] < first["nats_per_token"])
+        code, _, errors = run("quantize", "--model", trained, "--scheme", "8da4w", "--out", packed)
+        check("quantize", code == 0, errors)
+        stored = results_of("eval of the packed model", folder, "eval", "--model", packed, *options)
+        check("the stored packed model scores the same", stored["nats_per_token"] == again["nats_per_token"])
+        one = results_of("generate", folder, "generate", "--model", packed, "--prompt", "the cat", "--tokens", "20")
+        two = results_of("generate", folder, "generate", "--model", trained, "--scheme", "8da4w", "--prompt", "the cat", "--tokens", "20")
+        check("and continues a prompt the same", one["tokens"] == two["tokens"] and one["text"] != "", one["text"])
+        sampled = [results_of("sample", folder, "generate", "--model", packed, "--prompt", "the", "--temperature", "1", "--top-p", "0.9",
+                              "--seed", seed)["tokens"] for seed in ("1", "1", "2")]
+        check("a seed repeats its text, another seed gives another", sampled[0] == sampled[1] != sampled[2])
+        for scheme in ["int2_weight_only", "qat3", "tinygemm", "weight=int5:axis0:asymmetric,activation=int8:token:symmetric"]:
+            r = results_of(scheme, folder, "eval", "--model", model, "--scheme", scheme, *options)
+            check(f"{scheme} reports its layers", any(line["bytes_after"] < line["bytes_before"] for line in r.get("report", [])))
+        demo = results_of("demo", folder, "demo", "--model", model, "--train-data", text, "--scheme", "qat2", "--steps", "12", "--warmup", "2",
+                          "--seq-length", "32", "--seeds", "2", *options)
+        names = [row["name"] for row in demo["rows"]]
+        check("the demo's table has its five rows", len(names) == 5, str(names))
+        check("fake-quantized and packed agree in every bit", demo["mean_nll_difference"] == 0 and demo["largest_logit_difference"] == 0)
+    return 1 if tiny.results["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
