@@ -4,7 +4,7 @@ unicode_tables.py > tables.txt   (the committed ones are of Unicode 14.0: python
 import sys
 import unicodedata
 
-print(f"// Unicode {unicodedata.unidata_version}, by tools/unicode_tables.py")
+print(f"// Unicode {unicodedata.unidata_version}, by test/support/unicode_tables.py")
 for category, name in (("L", "kLetterBoundaries"), ("N", "kNumberBoundaries")):
     inside, bounds = False, []
     for point in range(sys.maxunicode + 2):
