@@ -8,7 +8,8 @@
 
 /// y = fake_quantize(x) fake_quantize(W)^T.   x (N, C), W (O, C), y (N, O), row-major
 struct HandWrittenLayer {
-  qat::QuantSpec weight = qat::parse_spec("int4:group32:symmetric"), activation = qat::parse_spec("int8:token:asymmetric");
+  qat::QuantSpec weight = qat::parse_spec("int4:group32:symmetric"),
+                 activation = qat::parse_spec("int8:token:asymmetric");
   qat::index_t N, C, O;
   std::vector<float> xq, wq, sx, zx, sw, zw;  // fake-quantized x and W, their scales and zero points
   std::vector<std::uint8_t> pass;             // 1 bit for each element of x that passes its gradient
@@ -25,7 +26,8 @@ struct HandWrittenLayer {
   }
   void forward(const qat::CpuBackend& cpu, const float* x, const float* W, float* y) {
     namespace k = qat::kernels;
-    k::fake_quantize_dynamic_masked(cpu, activation, x, N, C, xq.data(), sx.data(), zx.data(), qat::SteMask::kInclusive, pass.data());
+    k::fake_quantize_dynamic_masked(cpu, activation, x, N, C, xq.data(), sx.data(), zx.data(), qat::SteMask::kInclusive,
+                                    pass.data());
     k::fake_quantize_dynamic(cpu, weight, W, O, C, wq.data(), sw.data(), zw.data());
     k::gemm(cpu, N, O, C, k::MatrixOperand{xq.data(), C, 1}, k::MatrixOperand{wq.data(), C, 1}, y, O);
   }
@@ -38,6 +40,7 @@ struct HandWrittenLayer {
     }
     std::vector<float> dwq(wq.size());
     k::gemm(cpu, O, C, N, k::MatrixOperand{dy, 1, O}, k::MatrixOperand{xq.data(), 1, C}, dwq.data(), C);
-    k::fake_quantize_backward(cpu, weight, dwq.data(), W, O, C, sw.data(), zw.data(), qat::SteMask::kInclusive, dW, true);
+    k::fake_quantize_backward(cpu, weight, dwq.data(), W, O, C, sw.data(), zw.data(), qat::SteMask::kInclusive, dW,
+                              true);
   }
 };

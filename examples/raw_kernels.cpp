@@ -1,4 +1,5 @@
-// Kernel users: quantization-aware training inside a loop of one's own, on memory of one's own. Two layers learn y = |x|.
+// Kernel users: quantization-aware training inside a loop of one's own, on memory of one's own. Two layers learn y =
+// |x|.
 #include <cmath>
 #include <cstdio>
 

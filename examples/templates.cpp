@@ -24,11 +24,13 @@ int main() {
   // Really quantize: dequantized codes are the fake-quantized values, bit for bit.
   std::vector<std::int8_t> codes(a.size());
   quantizer.quantize(cpu, a.data(), rows, columns, codes.data());
-  qat::kernels::dequantize(cpu, quantizer.spec(), codes.data(), rows, columns, quantizer.scale().data(), quantizer.zero_point().data(), z.data());
+  qat::kernels::dequantize(cpu, quantizer.spec(), codes.data(), rows, columns, quantizer.scale().data(),
+                           quantizer.zero_point().data(), z.data());
   if (y != z) return 1;
 
   // An expression is evaluated, quantized and written in one pass over memory, without a temporary.
-  const auto A = qat::view(a.data(), rows, columns), B = qat::view(b.data(), rows, columns), C = qat::view(c.data(), rows, columns);
+  const auto A = qat::view(a.data(), rows, columns), B = qat::view(b.data(), rows, columns),
+             C = qat::view(c.data(), rows, columns);
   qat::assign(cpu, qat::view(y.data(), rows, columns), qat::fake_quantize(A + B * C, quantizer.spec()));
   std::vector<float> sum(a.size());
   qat::assign(cpu, qat::view(sum.data(), rows, columns), A + B * C);

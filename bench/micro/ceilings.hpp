@@ -8,26 +8,28 @@
 namespace qat::bench {
 
 #if QAT_HAVE_X86_TARGETS
-#define QAT_BENCH_TEN(op, r)                                                                                          \
-  op " %10, %10, %0\n" op " %10, %10, %1\n" op " %10, %10, %2\n" op " %10, %10, %3\n" op " %10, %10, %4\n" op         \
+#define QAT_BENCH_TEN(op, r)                                                                                  \
+  op " %10, %10, %0\n" op " %10, %10, %1\n" op " %10, %10, %2\n" op " %10, %10, %3\n" op " %10, %10, %4\n" op \
      " %10, %10, %5\n" op " %10, %10, %6\n" op " %10, %10, %7\n" op " %10, %10, %8\n" op " %10, %10, %9\n"
 
-/// Operations of one run of `instruction`, ten independent chains: best of many short runs, as other programs share the core.
-#define QAT_BENCH_CEILING(function, instruction, type, target_text, ops)                                              \
-  __attribute__((target(target_text))) inline double function() {                                                     \
-    type a = {}, x0 = a, x1 = a, x2 = a, x3 = a, x4 = a, x5 = a, x6 = a, x7 = a, x8 = a, x9 = a;                      \
-    double best = 0;                                                                                                  \
-    for (int repeat = 0; repeat < 200; ++repeat) {                                                                    \
-      const auto start = std::chrono::steady_clock::now();                                                            \
-      for (int i = 0; i < 20000; ++i)                                                                                 \
-        asm volatile(QAT_BENCH_TEN(instruction, 0)                                                                    \
-                     : "+v"(x0), "+v"(x1), "+v"(x2), "+v"(x3), "+v"(x4), "+v"(x5), "+v"(x6), "+v"(x7), "+v"(x8), "+v"(x9) \
-                     : "v"(a));                                                                                       \
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();         \
-      const double rate = 20000.0 * 10 * ops / seconds;                                                               \
-      if (rate > best) best = rate;                                                                                   \
-    }                                                                                                                 \
-    return best;                                                                                                      \
+/// Operations of one run of `instruction`, ten independent chains: best of many short runs, as other programs share the
+/// core.
+#define QAT_BENCH_CEILING(function, instruction, type, target_text, ops)                                         \
+  __attribute__((target(target_text))) inline double function() {                                                \
+    type a = {}, x0 = a, x1 = a, x2 = a, x3 = a, x4 = a, x5 = a, x6 = a, x7 = a, x8 = a, x9 = a;                 \
+    double best = 0;                                                                                             \
+    for (int repeat = 0; repeat < 200; ++repeat) {                                                               \
+      const auto start = std::chrono::steady_clock::now();                                                       \
+      for (int i = 0; i < 20000; ++i)                                                                            \
+        asm volatile(QAT_BENCH_TEN(instruction, 0)                                                               \
+                     : "+v"(x0), "+v"(x1), "+v"(x2), "+v"(x3), "+v"(x4), "+v"(x5), "+v"(x6), "+v"(x7), "+v"(x8), \
+                       "+v"(x9)                                                                                  \
+                     : "v"(a));                                                                                  \
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();    \
+      const double rate = 20000.0 * 10 * ops / seconds;                                                          \
+      if (rate > best) best = rate;                                                                              \
+    }                                                                                                            \
+    return best;                                                                                                 \
   }
 QAT_BENCH_CEILING(fma_zmm, "vfmadd231ps", __m512, "avx512f", 32)
 QAT_BENCH_CEILING(fma_ymm, "vfmadd231ps", __m256, "avx2,fma", 16)

@@ -1,6 +1,6 @@
 // fp32 matrix product at the shapes of training, beside Eigen and the measured multiply-add ceiling of one thread.
-// One-thread rates are per second of processor time, so that other programs on the machine count little; two-thread rates
-// need a quiet machine. Build with -march=native to give Eigen its vectors (gemm needs no flag).
+// One-thread rates are per second of processor time, so that other programs on the machine count little; two-thread
+// rates need a quiet machine. Build with -march=native to give Eigen its vectors (gemm needs no flag).
 #include <benchmark/benchmark.h>
 
 #if __has_include(<Eigen/Core>)
@@ -28,11 +28,12 @@ struct Shape {
   index_t M, N, K;
 };
 constexpr Shape kShapes[] = {
-    {"NT", 2048, 64, 64},    {"NT", 2048, 172, 64},    {"NT", 2048, 64, 172},  {"NT", 2048, 512, 64}, {"NN", 2048, 64, 64},
-    {"NN", 2048, 64, 172},   {"NN", 2048, 64, 512},    {"TN", 64, 64, 2048},   {"TN", 172, 64, 2048}, {"TN", 64, 172, 2048},
-    {"NT", 256, 288, 288},   {"NN", 256, 288, 288},    {"TN", 288, 288, 256},  {"NT", 512, 512, 512}, {"NT", 1024, 768, 768},
-    {"NT", 512, 2048, 512},  {"NT", 1024, 2048, 2048}, {"NT", 1, 512, 512},    {"NT", 1, 2048, 2048}, {"NT", 4, 2048, 2048},
-    {"NT", 16, 2048, 2048},  {"NT", 64, 2048, 2048},
+    {"NT", 2048, 64, 64},     {"NT", 2048, 172, 64},  {"NT", 2048, 64, 172},  {"NT", 2048, 512, 64},
+    {"NN", 2048, 64, 64},     {"NN", 2048, 64, 172},  {"NN", 2048, 64, 512},  {"TN", 64, 64, 2048},
+    {"TN", 172, 64, 2048},    {"TN", 64, 172, 2048},  {"NT", 256, 288, 288},  {"NN", 256, 288, 288},
+    {"TN", 288, 288, 256},    {"NT", 512, 512, 512},  {"NT", 1024, 768, 768}, {"NT", 512, 2048, 512},
+    {"NT", 1024, 2048, 2048}, {"NT", 1, 512, 512},    {"NT", 1, 2048, 2048},  {"NT", 4, 2048, 2048},
+    {"NT", 16, 2048, 2048},   {"NT", 64, 2048, 2048},
 };
 
 struct Data {
@@ -40,7 +41,9 @@ struct Data {
   MatrixOperand a_operand, b_operand;
 
   explicit Data(const Shape& s)
-      : a(static_cast<std::size_t>(s.M * s.K)), b(static_cast<std::size_t>(s.N * s.K)), c(static_cast<std::size_t>(s.M * s.N)) {
+      : a(static_cast<std::size_t>(s.M * s.K)),
+        b(static_cast<std::size_t>(s.N * s.K)),
+        c(static_cast<std::size_t>(s.M * s.N)) {
     qat::CounterRandom random(1);
     for (float& x : a) x = random.next_float() - 0.5f;
     for (float& x : b) x = random.next_float() - 0.5f;
@@ -68,7 +71,8 @@ void eigen(benchmark::State& state, const Shape& s) {
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   Data data(s);
   const bool ta = s.form[0] == 'T', tb = s.form[1] == 'T';
-  const Eigen::Map<Matrix> a(data.a.data(), ta ? s.K : s.M, ta ? s.M : s.K), b(data.b.data(), tb ? s.N : s.K, tb ? s.K : s.N);
+  const Eigen::Map<Matrix> a(data.a.data(), ta ? s.K : s.M, ta ? s.M : s.K),
+      b(data.b.data(), tb ? s.N : s.K, tb ? s.K : s.N);
   Eigen::Map<Matrix> c(data.c.data(), s.M, s.N);
   for (auto _ : state) {
     if (ta)
@@ -87,7 +91,8 @@ void eigen(benchmark::State& state, const Shape& s) {
 
 int main(int argc, char** argv) {
   for (const Shape& s : kShapes) {
-    const std::string name = std::string(s.form) + "/" + std::to_string(s.M) + "x" + std::to_string(s.N) + "x" + std::to_string(s.K);
+    const std::string name =
+        std::string(s.form) + "/" + std::to_string(s.M) + "x" + std::to_string(s.N) + "x" + std::to_string(s.K);
     benchmark::RegisterBenchmark(("gemm/" + name + "/threads:1").c_str(), gemm, s, 1);
     benchmark::RegisterBenchmark(("gemm/" + name + "/threads:2").c_str(), gemm, s, 2)->UseRealTime();
 #if defined(EIGEN_CORE_H)

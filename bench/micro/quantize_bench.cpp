@@ -1,5 +1,6 @@
-// Element-wise quantization kernels: bytes read and written a second, as a share of what a copy with non-temporal stores
-// (large) or plain stores (in cache) reaches in the same run, beside a plain scalar loop and an Eigen expression.
+// Element-wise quantization kernels: bytes read and written a second, as a share of what a copy with non-temporal
+// stores (large) or plain stores (in cache) reaches in the same run, beside a plain scalar loop and an Eigen
+// expression.
 //
 // Arguments: elements. One thread, unless the name says otherwise.
 #include <benchmark/benchmark.h>
@@ -56,7 +57,9 @@ double cpu_seconds() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
-double wall_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Bytes a second of a copy of the same size: best of several, in this run.
 double ceiling(index_t n) {
@@ -102,14 +105,19 @@ const CpuBackend& one() {
 void fake_quantize(benchmark::State& state, const char* text, bool all_threads) {
   const QuantSpec spec = parse_spec(text);
   const CpuBackend& backend = all_threads ? CpuBackend::shared() : one();
-  measure(state, 8, [&](Data& d, index_t n) {
-    kernels::fake_quantize_dynamic(backend, spec, d.x.data(), n / kColumns, kColumns, d.y.data(), d.scale.data(), d.zero.data());
-  }, all_threads ? wall_seconds : cpu_seconds);
+  measure(
+      state, 8,
+      [&](Data& d, index_t n) {
+        kernels::fake_quantize_dynamic(backend, spec, d.x.data(), n / kColumns, kColumns, d.y.data(), d.scale.data(),
+                                       d.zero.data());
+      },
+      all_threads ? wall_seconds : cpu_seconds);
 }
 void quantize(benchmark::State& state, const char* text) {
   const QuantSpec spec = parse_spec(text);
   measure(state, 5, [&](Data& d, index_t n) {
-    kernels::quantize_dynamic(one(), spec, d.x.data(), n / kColumns, kColumns, d.codes.data(), d.scale.data(), d.zero.data());
+    kernels::quantize_dynamic(one(), spec, d.x.data(), n / kColumns, kColumns, d.codes.data(), d.scale.data(),
+                              d.zero.data());
   });
 }
 void dequantize(benchmark::State& state, const char* text) {
@@ -161,7 +169,8 @@ BENCHMARK_CAPTURE(fake_quantize, int4_g32_default, "int4:group32:signed_extremum
 BENCHMARK_CAPTURE(fake_quantize, int4_g128_symmetric, "int4:group128:symmetric", false)->QAT_SIZES;
 BENCHMARK_CAPTURE(fake_quantize, int8_token_asymmetric, "int8:token:asymmetric", false)->QAT_SIZES;
 BENCHMARK_CAPTURE(fake_quantize, int8_token_symmetric, "int8:token:symmetric", false)->QAT_SIZES;
-BENCHMARK_CAPTURE(fake_quantize, int4_g32_symmetric_all_threads, "int4:group32:symmetric", true)->QAT_SIZES->UseRealTime();
+BENCHMARK_CAPTURE(fake_quantize, int4_g32_symmetric_all_threads, "int4:group32:symmetric", true)
+    ->QAT_SIZES->UseRealTime();
 BENCHMARK_CAPTURE(quantize, int8_token_asymmetric, "int8:token:asymmetric")->QAT_SIZES;
 BENCHMARK_CAPTURE(quantize, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;
 BENCHMARK_CAPTURE(dequantize, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;

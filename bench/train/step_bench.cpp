@@ -40,8 +40,11 @@ void run(const std::string& scheme, int threads, index_t steps) {
     if (s.step >= 2) seconds.push_back(s.seconds);
   });
   std::sort(seconds.begin(), seconds.end());
-  std::printf("{\"scheme\": \"%s\", \"threads\": %d, \"steps\": %td, \"median_ms\": %.3f, \"fastest_ms\": %.3f, \"peak_bytes\": %td}\n",
-              scheme.c_str(), threads, steps, seconds[seconds.size() / 2] * 1e3, seconds.front() * 1e3, memory_stats().peak_bytes);
+  std::printf(
+      "{\"scheme\": \"%s\", \"threads\": %d, \"steps\": %td, \"median_ms\": %.3f, \"fastest_ms\": %.3f, "
+      "\"peak_bytes\": %td}\n",
+      scheme.c_str(), threads, steps, seconds[seconds.size() / 2] * 1e3, seconds.front() * 1e3,
+      memory_stats().peak_bytes);
 }
 
 }  // namespace

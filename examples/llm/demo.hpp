@@ -1,4 +1,5 @@
-// The main job: full precision, post-training quantization and quantization-aware training side by side, on the packed path.
+// The main job: full precision, post-training quantization and quantization-aware training side by side, on the packed
+// path.
 #pragma once
 
 #include <algorithm>
@@ -8,12 +9,12 @@
 namespace qat_llm {
 
 struct DemoOptions {
-  std::string model, data;           ///< paths
+  std::string model, data;  ///< paths
   std::string scheme = "qat4";
-  recipe::LayerRule rule;            ///< which layers, and the parsed scheme
+  recipe::LayerRule rule;  ///< which layers, and the parsed scheme
   recipe::TrainConfig train;
-  int seeds = 1;                     ///< runs with seeds train.seed, train.seed + 1, ...
-  bool control = true;               ///< also train in floating point on the same batches
+  int seeds = 1;        ///< runs with seeds train.seed, train.seed + 1, ...
+  bool control = true;  ///< also train in floating point on the same batches
 };
 
 /// One row of the table.
@@ -29,18 +30,21 @@ namespace detail {
 /// How far the logits of two models are apart on the first tokens of the data.
 inline double largest_logit_difference(const Tensor<float>& a, const Tensor<float>& b) {
   double largest = 0.0;
-  for (index_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  for (index_t i = 0; i < a.size(); ++i)
+    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
   return largest;
 }
 
-inline double train_once(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text, const recipe::TrainConfig& config,
-                         const std::string& label) {
+inline double train_once(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text,
+                         const recipe::TrainConfig& config, const std::string& label) {
   Progress progress(label);
   double seconds = 0.0;
   recipe::train(backend, model, text.tokens, config, [&](const recipe::StepReport& s) {
     seconds += s.seconds;
     const double left = seconds / static_cast<double>(s.step + 1) * static_cast<double>(config.steps - s.step - 1);
-    progress.show(s.step + 1, config.steps, std::string("loss ") + concat(s.loss).c_str() + ", " + std::to_string(static_cast<int>(left)) + " s left");
+    progress.show(
+        s.step + 1, config.steps,
+        std::string("loss ") + concat(s.loss).c_str() + ", " + std::to_string(static_cast<int>(left)) + " s left");
   });
   return seconds;
 }
@@ -57,37 +61,41 @@ inline void summarize(DemoRow& row, const std::vector<recipe::Evaluation>& runs)
 }  // namespace detail
 
 inline void print_table(const std::vector<DemoRow>& rows, double bytes_per_token) {
-  std::printf("\n%-34s %15s %10s %9s %9s %11s %9s %9s\n", "", "nats/token", "gap", "perplex.", "bits/byte", "weights", "train s", "eval s");
+  std::printf("\n%-34s %15s %10s %9s %9s %11s %9s %9s\n", "", "nats/token", "gap", "perplex.", "bits/byte", "weights",
+              "train s", "eval s");
   const double full = rows.front().evaluation.nats_per_token();
   for (const DemoRow& r : rows) {
     const double nats = r.evaluation.nats_per_token();
     char spread[16] = "";
     if (r.deviation > 0.0) std::snprintf(spread, sizeof spread, "+-%.4f", r.deviation);
     std::printf("%-34s %8.4f%-7s %+10.4f %9.3f %9.4f %10.1fK %9.1f %9.2f\n", r.name.c_str(), nats, spread, nats - full,
-                r.evaluation.perplexity(), r.evaluation.bits_per_byte(bytes_per_token), static_cast<double>(r.bytes) / 1024.0, r.train_seconds,
-                r.evaluation.seconds);
+                r.evaluation.perplexity(), r.evaluation.bits_per_byte(bytes_per_token),
+                static_cast<double>(r.bytes) / 1024.0, r.train_seconds, r.evaluation.seconds);
   }
 }
 
 /// Runs everything and returns what ./dev demo --json writes.
-inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpoint, const EvaluationData& data, const TokenStream& text,
-                            const DemoOptions& o) {
+inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpoint, const EvaluationData& data,
+                            const TokenStream& text, const DemoOptions& o) {
   const double bytes_per_token = data.bytes_per_token();
   std::vector<DemoRow> rows;
-  const auto evaluated = [&](nn::Transformer& model, const char* label) { return evaluate(backend, model, data, o.data, label); };
+  const auto evaluated = [&](nn::Transformer& model, const char* label) {
+    return evaluate(backend, model, data, o.data, label);
+  };
   recipe::Report report;
   {
     nn::Transformer model = checkpoint.model();
     report = recipe::prepare(model, {});
     rows.push_back({"full precision", evaluated(model, "full precision"), 0.0, recipe::bytes_before(report), 0.0});
-    std::printf("model   %s: %td parameters, %td layers, width %td, vocabulary %td\n", o.model.c_str(), recipe::bytes_before(report) / 4,
-                model.config().n_layers, model.config().dim, model.config().vocab_size);
+    std::printf("model   %s: %td parameters, %td layers, width %td, vocabulary %td\n", o.model.c_str(),
+                recipe::bytes_before(report) / 4, model.config().n_layers, model.config().dim,
+                model.config().vocab_size);
   }
-  std::printf("data    %s: %td documents, %td targets scored, %.2f bytes a token\n", o.data.c_str(), data.stream.documents,
-              rows.front().evaluation.targets, bytes_per_token);
+  std::printf("data    %s: %td documents, %td targets scored, %.2f bytes a token\n", o.data.c_str(),
+              data.stream.documents, rows.front().evaluation.targets, bytes_per_token);
   std::printf("scheme  %s on \"%s\": %s\n", o.scheme.c_str(), o.rule.pattern.c_str(), to_string(o.rule.scheme).c_str());
-  std::printf("train   %td steps of %td x %td tokens, AdamW, peak rate %g, %d seed%s\n", o.train.steps, o.train.batch, o.train.length,
-              o.train.lr, o.seeds, o.seeds == 1 ? "" : "s");
+  std::printf("train   %td steps of %td x %td tokens, AdamW, peak rate %g, %d seed%s\n", o.train.steps, o.train.batch,
+              o.train.length, o.train.lr, o.seeds, o.seeds == 1 ? "" : "s");
   std::fflush(stdout);
   {
     nn::Transformer model = checkpoint.model();
@@ -113,10 +121,12 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
     const Tensor<float> before = model.forward(backend, first, 1);
     report = recipe::convert(backend, model);
     packed_runs.push_back(evaluated(model, "QAT, packed"));
-    logit_difference = std::max(logit_difference, detail::largest_logit_difference(before, model.forward(backend, first, 1)));
+    logit_difference =
+        std::max(logit_difference, detail::largest_logit_difference(before, model.forward(backend, first, 1)));
   }
   if (o.control) {
-    rows.push_back({"full-precision control, trained", {}, 0.0, recipe::bytes_before(report), control_seconds / o.seeds});
+    rows.push_back(
+        {"full-precision control, trained", {}, 0.0, recipe::bytes_before(report), control_seconds / o.seeds});
     detail::summarize(rows.back(), control_runs);
   }
   rows.push_back({"QAT, fake-quantized (training)", {}, 0.0, recipe::bytes_before(report), qat_seconds / o.seeds});
@@ -128,21 +138,34 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
   const double full = rows.front().evaluation.nats_per_token(), ptq = rows[1].evaluation.nats_per_token(),
                qat = rows.back().evaluation.nats_per_token();
   if (ptq > full)
-    std::printf("\nQAT takes back %.0f %% of what PTQ lost: the gap to full precision goes from %.4f to %.4f nats a token.\n",
-                100.0 * (ptq - qat) / (ptq - full), ptq - full, qat - full);
+    std::printf(
+        "\nQAT takes back %.0f %% of what PTQ lost: the gap to full precision goes from %.4f to %.4f nats a token.\n",
+        100.0 * (ptq - qat) / (ptq - full), ptq - full, qat - full);
   double nll_difference = 0.0;
   for (std::size_t i = 0; i < packed_runs.size(); ++i)
-    nll_difference = std::max(nll_difference, std::abs(packed_runs[i].nats_per_token() - prepared_runs[i].nats_per_token()));
-  std::printf("Fake-quantized and packed model: mean NLL differs by %g, largest logit difference %g%s.\n", nll_difference, logit_difference,
+    nll_difference =
+        std::max(nll_difference, std::abs(packed_runs[i].nats_per_token() - prepared_runs[i].nats_per_token()));
+  std::printf("Fake-quantized and packed model: mean NLL differs by %g, largest logit difference %g%s.\n",
+              nll_difference, logit_difference,
               logit_difference == 0.0 && nll_difference == 0.0 ? " (the same bits)" : "");
 
-  OrderedJson json = {{"model", o.model}, {"data", o.data}, {"scheme", to_string(o.rule.scheme).c_str()}, {"layers", o.rule.pattern},
-                      {"steps", o.train.steps}, {"lr", o.train.lr}, {"seeds", o.seeds}, {"threads", backend.threads()},
-                      {"bytes_per_token", bytes_per_token}, {"mean_nll_difference", nll_difference},
-                      {"largest_logit_difference", logit_difference}, {"rows", OrderedJson::array()}, {"report", to_json(report)}};
+  OrderedJson json = {{"model", o.model},
+                      {"data", o.data},
+                      {"scheme", to_string(o.rule.scheme).c_str()},
+                      {"layers", o.rule.pattern},
+                      {"steps", o.train.steps},
+                      {"lr", o.train.lr},
+                      {"seeds", o.seeds},
+                      {"threads", backend.threads()},
+                      {"bytes_per_token", bytes_per_token},
+                      {"mean_nll_difference", nll_difference},
+                      {"largest_logit_difference", logit_difference},
+                      {"rows", OrderedJson::array()},
+                      {"report", to_json(report)}};
   for (const DemoRow& r : rows) {
     OrderedJson row = to_json(r.evaluation, bytes_per_token);
-    row.update({{"name", r.name}, {"deviation", r.deviation}, {"weight_bytes", r.bytes}, {"train_seconds", r.train_seconds}});
+    row.update(
+        {{"name", r.name}, {"deviation", r.deviation}, {"weight_bytes", r.bytes}, {"train_seconds", r.train_seconds}});
     json["rows"].push_back(row);
   }
   return json;

@@ -28,8 +28,8 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Options& o, index_t vocab_size) {
 }
 EvaluationData evaluation_data(const Options& o, const Tokenizer& tokenizer, const LlamaConfig& config) {
   EvaluationData data{load_token_stream(o.data, tokenizer, config.vocab_size), o.length};
-  QAT_CHECK(o.length >= 1 && o.length <= config.max_seq_len, kInvalidArgument, "--length is ", o.length, "; the model accepts 1 to ",
-            config.max_seq_len);
+  QAT_CHECK(o.length >= 1 && o.length <= config.max_seq_len, kInvalidArgument, "--length is ", o.length,
+            "; the model accepts 1 to ", config.max_seq_len);
   return data;
 }
 recipe::LayerRule rule_of(const Options& o) { return {o.layers, recipe::parse_scheme(o.scheme)}; }
@@ -41,13 +41,15 @@ void run_eval(const CpuBackend& backend, const Options& o) {
   const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
   recipe::Report report;
   if (!o.scheme.empty()) {
-    QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, o.model, ": is packed already; --scheme takes a floating-point model");
+    QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, o.model,
+              ": is packed already; --scheme takes a floating-point model");
     report = recipe::quantize(backend, model, {rule_of(o)});
     if (o.report) print_report(report);
   }
   const recipe::Evaluation e = evaluate(backend, model, data, o.data, "eval");
-  std::printf("nats per token %.6f  perplexity %.4f  bits per byte %.4f  (%td targets, %.2f s, %.0f tokens/s)\n", e.nats_per_token(),
-              e.perplexity(), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds, e.tokens_per_second());
+  std::printf("nats per token %.6f  perplexity %.4f  bits per byte %.4f  (%td targets, %.2f s, %.0f tokens/s)\n",
+              e.nats_per_token(), e.perplexity(), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds,
+              e.tokens_per_second());
   OrderedJson json = {{"model", o.model}, {"data", o.data}, {"scheme", o.scheme}};
   json.update(to_json(e, data.bytes_per_token()));
   if (!report.empty()) json["report"] = to_json(report);
@@ -60,17 +62,20 @@ void run_train(const CpuBackend& backend, const Options& o) {
   nn::Transformer model = checkpoint.model();
   const auto tokenizer = tokenizer_of(o, model.config().vocab_size);
   const TokenStream text = load_token_stream(o.train_data, *tokenizer, model.config().vocab_size);
-  OrderedJson json = {{"model", o.model}, {"train_data", o.train_data}, {"scheme", o.scheme}, {"steps", OrderedJson::array()}};
+  OrderedJson json = {
+      {"model", o.model}, {"train_data", o.train_data}, {"scheme", o.scheme}, {"steps", OrderedJson::array()}};
   if (!o.scheme.empty()) {
     const recipe::Report report = recipe::prepare(model, {rule_of(o)});
     if (o.report) print_report(report);
   }
   Progress progress("train");
   recipe::train(backend, model, text.tokens, o.train, [&](const recipe::StepReport& s) {
-    json["steps"].push_back({{"step", s.step}, {"loss", s.loss}, {"grad_norm", s.grad_norm}, {"lr", s.lr}, {"seconds", s.seconds}});
+    json["steps"].push_back(
+        {{"step", s.step}, {"loss", s.loss}, {"grad_norm", s.grad_norm}, {"lr", s.lr}, {"seconds", s.seconds}});
     progress.show(s.step + 1, o.train.steps, std::string("loss ") + concat(s.loss).c_str());
     if (s.step % 100 == 0 || s.step + 1 == o.train.steps)
-      std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr, s.seconds * 1e3);
+      std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr,
+                  s.seconds * 1e3);
   });
   if (!o.data.empty()) {
     const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
@@ -81,7 +86,8 @@ void run_train(const CpuBackend& backend, const Options& o) {
   if (!o.out.empty()) {
     save_model(model, o.out);
     copy_tokenizer(o.model, model.config().vocab_size, o.out);
-    std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n", o.out.c_str(), o.out.c_str());
+    std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n",
+                o.out.c_str(), o.out.c_str());
   }
   write_json(o.json, json);
 }
@@ -101,19 +107,26 @@ void run_generate(const CpuBackend& backend, const Options& o) {
   const Checkpoint checkpoint(o.model);
   nn::Transformer model = checkpoint.model();
   if (!o.scheme.empty()) {
-    QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, o.model, ": is packed already; --scheme takes a floating-point model");
+    QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, o.model,
+              ": is packed already; --scheme takes a floating-point model");
     recipe::quantize(backend, model, {rule_of(o)});
   }
   const auto tokenizer = tokenizer_of(o, model.config().vocab_size);
-  const Generation g = generate(backend, model, *tokenizer, o.prompt, o.tokens, o.sampling, [](const std::string& piece) {
-    std::fputs(piece.c_str(), stdout);
-    std::fflush(stdout);
-  });
+  const Generation g =
+      generate(backend, model, *tokenizer, o.prompt, o.tokens, o.sampling, [](const std::string& piece) {
+        std::fputs(piece.c_str(), stdout);
+        std::fflush(stdout);
+      });
   std::printf("\n");
   const double rate = g.decode_seconds > 0.0 ? static_cast<double>(g.generated) / g.decode_seconds : 0.0;
   std::fprintf(stderr, "%td tokens, %.0f tokens/s\n", g.generated, rate);
-  write_json(o.json, {{"model", o.model}, {"scheme", o.scheme}, {"prompt", o.prompt}, {"text", g.text}, {"tokens", g.tokens},
-                      {"prefill_seconds", g.prefill_seconds}, {"tokens_per_second", rate}});
+  write_json(o.json, {{"model", o.model},
+                      {"scheme", o.scheme},
+                      {"prompt", o.prompt},
+                      {"text", g.text},
+                      {"tokens", g.tokens},
+                      {"prefill_seconds", g.prefill_seconds},
+                      {"tokens_per_second", rate}});
 }
 
 void run_demo_verb(const CpuBackend& backend, Options o) {
@@ -139,7 +152,8 @@ void run_demo_verb(const CpuBackend& backend, Options o) {
 }
 
 void add_model(CLI::App* verb, Options& o, bool required) {
-  CLI::Option* model = verb->add_option("--model", o.model, "llama2.c .bin, Hugging Face Llama directory, or a packed directory");
+  CLI::Option* model =
+      verb->add_option("--model", o.model, "llama2.c .bin, Hugging Face Llama directory, or a packed directory");
   if (required) model->required();
   verb->add_option("--tokenizer", o.tokenizer, "tokenizer file or directory (default: the one beside the model)");
   verb->add_option("--threads", o.threads, "threads; 0 takes all")->check(CLI::Range(0, 1024));
@@ -147,7 +161,8 @@ void add_model(CLI::App* verb, Options& o, bool required) {
 }
 void add_scheme(CLI::App* verb, Options& o, const char* what) {
   verb->add_option("--scheme", o.scheme, what);
-  verb->add_option("--layers", o.layers, "layers it is for: linear, embedding, head, first, last, or a glob over names")->capture_default_str();
+  verb->add_option("--layers", o.layers, "layers it is for: linear, embedding, head, first, last, or a glob over names")
+      ->capture_default_str();
   verb->add_flag("--report", o.report, "print every layer with its scheme and bytes");
 }
 void add_training(CLI::App* verb, Options& o) {
@@ -158,20 +173,23 @@ void add_training(CLI::App* verb, Options& o) {
   verb->add_option("--lr", o.train.lr, "peak learning rate")->capture_default_str();
   verb->add_option("--warmup", o.train.warmup_steps, "warm-up steps")->capture_default_str();
   verb->add_option("--schedule", o.train.schedule)
-      ->transform(CLI::CheckedTransformer(std::map<std::string, ScheduleKind>{
-          {"cosine", ScheduleKind::kCosine}, {"linear", ScheduleKind::kLinear}, {"constant", ScheduleKind::kConstant}}));
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ScheduleKind>{{"cosine", ScheduleKind::kCosine},
+                                                                              {"linear", ScheduleKind::kLinear},
+                                                                              {"constant", ScheduleKind::kConstant}}));
   verb->add_option("--weight-decay", o.train.weight_decay)->capture_default_str();
   verb->add_option("--clip", o.train.clip_norm, "gradient norm to clip at; 0: off")->capture_default_str();
   verb->add_option("--seed", o.train.seed, "of the batches")->capture_default_str();
-  verb->add_option("--delay-fake-quant-steps", o.train.delay_fake_quant_steps, "steps in floating point first")->capture_default_str();
+  verb->add_option("--delay-fake-quant-steps", o.train.delay_fake_quant_steps, "steps in floating point first")
+      ->capture_default_str();
 }
 
 int run(int argc, char** argv) {
   Options o;
   CLI::App app("Evaluate, train, quantize and run Llama models with qat");
   app.require_subcommand(1);
-  app.footer("Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
-             "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.");
+  app.footer(
+      "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
+      "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.");
   CLI::App* eval = app.add_subcommand("eval", "score a text: nats per token, perplexity, bits per byte");
   add_model(eval, o, true);
   add_scheme(eval, o, "quantize after training with this scheme first, and score the packed model");
@@ -195,7 +213,9 @@ int run(int argc, char** argv) {
   add_scheme(generate, o, "quantize with this scheme first");
   generate->add_option("--prompt", o.prompt)->capture_default_str();
   generate->add_option("--tokens", o.tokens, "at most this many new tokens")->capture_default_str();
-  generate->add_option("--temperature", o.sampling.temperature, "0: greedy")->capture_default_str()->check(CLI::NonNegativeNumber);
+  generate->add_option("--temperature", o.sampling.temperature, "0: greedy")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   generate->add_option("--top-p", o.sampling.top_p)->capture_default_str()->check(CLI::Range(0.0, 1.0));
   generate->add_option("--seed", o.sampling.seed)->capture_default_str();
   CLI::App* demo = app.add_subcommand("demo", "full precision, PTQ and QAT side by side");
@@ -205,7 +225,9 @@ int run(int argc, char** argv) {
   demo->add_option("--data", o.data, "text to score");
   demo->add_option("--train-data", o.train_data, "text to train on");
   demo->add_option("--length", o.length, "targets of a scoring window")->capture_default_str();
-  demo->add_option("--seeds", o.seeds, "runs with successive seeds; the table gives the mean")->capture_default_str()->check(CLI::Range(1, 100));
+  demo->add_option("--seeds", o.seeds, "runs with successive seeds; the table gives the mean")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100));
   demo->add_flag("--no-control", o.no_control, "leave out the full-precision control");
   try {
     app.parse(argc, argv);

@@ -1,5 +1,6 @@
-// What a hostile including program defines: names that common headers define as macros. Everything from the standard library
-// and the vendor comes first, because only our own text is on trial. Included before all headers of qat by headers.py.
+// What a hostile including program defines: names that common headers define as macros. Everything from the standard
+// library and the vendor comes first, because only our own text is on trial. Included before all headers of qat by
+// headers.py.
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>

@@ -12,12 +12,13 @@ namespace qat::test {
 inline std::vector<QuantSpec> specs_under_test() {
   std::vector<QuantSpec> specs(std::begin(kMenu), std::end(kMenu));
   for (const char* text :
-       {"int1:group8:symmetric", "uint1:group32:asymmetric", "int4:group7:signed_extremum", "int4:group48:symmetric:bf16safe",
-        "int8:group200:asymmetric:bfloat16", "int4:group32:symmetric:e8m0", "int4:group16:symmetric:e4m3",
-        "int4:group32:asymmetric:float16", "int6:group96:symmetric_no_clip:float16", "uint8:token:asymmetric",
-        "uint5:axis0:asymmetric_raw", "int8:tensor:asymmetric_raw", "uint4:group64:float_zero_point", "int4:group32:symmetric:input",
-        "int8:token:asymmetric:input", "uint4:group32:float_zero_point:input", "int8:block1x16:symmetric",
-        "int8:tensor:signed_extremum", "uint3:axis0:symmetric", "int8:token:asymmetric:eps=1e-05",
+       {"int1:group8:symmetric", "uint1:group32:asymmetric", "int4:group7:signed_extremum",
+        "int4:group48:symmetric:bf16safe", "int8:group200:asymmetric:bfloat16", "int4:group32:symmetric:e8m0",
+        "int4:group16:symmetric:e4m3", "int4:group32:asymmetric:float16", "int6:group96:symmetric_no_clip:float16",
+        "uint8:token:asymmetric", "uint5:axis0:asymmetric_raw", "int8:tensor:asymmetric_raw",
+        "uint4:group64:float_zero_point", "int4:group32:symmetric:input", "int8:token:asymmetric:input",
+        "uint4:group32:float_zero_point:input", "int8:block1x16:symmetric", "int8:tensor:signed_extremum",
+        "uint3:axis0:symmetric", "int8:token:asymmetric:eps=1e-05",
         // on the reference kernel
         "int4:axis1:symmetric", "int8:block4x16:asymmetric", "int4:group32:symmetric:half_away_from_zero",
         "int4:group32:asymmetric:toward_zero", "int4:group32:symmetric:stochastic"})
@@ -39,18 +40,41 @@ std::vector<D> adversarial(index_t size, std::uint64_t seed, bool finite = false
     const std::uint32_t word = random.at(2 * n), other = random.at(2 * n + 1);
     float value = scaled(word, -static_cast<int>(other % 6));  // ordinary: magnitudes of 2^-5 to 2
     switch ((n / 24 + seed) % 24) {
-      case 3: value = 0.0f; break;
-      case 5: value = std::bit_cast<float>(word & 0x80000000u); break;                // zeros of both signs
-      case 7: value = scaled(word, -127); break;                                 // subnormal
-      case 9: value = scaled(word, 99 - static_cast<int>(other % 4)); break;     // about 1e30
-      case 11: value = static_cast<float>(static_cast<int>(word % 17) - 8) * 0.125f; break;  // ties
-      case 13: value = 0.75f; break;                                             // constant
-      case 15: value = scaled(word, -126 + static_cast<int>(other % 3)); break;  // at eps
-      case 17: value = other % 5 == 0 ? scaled(word, 3) : value; break;          // outliers
-      case 19: value = word & 1 ? -1.5f : 1.5f; break;                           // both extremes equal
-      case 20: value = scaled(word & 0x7FFFFFFFu, 0); break;                     // one sign
-      case 21: value = scaled(word | 0x80000000u, 1); break;
-      default: break;
+      case 3:
+        value = 0.0f;
+        break;
+      case 5:
+        value = std::bit_cast<float>(word & 0x80000000u);
+        break;  // zeros of both signs
+      case 7:
+        value = scaled(word, -127);
+        break;  // subnormal
+      case 9:
+        value = scaled(word, 99 - static_cast<int>(other % 4));
+        break;  // about 1e30
+      case 11:
+        value = static_cast<float>(static_cast<int>(word % 17) - 8) * 0.125f;
+        break;  // ties
+      case 13:
+        value = 0.75f;
+        break;  // constant
+      case 15:
+        value = scaled(word, -126 + static_cast<int>(other % 3));
+        break;  // at eps
+      case 17:
+        value = other % 5 == 0 ? scaled(word, 3) : value;
+        break;  // outliers
+      case 19:
+        value = word & 1 ? -1.5f : 1.5f;
+        break;  // both extremes equal
+      case 20:
+        value = scaled(word & 0x7FFFFFFFu, 0);
+        break;  // one sign
+      case 21:
+        value = scaled(word | 0x80000000u, 1);
+        break;
+      default:
+        break;
     }
     if (!finite) {
       if (other % 97 == 0) value = std::bit_cast<float>(0x7FC00000u | (word & 0x803FFFFFu));
@@ -72,8 +96,7 @@ inline bool accepts(const QuantSpec& spec, Shape shape) {
 
 /// FNV-1a of bytes.
 inline void add_hash(std::uint64_t& hash, const void* data, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i)
-    hash = (hash ^ static_cast<const std::uint8_t*>(data)[i]) * 0x100000001B3u;
+  for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const std::uint8_t*>(data)[i]) * 0x100000001B3u;
 }
 
 /// Hash of scales, zero points, codes, fake-quantized values, masks and gradients of every spec and shape.
@@ -83,7 +106,8 @@ std::uint64_t hash_of_everything(const CpuBackend& backend) {
   for (const QuantSpec& spec : specs_under_test()) {
     for (const Shape shape : kShapes) {
       if (!accepts(spec, shape)) continue;
-      const index_t size = shape.rows * shape.columns, tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();
+      const index_t size = shape.rows * shape.columns,
+                    tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();
       const std::size_t n = static_cast<std::size_t>(size), t = static_cast<std::size_t>(tiles);
       const std::vector<D> x = adversarial<D>(size, 5), dy = adversarial<D>(size, 6, true);
       std::vector<D> y(n), dx(n);
@@ -93,8 +117,8 @@ std::uint64_t hash_of_everything(const CpuBackend& backend) {
       kernels::fake_quantize_dynamic_masked(backend, spec, x.data(), shape.rows, shape.columns, y.data(), scale.data(),
                                             zero.data(), SteMask::kInclusive, mask.data());
       kernels::quantize(backend, spec, x.data(), shape.rows, shape.columns, scale.data(), zero.data(), codes.data());
-      kernels::fake_quantize_backward(backend, spec, dy.data(), x.data(), shape.rows, shape.columns, scale.data(), zero.data(),
-                                      SteMask::kInclusive, dx.data());
+      kernels::fake_quantize_backward(backend, spec, dy.data(), x.data(), shape.rows, shape.columns, scale.data(),
+                                      zero.data(), SteMask::kInclusive, dx.data());
       add_hash(hash, scale.data(), t * sizeof(float));
       add_hash(hash, zero.data(), t * sizeof(float));
       add_hash(hash, y.data(), n * sizeof(D));

@@ -1,5 +1,5 @@
-// E1 on every target: the vector kernels give the bits of the reference kernels, and dequantize(quantize(x)) is fake_quantize(x),
-// for every scheme of the menu and a sweep outside it, on adversarial input, in every element type.
+// E1 on every target: the vector kernels give the bits of the reference kernels, and dequantize(quantize(x)) is
+// fake_quantize(x), for every scheme of the menu and a sweep outside it, on adversarial input, in every element type.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -20,14 +20,17 @@ struct Guarded {
   std::vector<T> storage;
   index_t size, offset;
   explicit Guarded(index_t n, index_t misalignment = 0)
-      : storage(static_cast<std::size_t>(n + 2 * kGuard + misalignment), poison()), size(n), offset(kGuard + misalignment) {}
+      : storage(static_cast<std::size_t>(n + 2 * kGuard + misalignment), poison()),
+        size(n),
+        offset(kGuard + misalignment) {}
   static T poison() { return std::bit_cast<T>(static_cast<test::detail::BitsOf<T>>(0x5A5A5A5A)); }
   T* data() { return storage.data() + offset; }
   std::vector<T> values() { return std::vector<T>(data(), data() + size); }
   bool intact() const {
     const T expected = poison();
     for (index_t i = 0; i < static_cast<index_t>(storage.size()); ++i)
-      if ((i < offset || i >= offset + size) && std::memcmp(&storage[static_cast<std::size_t>(i)], &expected, sizeof(T)) != 0)
+      if ((i < offset || i >= offset + size) &&
+          std::memcmp(&storage[static_cast<std::size_t>(i)], &expected, sizeof(T)) != 0)
         return false;
     return true;
   }
@@ -60,7 +63,8 @@ void check_case(const CpuBackend& backend, const QuantSpec& spec, Shape shape, i
   Guarded<float> s(tiles), z(tiles);
   Guarded<std::int8_t> c(size, misalignment);
   Guarded<std::uint8_t> m((size + 7) / 8);
-  CHECK(kernels::fake_quantize_dynamic(backend, spec, x, rows, columns, out.data(), s.data(), z.data(), 9) == nonfinite);
+  CHECK(kernels::fake_quantize_dynamic(backend, spec, x, rows, columns, out.data(), s.data(), z.data(), 9) ==
+        nonfinite);
   CHECK(compare_bits(y, out.values()));
   CHECK(compare_bits(scale, s.values()));
   CHECK(compare_bits(zero, z.values()));
@@ -84,25 +88,26 @@ void check_case(const CpuBackend& backend, const QuantSpec& spec, Shape shape, i
   for (const SteMask ste : {SteMask::kInclusive, SteMask::kStrict, SteMask::kPassThrough}) {
     for (const bool accumulate : {false, true}) {
       dx = dx0;
-      kernels::reference::fake_quantize_backward(spec, dy.data(), x, rows, columns, scale.data(), zero.data(), ste, dx.data(),
-                                                 accumulate, 9);
+      kernels::reference::fake_quantize_backward(spec, dy.data(), x, rows, columns, scale.data(), zero.data(), ste,
+                                                 dx.data(), accumulate, 9);
       Guarded<D> g(size, misalignment);
       for (std::size_t i = 0; i < n; ++i) g.data()[i] = dx0[i];
-      kernels::fake_quantize_backward(backend, spec, dy.data(), x, rows, columns, scale.data(), zero.data(), ste, g.data(),
-                                      accumulate, 9);
+      kernels::fake_quantize_backward(backend, spec, dy.data(), x, rows, columns, scale.data(), zero.data(), ste,
+                                      g.data(), accumulate, 9);
       CHECK(compare_bits(dx, g.values()));
       CHECK(g.intact());
       if (ste == SteMask::kPassThrough) continue;
       kernels::reference::gradient_mask(spec, x, rows, columns, scale.data(), zero.data(), ste, mask.data(), 9);
-      kernels::fake_quantize_dynamic_masked(backend, spec, x, rows, columns, out.data(), s.data(), z.data(), ste, m.data(), 9);
+      kernels::fake_quantize_dynamic_masked(backend, spec, x, rows, columns, out.data(), s.data(), z.data(), ste,
+                                            m.data(), 9);
       CHECK(compare_bits(mask, m.values()));
       CHECK(compare_bits(y, out.values()));
       kernels::quantize_dynamic_masked(backend, spec, x, rows, columns, c.data(), s.data(), z.data(), ste, m.data(), 9);
       CHECK(compare_bits(mask, m.values()));
       CHECK(compare_bits(codes, c.values()));
       for (std::size_t i = 0; i < n; ++i) g.data()[i] = dx0[i];
-      kernels::fake_quantize_backward_masked(backend, spec, dy.data(), m.data(), rows, columns, s.data(), z.data(), g.data(),
-                                             accumulate);
+      kernels::fake_quantize_backward_masked(backend, spec, dy.data(), m.data(), rows, columns, s.data(), z.data(),
+                                             g.data(), accumulate);
       CHECK(compare_bits(dx, g.values()));
     }
   }
@@ -144,17 +149,19 @@ TEST_CASE("quantization has the reference's bits on every target: bfloat16") { c
 
 TEST_CASE("large tensors, long tiles and streaming stores give the same bytes with 1, 2, 3 and 7 threads") {
   const index_t saved = kernels::quantize_tuning().stream_bytes;
-  for (const char* text : {"int4:group32:signed_extremum:bf16safe", "int8:token:asymmetric", "int8:tensor:signed_extremum",
-                           "int4:axis0:symmetric", "int4:group48:symmetric"}) {
+  for (const char* text : {"int4:group32:signed_extremum:bf16safe", "int8:token:asymmetric",
+                           "int8:tensor:signed_extremum", "int4:axis0:symmetric", "int4:group48:symmetric"}) {
     const QuantSpec spec = parse_spec(text);
     for (const Shape shape : {Shape{3, 70001}, Shape{2, 1 << 17}, Shape{129, 1024}, Shape{1000, 100}}) {
       CAPTURE(text);
       CAPTURE(shape.columns);
-      const index_t size = shape.rows * shape.columns, tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();
+      const index_t size = shape.rows * shape.columns,
+                    tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();
       const std::vector<float> x = adversarial<float>(size, 3), dy = adversarial<float>(size, 4, true);
       std::vector<float> y(x.size()), scale(static_cast<std::size_t>(tiles)), zero(scale.size()), dx(x.size());
       std::vector<std::uint8_t> mask((x.size() + 7) / 8);
-      kernels::reference::fake_quantize_dynamic(spec, x.data(), shape.rows, shape.columns, y.data(), scale.data(), zero.data());
+      kernels::reference::fake_quantize_dynamic(spec, x.data(), shape.rows, shape.columns, y.data(), scale.data(),
+                                                zero.data());
       kernels::reference::gradient_mask(spec, x.data(), shape.rows, shape.columns, scale.data(), zero.data(),
                                         SteMask::kInclusive, mask.data());
       kernels::reference::fake_quantize_backward(spec, dy.data(), x.data(), shape.rows, shape.columns, scale.data(),
@@ -166,16 +173,17 @@ TEST_CASE("large tensors, long tiles and streaming stores give the same bytes wi
           AlignedBuffer<float> out(size);
           std::vector<float> s(scale.size()), z(scale.size()), values(x.size());
           std::vector<std::uint8_t> m(mask.size());
-          kernels::fake_quantize_dynamic(backend, spec, x.data(), shape.rows, shape.columns, out.data(), s.data(), z.data());
+          kernels::fake_quantize_dynamic(backend, spec, x.data(), shape.rows, shape.columns, out.data(), s.data(),
+                                         z.data());
           values.assign(out.begin(), out.end());
           CHECK(compare_bits(y, values));
           CHECK(compare_bits(scale, s));
           CHECK(compare_bits(zero, z));
-          kernels::fake_quantize_dynamic_masked(backend, spec, x.data(), shape.rows, shape.columns, out.data(), s.data(),
-                                                z.data(), SteMask::kInclusive, m.data());
+          kernels::fake_quantize_dynamic_masked(backend, spec, x.data(), shape.rows, shape.columns, out.data(),
+                                                s.data(), z.data(), SteMask::kInclusive, m.data());
           CHECK(compare_bits(mask, m));
-          kernels::fake_quantize_backward(backend, spec, dy.data(), x.data(), shape.rows, shape.columns, s.data(), z.data(),
-                                          SteMask::kInclusive, out.data());
+          kernels::fake_quantize_backward(backend, spec, dy.data(), x.data(), shape.rows, shape.columns, s.data(),
+                                          z.data(), SteMask::kInclusive, out.data());
           values.assign(out.begin(), out.end());
           CHECK(compare_bits(dx, values));
         }

@@ -1,5 +1,5 @@
-// The bits of quantization depend neither on compiler flags nor on the caller's floating-point mode. Built several times:
-// as every test is, with -Ofast, and with -march=native; each must give the recorded hashes.
+// The bits of quantization depend neither on compiler flags nor on the caller's floating-point mode. Built several
+// times: as every test is, with -Ofast, and with -march=native; each must give the recorded hashes.
 #include <doctest/doctest.h>
 
 #include <string>

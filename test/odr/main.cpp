@@ -1,5 +1,5 @@
-// One program, many copies of the library: two translation units, one of them built for a careless host (-Ofast), one for
-// this very machine, and shared libraries. All must agree bit for bit, also while the host flushes subnormals.
+// One program, many copies of the library: two translation units, one of them built for a careless host (-Ofast), one
+// for this very machine, and shared libraries. All must agree bit for bit, also while the host flushes subnormals.
 #include <cstdint>
 #include <cstdio>
 #include <vector>
@@ -28,7 +28,8 @@ void compare(const char* name, void (*probe)(Bits&), const Bits& expected) {
     if (bits[i] != expected[i] && differing++ == 0) first = i;
   if (differing != 0 || bits.empty()) {
     ++failures;
-    std::printf("FAILED: odr: %s: %zu of %zu values differ, the first at %zu\n", name, differing, expected.size(), first);
+    std::printf("FAILED: odr: %s: %zu of %zu values differ, the first at %zu\n", name, differing, expected.size(),
+                first);
   } else {
     std::printf("PASSED: odr: %s\n", name);
   }

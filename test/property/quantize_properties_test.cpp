@@ -46,7 +46,9 @@ Quantized run(const QuantSpec& spec, const std::vector<float>& x) {
   kernels::quantize(backend(), spec, x.data(), kRows, kColumns, q.scale.data(), q.zero.data(), q.codes.data());
   return q;
 }
-int code_value(const QuantSpec& spec, std::int8_t code) { return spec.is_signed ? code : static_cast<std::uint8_t>(code); }
+int code_value(const QuantSpec& spec, std::int8_t code) {
+  return spec.is_signed ? code : static_cast<std::uint8_t>(code);
+}
 float magnitude(float x) { return x < 0 ? -x : x; }
 
 }  // namespace
@@ -70,7 +72,8 @@ TEST_CASE("every value lies on the grid of its group, and inside the range it is
       if (code == spec.qmin() || code == spec.qmax()) continue;  // may be clipped
       ++inside;
       // Half a step, the roundings of x/s and of y, and under FloatZeroPoint those of the bfloat16 zero point.
-      const float slack = float_zero ? 0x1p-7f * (magnitude(q.x[i]) + magnitude(z) + magnitude(16 * s)) : 0x1p-8f * magnitude(q.x[i]);
+      const float slack =
+          float_zero ? 0x1p-7f * (magnitude(q.x[i]) + magnitude(z) + magnitude(16 * s)) : 0x1p-8f * magnitude(q.x[i]);
       const float slack_scale = spec.scale_type == ScaleType::kFloat32 ? 0x1p-21f * magnitude(q.x[i]) : slack;
       if (!(magnitude(q.x[i] - q.y[i]) <= 0.5f * magnitude(s) + slack_scale)) ++too_far;
     }
@@ -164,11 +167,12 @@ TEST_CASE("the gradient is that of a clipped identity: dy inside the range, 0 ou
     const Quantized q = run(spec, bell(6));
     std::vector<float> x = q.x, dy(x.size(), 1.0f), dx(x.size());
     for (std::size_t i = 0; i < x.size(); i += 7) x[i] *= 8.0f;  // beyond a static range
-    kernels::fake_quantize_backward(backend(), spec, dy.data(), x.data(), kRows, kColumns, q.scale.data(), q.zero.data(),
-                                    SteMask::kInclusive, dx.data());
+    kernels::fake_quantize_backward(backend(), spec, dy.data(), x.data(), kRows, kColumns, q.scale.data(),
+                                    q.zero.data(), SteMask::kInclusive, dx.data());
     index_t passed = 0, blocked = 0, other = 0;
     for (const float g : dx) {
-      const float bound = spec.scale_type == ScaleType::kBfloat16 ? 0x1p-7f : 0x1p-22f;  // 1/s is rounded to the scale's type
+      const float bound =
+          spec.scale_type == ScaleType::kBfloat16 ? 0x1p-7f : 0x1p-22f;  // 1/s is rounded to the scale's type
       if (magnitude(g - 1.0f) <= bound) {
         ++passed;
       } else {

@@ -19,13 +19,15 @@ inline std::filesystem::path golden_dir() { return source_root() / "test" / "gol
 /// $QAT_SHARED_DATA, else ../shared/data beside the source tree; without a value where neither has `relative`.
 inline std::optional<std::filesystem::path> find_shared_data(const std::string& relative = "") {
   const char* set = std::getenv("QAT_SHARED_DATA");
-  const std::filesystem::path root = set != nullptr ? std::filesystem::path(set) : source_root() / ".." / "shared" / "data";
+  const std::filesystem::path root =
+      set != nullptr ? std::filesystem::path(set) : source_root() / ".." / "shared" / "data";
   const std::filesystem::path path = relative.empty() ? root : root / relative;
   if (!std::filesystem::exists(path)) return std::nullopt;
   return std::filesystem::canonical(path);
 }
 
-/// The same, and says loudly that `relative` is missing: `const auto path = shared_data("stories260K"); if (!path) return;`
+/// The same, and says loudly that `relative` is missing: `const auto path = shared_data("stories260K"); if (!path)
+/// return;`
 inline std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   auto path = find_shared_data(relative);
   if (!path) QAT_SKIP(relative, "not in $QAT_SHARED_DATA nor in ../shared/data");

@@ -25,8 +25,9 @@ struct RandomWeights {
     for (index_t i = 0; i < groups.count(); ++i) {
       const float sign = spec.mapping == MappingKind::kSignedExtremum && i % 2 == 0 ? -1.0f : 1.0f;
       scales.push_back(round_scale(scheme.spec.scale_type, sign * (0.01f + random.next_float())));
-      zero_points.push_back(spec.mapping == MappingKind::kFloatZeroPoint ? round_to(scheme.scale, random.next_float() - 0.5f)
-                                                                         : static_cast<float>(code()));
+      zero_points.push_back(spec.mapping == MappingKind::kFloatZeroPoint
+                                ? round_to(scheme.scale, random.next_float() - 0.5f)
+                                : static_cast<float>(code()));
     }
     packed = PackedWeight::pack(spec, rows, columns, codes.data(), scales.data(),
                                 has_constant_zero_point(spec.mapping) ? nullptr : zero_points.data());

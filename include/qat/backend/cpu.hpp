@@ -11,18 +11,19 @@
 
 namespace qat::inline v0 {
 
-/// A host's own parallel loop. run(context, chunks, body, argument) must call body(argument, chunk) exactly once for each
-/// chunk in [0, chunks), on any threads, and return when all calls have returned. body does not throw.
+/// A host's own parallel loop. run(context, chunks, body, argument) must call body(argument, chunk) exactly once for
+/// each chunk in [0, chunks), on any threads, and return when all calls have returned. body does not throw.
 struct ParallelForHook {
   void* context = nullptr;
   int threads = 1;  ///< how many calls may run at once; information only
   void (*run)(void* context, index_t chunks, void (*body)(void* argument, index_t chunk), void* argument) = nullptr;
 };
 
-/// Runs the chunks of an operation. Every operation derives its chunks from sizes alone, never from threads(), and every
-/// chunk writes its own outputs: so any number of threads gives the same bytes.
+/// Runs the chunks of an operation. Every operation derives its chunks from sizes alone, never from threads(), and
+/// every chunk writes its own outputs: so any number of threads gives the same bytes.
 ///
-/// Safe to use from several threads at once: while one caller holds the pool, another caller's loop runs on its own thread.
+/// Safe to use from several threads at once: while one caller holds the pool, another caller's loop runs on its own
+/// thread.
 class CpuBackend {
  public:
   /// @param threads  how many threads work on a loop, the caller included; 0 takes the hardware's number
@@ -39,7 +40,8 @@ class CpuBackend {
   /// Uses the host's loop and starts no threads.
   /// @throws qat::Error (kInvalidArgument) if hook.run is null
   explicit CpuBackend(const ParallelForHook& hook) : hook_(hook) {
-    QAT_CHECK(hook.run != nullptr, kInvalidArgument, "CpuBackend: ParallelForHook::run is null, a function is required");
+    QAT_CHECK(hook.run != nullptr, kInvalidArgument,
+              "CpuBackend: ParallelForHook::run is null, a function is required");
     threads_ = hook.threads > 0 ? hook.threads : 1;
   }
   CpuBackend(const CpuBackend&) = delete;
@@ -57,8 +59,8 @@ class CpuBackend {
   int threads() const { return threads_; }
 
   /// Calls f(chunk) exactly once for each chunk in [0, chunks), on any thread, in any order, under ScopedFloatMode.
-  /// A call from inside f runs serially. When calls throw, the others still run, and the exception of the lowest chunk is
-  /// rethrown here.
+  /// A call from inside f runs serially. When calls throw, the others still run, and the exception of the lowest chunk
+  /// is rethrown here.
   template <class F>
   void parallel_for(index_t chunks, F&& f) const {
     if (chunks <= 0) return;

@@ -5,8 +5,8 @@
 
 namespace qat::inline v0 {
 
-/// Puts the calling thread into the default floating-point mode (round to nearest even, subnormals kept) and restores the
-/// caller's mode on destruction. Frameworks and -Ofast hosts flush subnormals, which would change codes and scales.
+/// Puts the calling thread into the default floating-point mode (round to nearest even, subnormals kept) and restores
+/// the caller's mode on destruction. Frameworks and -Ofast hosts flush subnormals, which would change codes and scales.
 /// Sticky exception flags are left as the arithmetic inside set them. Does nothing on processors it does not know.
 class ScopedFloatMode {
  public:

@@ -51,7 +51,9 @@ class FixedString {
     char text[32];
     for (int digits = 6; digits <= 9; ++digits) {
       std::snprintf(text, sizeof text, "%.*g", digits, value);
-      if (std::strtof(text, nullptr) == static_cast<float>(value) && static_cast<double>(static_cast<float>(value)) == value) break;
+      if (std::strtof(text, nullptr) == static_cast<float>(value) &&
+          static_cast<double>(static_cast<float>(value)) == value)
+        break;
     }
     return append(text);
   }
@@ -134,9 +136,10 @@ template <class... Parts>
 }  // namespace qat::inline v0
 
 /// Checked in every build: QAT_CHECK(condition, kShapeMismatch, "gemm: K is ", a, " in A but ", b, " in B");
-#define QAT_CHECK(condition, code, ...)                                                 \
-  do {                                                                                  \
-    if (!(condition)) [[unlikely]] ::qat::raise(::qat::ErrorCode::code, __VA_ARGS__);   \
+#define QAT_CHECK(condition, code, ...)                  \
+  do {                                                   \
+    if (!(condition)) [[unlikely]]                       \
+      ::qat::raise(::qat::ErrorCode::code, __VA_ARGS__); \
   } while (false)
 
 /// Preconditions of kernels, checked in debug builds (no NDEBUG).

@@ -1,5 +1,5 @@
-// Philox4x32-10: a counter generator. The n-th number of a stream is a pure function of (seed, stream, n), so any thread,
-// any device and any resumed run draws the same bits.
+// Philox4x32-10: a counter generator. The n-th number of a stream is a pure function of (seed, stream, n), so any
+// thread, any device and any resumed run draws the same bits.
 #pragma once
 
 #include "qat/base/config.hpp"
@@ -11,7 +11,8 @@ struct PhiloxBlock {
 };
 
 /// Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Philox4x32, 10 rounds).
-QAT_HOST_DEVICE constexpr PhiloxBlock philox4x32(std::uint64_t counter_low, std::uint64_t counter_high, std::uint64_t key) {
+QAT_HOST_DEVICE constexpr PhiloxBlock philox4x32(std::uint64_t counter_low, std::uint64_t counter_high,
+                                                 std::uint64_t key) {
   std::uint32_t c0 = static_cast<std::uint32_t>(counter_low), c1 = static_cast<std::uint32_t>(counter_low >> 32);
   std::uint32_t c2 = static_cast<std::uint32_t>(counter_high), c3 = static_cast<std::uint32_t>(counter_high >> 32);
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
@@ -36,7 +37,9 @@ class CounterRandom {
   constexpr explicit CounterRandom(std::uint64_t seed, std::uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
   /// The n-th 32-bit word of the stream, whatever was drawn before.
-  QAT_HOST_DEVICE constexpr std::uint32_t at(std::uint64_t n) const { return philox4x32(n / 4, stream_, seed_).word[n % 4]; }
+  QAT_HOST_DEVICE constexpr std::uint32_t at(std::uint64_t n) const {
+    return philox4x32(n / 4, stream_, seed_).word[n % 4];
+  }
 
   QAT_HOST_DEVICE constexpr std::uint32_t next_u32() { return at(position_++); }
   /// Uniform in [0, 1), a multiple of 2^-24.

@@ -26,12 +26,13 @@ inline void packed_linear(const CpuBackend& backend, View<const float, 2> x, con
   const kernels::PackedOperand w(weight);
   const index_t columns = weight.columns(), outputs = weight.rows();
   if (codes == nullptr) {
-    kernels::gemm(backend, x.shape[0], outputs, columns, kernels::MatrixOperand{x.data, x.stride[0], x.stride[1]}, w, y.data,
-                  y.stride[0], false, bias);
+    kernels::gemm(backend, x.shape[0], outputs, columns, kernels::MatrixOperand{x.data, x.stride[0], x.stride[1]}, w,
+                  y.data, y.stride[0], false, bias);
   } else if (product == Product::kInteger && LayerScheme{weight.spec(), codes->spec}.has_integer_product()) {
     Tensor<std::int32_t> zero_point = Tensor<std::int32_t>::uninitialized({codes->rows});  // (N)
     for (index_t i = 0; i < codes->rows; ++i) zero_point[i] = static_cast<std::int32_t>(codes->zero_point[i]);
-    const kernels::QuantizedActivations activations{codes->codes.data(), columns, codes->scale.data(), zero_point.data()};
+    const kernels::QuantizedActivations activations{codes->codes.data(), columns, codes->scale.data(),
+                                                    zero_point.data()};
     kernels::qgemm(backend, codes->rows, activations, weight, y.data, y.stride[0], bias);
   } else {
     const Tensor<float> values = codes->dequantize(backend);  // (N, C)
@@ -64,7 +65,8 @@ class PackedLinear final : public LinearQuantization {
 
   void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
                View<float, 2> y) override {
-    packed_linear(backend, x, codes, *weight_, product_, layer.bias() == nullptr ? nullptr : layer.bias()->value.data(), y);
+    packed_linear(backend, x, codes, *weight_, product_, layer.bias() == nullptr ? nullptr : layer.bias()->value.data(),
+                  y);
   }
 
  private:

@@ -1,8 +1,8 @@
 // What prepare puts in a linear layer or an embedding: fake quantization during training.
 //
-// A prepared layer quantizes its weight to the packed form in every forward pass and multiplies with the very function that
-// the converted layer calls, so both give the same bits by construction; fake-quantized float weights exist only while a
-// backward pass needs them.
+// A prepared layer quantizes its weight to the packed form in every forward pass and multiplies with the very function
+// that the converted layer calls, so both give the same bits by construction; fake-quantized float weights exist only
+// while a backward pass needs them.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,8 @@
 
 namespace qat::inline v0::nn {
 
-/// Really quantizes a float weight (rows, columns) as spec says. scale and zero_point, if not null, receive the parameters.
+/// Really quantizes a float weight (rows, columns) as spec says. scale and zero_point, if not null, receive the
+/// parameters.
 /// @throws qat::Error naming the layer if a weight is NaN or infinite, or the group size does not fit
 inline PackedWeight quantize_weight(const CpuBackend& backend, const QuantSpec& spec, const Parameter& weight,
                                     Tensor<float>* scale = nullptr, Tensor<float>* zero_point = nullptr) {
@@ -54,8 +55,9 @@ class WeightFakeQuantizer {
   }
   /// Adds the gradient of the fake-quantized weight to that of the float one.
   void backward(const CpuBackend& backend, const Tensor<float>& gradient, Parameter& weight) const {
-    kernels::fake_quantize_backward(backend, spec_, gradient.data(), weight.value.data(), weight.value.dim(0), weight.value.dim(1),
-                                    scale_.data(), zero_point_.data(), mask_, weight.ensure_grad().data(), true);
+    kernels::fake_quantize_backward(backend, spec_, gradient.data(), weight.value.data(), weight.value.dim(0),
+                                    weight.value.dim(1), scale_.data(), zero_point_.data(), mask_,
+                                    weight.ensure_grad().data(), true);
   }
 
  private:
@@ -92,7 +94,8 @@ class PreparedLinear final : public LinearQuantization {
       return;
     }
     const Tensor<float> values = codes == nullptr ? Tensor<float>() : codes->dequantize(backend);  // (N, C)
-    ops::linear(backend, codes == nullptr ? x : values.view<2>(), std::as_const(layer.weight().value).view<2>(), bias, y);
+    ops::linear(backend, codes == nullptr ? x : values.view<2>(), std::as_const(layer.weight().value).view<2>(), bias,
+                y);
   }
 
   void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x, const QuantizedActivation* codes,
@@ -106,7 +109,8 @@ class PreparedLinear final : public LinearQuantization {
     const Tensor<float> values = codes == nullptr ? Tensor<float>() : codes->dequantize(backend);  // (N, C)
     const View<const float, 2> input = codes == nullptr ? x : values.view<2>();
     Parameter& weight = layer.weight();
-    Tensor<float> dw = quantized_weight ? Tensor<float>::uninitialized(weight.value.shape()) : Tensor<float>();  // (O, C)
+    Tensor<float> dw =
+        quantized_weight ? Tensor<float>::uninitialized(weight.value.shape()) : Tensor<float>();  // (O, C)
     ops::linear_backward(backend, input, std::as_const(weight.value).view<2>(), dy, {}, GradMode::kSkip,
                          quantized_weight ? dw.view<2>() : weight.ensure_grad().view<2>(),
                          quantized_weight ? GradMode::kOverwrite : GradMode::kAccumulate,
@@ -118,7 +122,8 @@ class PreparedLinear final : public LinearQuantization {
  private:
   static void input_gradient(const CpuBackend& backend, const QuantizedActivation* codes, View<const float, 2> w,
                              View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode) {
-    const kernels::MatrixOperand upstream{dy.data, dy.stride[0], dy.stride[1]}, columns{w.data, w.stride[1], w.stride[0]};
+    const kernels::MatrixOperand upstream{dy.data, dy.stride[0], dy.stride[1]},
+        columns{w.data, w.stride[1], w.stride[0]};
     const bool accumulate = dx_mode == GradMode::kAccumulate;
     const auto product = [&](float* out, index_t ldc, bool add) {
       kernels::gemm(backend, dy.shape[0], w.shape[1], w.shape[0], upstream, columns, out, ldc, add);
@@ -149,12 +154,14 @@ class PreparedEmbedding final : public EmbeddingQuantization {
   bool enabled() const { return enabled_; }
   void set_enabled(bool enabled) { enabled_ = enabled; }
 
-  void forward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens, View<float, 2> y) override {
+  void forward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens,
+               View<float, 2> y) override {
     if (!enabled_) return ops::embedding(backend, std::as_const(layer.weight().value).view<2>(), tokens, y);
     weight_.refresh(backend, layer.weight());
     packed_rows(backend, weight_.packed(), tokens, y);
   }
-  void backward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens, View<const float, 2> dy) override {
+  void backward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens,
+                View<const float, 2> dy) override {
     Parameter& weight = layer.weight();
     if (!enabled_) {
       return ops::embedding_backward(backend, tokens, dy, weight.ensure_grad().view<2>(), GradMode::kAccumulate);

@@ -15,7 +15,8 @@ struct float8_e8m0 {
   std::uint8_t bits = 127;
 
   constexpr float8_e8m0() = default;
-  /// Ignores the sign, rounds the exponent up from mantissa 1.5 on (half up), overflows to NaN (torch.float8_e8m0fnu's cast).
+  /// Ignores the sign, rounds the exponent up from mantissa 1.5 on (half up), overflows to NaN (torch.float8_e8m0fnu's
+  /// cast).
   QAT_HOST_DEVICE constexpr explicit float8_e8m0(float value) {
     const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFu;
     const std::uint32_t exponent = magnitude >> 23;

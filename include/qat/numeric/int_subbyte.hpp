@@ -17,7 +17,9 @@ struct SubbyteInt {
 
   constexpr SubbyteInt() = default;
   QAT_HOST_DEVICE constexpr explicit SubbyteInt(int value) : bits_(static_cast<std::uint8_t>(value & kMask)) {}
-  QAT_HOST_DEVICE static constexpr SubbyteInt from_bits(std::uint32_t bits) { return SubbyteInt(static_cast<int>(bits)); }
+  QAT_HOST_DEVICE static constexpr SubbyteInt from_bits(std::uint32_t bits) {
+    return SubbyteInt(static_cast<int>(bits));
+  }
 
   /// The code as an integer (sign-extended).
   QAT_HOST_DEVICE constexpr int value() const {

@@ -1,5 +1,5 @@
-// The one codec behind bfloat16, half, float8, float6 and float4: fp32 <-> small float by integer arithmetic alone, so that
-// the result depends neither on the host's floating-point mode nor on its compiler flags.
+// The one codec behind bfloat16, half, float8, float6 and float4: fp32 <-> small float by integer arithmetic alone, so
+// that the result depends neither on the host's floating-point mode nor on its compiler flags.
 #pragma once
 
 #include <bit>
@@ -10,9 +10,9 @@ namespace qat::inline v0::numeric {
 
 /// What a format does with magnitudes above its largest finite value, and how it spells NaN.
 enum class Overflow {
-  kInfinity,          ///< IEEE: rounds to infinity; NaN has the top exponent (bfloat16, half, e5m2)
-  kSaturate,          ///< clamps, infinity included; one NaN code with all bits set (e4m3fn)
-  kSaturateNoNan,     ///< clamps, infinity included; the format has no NaN (e2m1, e2m3, e3m2)
+  kInfinity,       ///< IEEE: rounds to infinity; NaN has the top exponent (bfloat16, half, e5m2)
+  kSaturate,       ///< clamps, infinity included; one NaN code with all bits set (e4m3fn)
+  kSaturateNoNan,  ///< clamps, infinity included; the format has no NaN (e2m1, e2m3, e3m2)
 };
 
 /// Sign, ExponentBits, MantissaBits, most significant first.
@@ -41,14 +41,16 @@ struct MinifloatFormat {
       return sign | kMagnitudeMask;
     }
     const int exponent = magnitude >> 23 == 0 ? 1 : static_cast<int>(magnitude >> 23);
-    const std::uint32_t mantissa = (magnitude & 0x7FFFFFu) | (magnitude >> 23 == 0 ? 0u : 0x800000u);  // value * 2^(150-e)
+    const std::uint32_t mantissa =
+        (magnitude & 0x7FFFFFu) | (magnitude >> 23 == 0 ? 0u : 0x800000u);  // value * 2^(150-e)
     const int normal_shift = 23 - MantissaBits;
     const int subnormal_shift = (1 - kBias) - MantissaBits + 150 - exponent;
     int shift = subnormal_shift > normal_shift ? subnormal_shift : normal_shift;
     if (shift > 26) shift = 26;  // below half of the smallest subnormal: zero
     const std::uint32_t rounded = (mantissa + (1u << (shift - 1)) - 1u + ((mantissa >> shift) & 1u)) >> shift;
     const int biased = exponent - 127 + kBias;
-    // rounded carries the implicit bit, which is one unit of the exponent field: subnormals (biased < 1) need none added.
+    // rounded carries the implicit bit, which is one unit of the exponent field: subnormals (biased < 1) need none
+    // added.
     const std::uint64_t code = rounded + (biased > 1 ? static_cast<std::uint64_t>(biased - 1) << MantissaBits : 0u);
     if (code <= kMaxCode) return sign | static_cast<std::uint32_t>(code);
     return sign | (kOverflow == Overflow::kInfinity ? kTopExponent : kMaxCode);
@@ -62,10 +64,12 @@ struct MinifloatFormat {
     std::uint32_t mantissa = magnitude & ((1u << MantissaBits) - 1u);
     if (kOverflow == Overflow::kInfinity && magnitude >= kTopExponent)
       return std::bit_cast<float>(sign | 0x7F800000u | (mantissa << (23 - MantissaBits)));
-    if (kOverflow == Overflow::kSaturate && magnitude == kMagnitudeMask) return std::bit_cast<float>(sign | 0x7FC00000u);
+    if (kOverflow == Overflow::kSaturate && magnitude == kMagnitudeMask)
+      return std::bit_cast<float>(sign | 0x7FC00000u);
     if (exponent == 0) {
       if (mantissa == 0) return std::bit_cast<float>(sign);
-      if constexpr (kBias == 127) return std::bit_cast<float>(sign | (mantissa << (23 - MantissaBits)));  // fp32 subnormal
+      if constexpr (kBias == 127)
+        return std::bit_cast<float>(sign | (mantissa << (23 - MantissaBits)));  // fp32 subnormal
       exponent = 1;
       while ((mantissa >> MantissaBits) == 0) {  // normalize: fp32 has the range
         mantissa <<= 1;
@@ -73,7 +77,8 @@ struct MinifloatFormat {
       }
       mantissa &= (1u << MantissaBits) - 1u;
     }
-    const std::uint32_t fp32_exponent = exponent + static_cast<std::uint32_t>(127 - kBias);  // wraps back for exponent < 0
+    const std::uint32_t fp32_exponent =
+        exponent + static_cast<std::uint32_t>(127 - kBias);  // wraps back for exponent < 0
     return std::bit_cast<float>(sign | (fp32_exponent << 23) | (mantissa << (23 - MantissaBits)));
   }
 };

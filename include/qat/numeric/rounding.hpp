@@ -1,4 +1,5 @@
-// Rounding policies: fp32 to the nearest integer value, by integer arithmetic alone (any floating-point mode, any flags).
+// Rounding policies: fp32 to the nearest integer value, by integer arithmetic alone (any floating-point mode, any
+// flags).
 #pragma once
 
 #include <bit>
@@ -21,7 +22,7 @@ QAT_HOST_DEVICE constexpr FractionSplit split_fraction(float x) {
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
   const std::uint32_t sign = bits & 0x80000000u;
   if (magnitude >= 0x4B000000u) return {sign, magnitude, 0, 0, 1};  // >= 2^23
-  if (magnitude < 0x3F800000u) {                                     // < 1: compare the bits with those of 0.5
+  if (magnitude < 0x3F800000u) {                                    // < 1: compare the bits with those of 0.5
     return {sign, 0, 0, magnitude, 0x3F000000u};
   }
   const std::uint32_t unit = 1u << (150 - (magnitude >> 23));
@@ -31,7 +32,9 @@ QAT_HOST_DEVICE constexpr FractionSplit split_fraction(float x) {
 QAT_HOST_DEVICE constexpr float away_from_zero(const FractionSplit& s) {
   return std::bit_cast<float>(s.sign | (s.unit == 0 ? 0x3F800000u : s.truncated + s.unit));
 }
-QAT_HOST_DEVICE constexpr float toward_zero(const FractionSplit& s) { return std::bit_cast<float>(s.sign | s.truncated); }
+QAT_HOST_DEVICE constexpr float toward_zero(const FractionSplit& s) {
+  return std::bit_cast<float>(s.sign | s.truncated);
+}
 }  // namespace numeric
 
 /// Ties to the even integer (IEEE default; torch.round, rintf). Keeps the sign of zero, NaN and infinity.
@@ -60,8 +63,8 @@ struct TowardZero {
   QAT_HOST_DEVICE static constexpr float round(float x) { return numeric::toward_zero(numeric::split_fraction(x)); }
 };
 
-/// Rounds away from zero with the probability of the fraction: E[round(x)] = x up to 2^-32. The caller draws `random` from
-/// the counter generator (base/random.hpp) at the element's index, so that a rerun draws the same.
+/// Rounds away from zero with the probability of the fraction: E[round(x)] = x up to 2^-32. The caller draws `random`
+/// from the counter generator (base/random.hpp) at the element's index, so that a rerun draws the same.
 struct Stochastic {
   static constexpr bool kStochastic = true;
   QAT_HOST_DEVICE static constexpr float round(float x, std::uint32_t random) {

@@ -15,8 +15,8 @@ void dequantize(const CpuBackend& backend, const QuantSpec& spec, View<C, 2> cod
   detail::check_rows("dequantize", "codes", codes, rows, columns);
   detail::check_rows("dequantize", "y", y, rows, columns);
   detail::check_qparams("dequantize", spec, qparams, rows, columns, true);
-  kernels::dequantize<D>(backend, spec, codes.data, rows, columns, qparams.scale.data, detail::data_or_null(qparams.zero_point),
-                         y.data);
+  kernels::dequantize<D>(backend, spec, codes.data, rows, columns, qparams.scale.data,
+                         detail::data_or_null(qparams.zero_point), y.data);
 }
 
 }  // namespace qat::inline v0::ops

@@ -19,7 +19,8 @@ index_t fake_quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, 
   detail::check_rows("fake_quantize_dynamic", "x", x, rows, columns);
   detail::check_rows("fake_quantize_dynamic", "y", y, rows, columns);
   detail::check_qparams("fake_quantize_dynamic", spec, qparams, rows, columns, false);
-  return kernels::fake_quantize_dynamic<D>(backend, spec, x.data, rows, columns, y.data, detail::data_or_null(qparams.scale),
+  return kernels::fake_quantize_dynamic<D>(backend, spec, x.data, rows, columns, y.data,
+                                           detail::data_or_null(qparams.scale),
                                            detail::data_or_null(qparams.zero_point), seed.value);
 }
 
@@ -38,24 +39,27 @@ void fake_quantize(const CpuBackend& backend, const QuantSpec& spec, View<X, 2> 
 }
 
 /// dx = dy where the mask of x passes, else 0 (scaled by s and 1/s as affine.hpp's scale_gradient rounds it).
-/// Surrogate: round() has derivative 1, scale and zero point are constants. qparams and seed: those of the forward pass.
+/// Surrogate: round() has derivative 1, scale and zero point are constants. qparams and seed: those of the forward
+/// pass.
 ///
 /// Shapes:   dy, x, dx (rows, columns), contiguous; dx may be dy
 template <class G, class X, class D>
 void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, View<G, 2> dy, View<X, 2> x,
                             QParamsView<const float> qparams, SteMask mask, View<D, 2> dx, GradMode mode,
                             StochasticSeed seed = {}) {
-  static_assert(std::is_same_v<std::remove_const_t<G>, D> && std::is_same_v<std::remove_const_t<X>, D> && detail::kIsElement<D>,
-                "qat: fake_quantize_backward takes views of one type: float, half or bfloat16");
+  static_assert(
+      std::is_same_v<std::remove_const_t<G>, D> && std::is_same_v<std::remove_const_t<X>, D> && detail::kIsElement<D>,
+      "qat: fake_quantize_backward takes views of one type: float, half or bfloat16");
   if (mode == GradMode::kSkip) return;
   const index_t rows = dy.shape[0], columns = dy.shape[1];
   detail::check_rows("fake_quantize_backward", "dy", dy, rows, columns);
   detail::check_rows("fake_quantize_backward", "x", x, rows, columns);
   detail::check_rows("fake_quantize_backward", "dx", dx, rows, columns);
-  if (mask != SteMask::kPassThrough) detail::check_qparams("fake_quantize_backward", spec, qparams, rows, columns, true);
+  if (mask != SteMask::kPassThrough)
+    detail::check_qparams("fake_quantize_backward", spec, qparams, rows, columns, true);
   kernels::fake_quantize_backward<D>(backend, spec, dy.data, x.data, rows, columns, qparams.scale.data,
-                                     detail::data_or_null(qparams.zero_point), mask, dx.data, mode == GradMode::kAccumulate,
-                                     seed.value);
+                                     detail::data_or_null(qparams.zero_point), mask, dx.data,
+                                     mode == GradMode::kAccumulate, seed.value);
 }
 
 }  // namespace qat::inline v0::ops

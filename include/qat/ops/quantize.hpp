@@ -67,8 +67,9 @@ index_t quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, View<
   detail::check_rows("quantize_dynamic", "x", x, rows, columns);
   detail::check_rows("quantize_dynamic", "codes", codes, rows, columns);
   detail::check_qparams("quantize_dynamic", spec, qparams, rows, columns, false);
-  return kernels::quantize_dynamic<D>(backend, spec, x.data, rows, columns, codes.data, detail::data_or_null(qparams.scale),
-                                      detail::data_or_null(qparams.zero_point), seed.value);
+  return kernels::quantize_dynamic<D>(backend, spec, x.data, rows, columns, codes.data,
+                                      detail::data_or_null(qparams.scale), detail::data_or_null(qparams.zero_point),
+                                      seed.value);
 }
 
 /// codes = quantize(x) with given parameters.   x, codes (rows, columns), contiguous
@@ -81,8 +82,8 @@ void quantize(const CpuBackend& backend, const QuantSpec& spec, View<X, 2> x, QP
   detail::check_rows("quantize", "x", x, rows, columns);
   detail::check_rows("quantize", "codes", codes, rows, columns);
   detail::check_qparams("quantize", spec, qparams, rows, columns, true);
-  kernels::quantize<D>(backend, spec, x.data, rows, columns, qparams.scale.data, detail::data_or_null(qparams.zero_point),
-                       codes.data, seed.value);
+  kernels::quantize<D>(backend, spec, x.data, rows, columns, qparams.scale.data,
+                       detail::data_or_null(qparams.zero_point), codes.data, seed.value);
 }
 
 }  // namespace qat::inline v0::ops

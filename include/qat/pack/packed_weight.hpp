@@ -6,13 +6,14 @@
 
 namespace qat::inline v0 {
 
-/// Where the codes of a matrix (rows, columns) lie: panels of 16 rows, each cut into bit planes. The same bytes on every
-/// instruction set; a 64-byte read is one operand of a 4-way int8 dot product, and unpacking needs no shuffles.
+/// Where the codes of a matrix (rows, columns) lie: panels of 16 rows, each cut into bit planes. The same bytes on
+/// every instruction set; a 64-byte read is one operand of a 4-way int8 dot product, and unpacking needs no shuffles.
 ///
 ///   code of (row n, column k):   u = q - qmin, in [0, 2^bits - 1]
 ///   plane of w bits              w runs over the powers of two in `bits`, largest first: 4 -> {4}, 3 -> {2, 1},
 ///                                7 -> {4, 2, 1}, 8 -> {8}; the first plane holds the top bits of u
-///   chunk of a plane             32/w columns of the 16 rows in 64 bytes: with c = n % 16, k = chunk * 32/w + 4 * i + j,
+///   chunk of a plane             32/w columns of the 16 rows in 64 bytes: with c = n % 16, k = chunk * 32/w + 4 * i +
+///   j,
 ///                                bits [w*i, w*i + w) of byte 4*c + j
 ///   panel n / 16                 its planes one after the other; ceil(columns / (32/w)) chunks each
 /// Padding rows and columns hold u = 0. So 4-bit codes are nibbles: column 8*t + j low, column 8*t + 4 + j high.
@@ -67,18 +68,22 @@ struct PanelLayout {
   static constexpr int shift_of(index_t column, int w) { return static_cast<int>(column % chunk_columns(w) / 4) * w; }
 };
 
-/// Packed weights (rows, columns) of one QuantSpec: codes in a PanelLayout, scales in the spec's scale type, zero points as
-/// one byte (integer) or in the scale's float type (FloatZeroPoint), none where every group has the same. Owning, movable.
+/// Packed weights (rows, columns) of one QuantSpec: codes in a PanelLayout, scales in the spec's scale type, zero
+/// points as one byte (integer) or in the scale's float type (FloatZeroPoint), none where every group has the same.
+/// Owning, movable.
 class PackedWeight {
  public:
   PackedWeight() = default;
 
   /// @param codes        (rows, columns), row-major, in [qmin, qmax]; unsigned types keep their low 8 bits
-  /// @param scales       one per tile of group_layout(spec.granularity, rows, columns), in its order; values that the scale
+  /// @param scales       one per tile of group_layout(spec.granularity, rows, columns), in its order; values that the
+  /// scale
   ///                     type holds exactly
-  /// @param zero_points  one per tile, in steps (in weight units under FloatZeroPoint); may be null where the mapping's zero
+  /// @param zero_points  one per tile, in steps (in weight units under FloatZeroPoint); may be null where the mapping's
+  /// zero
   ///                     point is constant, and is not read there
-  /// @throws qat::Error (kInvalidArgument) naming the element: a code out of range, a scale or zero point that its storage
+  /// @throws qat::Error (kInvalidArgument) naming the element: a code out of range, a scale or zero point that its
+  /// storage
   ///         cannot hold exactly
   static PackedWeight pack(const QuantSpec& spec, index_t rows, index_t columns, const std::int8_t* codes,
                            const float* scales, const float* zero_points = nullptr) {
@@ -95,13 +100,14 @@ class PackedWeight {
       for (index_t k = 0; k < columns; ++k) {
         const std::int8_t raw = codes[n * columns + k];
         const int q = spec.is_signed ? int{raw} : int{static_cast<std::uint8_t>(raw)};
-        QAT_CHECK(q >= qmin && q <= qmax, kInvalidArgument, "PackedWeight: code (", n, ", ", k, ") is ", q, ", must be in [",
-                  qmin, ", ", qmax, "]");
+        QAT_CHECK(q >= qmin && q <= qmax, kInvalidArgument, "PackedWeight: code (", n, ", ", k, ") is ", q,
+                  ", must be in [", qmin, ", ", qmax, "]");
         w.layout_.put(w.codes_.data(), n, k, q - qmin);
       }
     }
-    const index_t slots = w.groups_.tile_rows == 1 ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
-                                                   : w.groups_.count();
+    const index_t slots = w.groups_.tile_rows == 1
+                              ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
+                              : w.groups_.count();
     w.scales_ = Tensor<std::uint8_t>({slots * scale_bits(w.scheme_.spec.scale_type) / 8});
     w.zero_points_ = Tensor<std::uint8_t>({slots * w.zero_point_bytes()});
     for (index_t i = 0; i < w.groups_.count(); ++i) {
@@ -109,10 +115,12 @@ class PackedWeight {
       QAT_CHECK(w.scale(i) == scales[i], kInvalidArgument, "PackedWeight: scale ", i, " is ", scales[i],
                 ", the scale type of ", to_string(spec), " holds ", w.scale(i), " instead");
       if (w.zero_point_bytes() == 0) continue;
-      QAT_CHECK(zero_points != nullptr, kInvalidArgument, "PackedWeight: ", to_string(spec), " needs zero points, found none");
+      QAT_CHECK(zero_points != nullptr, kInvalidArgument, "PackedWeight: ", to_string(spec),
+                " needs zero points, found none");
       w.put_zero_point(i, zero_points[i]);
-      QAT_CHECK(w.zero_point(i) == zero_points[i], kInvalidArgument, "PackedWeight: zero point ", i, " is ", zero_points[i],
-                ", must be ", w.has_float_zero_point() ? "a value of the scale's float type" : "an integer in [qmin, qmax]");
+      QAT_CHECK(w.zero_point(i) == zero_points[i], kInvalidArgument, "PackedWeight: zero point ", i, " is ",
+                zero_points[i], ", must be ",
+                w.has_float_zero_point() ? "a value of the scale's float type" : "an integer in [qmin, qmax]");
     }
     return w;
   }
@@ -137,9 +145,9 @@ class PackedWeight {
   /// Every group has zero point 0 (signed) or 2^(bits-1) (unsigned).
   bool has_zero_points() const { return zero_point_bytes() != 0; }
 
-  /// Where the scale of a group lies among the stored ones. If every row has its own (groups().tile_rows is 1), 16 rows of a
-  /// panel lie side by side: slot (n / 16 * tiles_per_row + column group) * 16 + n % 16; padding rows hold zero bits.
-  /// Else groups keep their order.
+  /// Where the scale of a group lies among the stored ones. If every row has its own (groups().tile_rows is 1), 16 rows
+  /// of a panel lie side by side: slot (n / 16 * tiles_per_row + column group) * 16 + n % 16; padding rows hold zero
+  /// bits. Else groups keep their order.
   index_t slot_of(index_t group) const {
     if (groups_.tile_rows != 1) return group;
     const index_t row = group / groups_.tiles_per_row, tile = group % groups_.tiles_per_row;
@@ -158,12 +166,17 @@ class PackedWeight {
   float scale(index_t group) const {
     const std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
-      case ScaleType::kFloat16: return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
+      case ScaleType::kFloat16:
+        return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
       case ScaleType::kBfloat16:
-      case ScaleType::kBfloat16Safe: return static_cast<float>(bfloat16::from_bits(read<std::uint16_t>(p)));
-      case ScaleType::kE8M0: return static_cast<float>(float8_e8m0::from_bits(*p));
-      case ScaleType::kE4M3: return static_cast<float>(float8_e4m3::from_bits(*p));
-      default: return read<float>(p);
+      case ScaleType::kBfloat16Safe:
+        return static_cast<float>(bfloat16::from_bits(read<std::uint16_t>(p)));
+      case ScaleType::kE8M0:
+        return static_cast<float>(float8_e8m0::from_bits(*p));
+      case ScaleType::kE4M3:
+        return static_cast<float>(float8_e4m3::from_bits(*p));
+      default:
+        return read<float>(p);
     }
   }
   /// In steps, or in weight units if has_float_zero_point().
@@ -172,9 +185,12 @@ class PackedWeight {
     const std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
     if (!has_float_zero_point()) return static_cast<float>(*p) + scheme_.qmin;
     switch (scheme_.scale) {
-      case FloatType::kFloat16: return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
-      case FloatType::kBfloat16: return static_cast<float>(bfloat16::from_bits(read<std::uint16_t>(p)));
-      default: return read<float>(p);
+      case FloatType::kFloat16:
+        return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
+      case FloatType::kBfloat16:
+        return static_cast<float>(bfloat16::from_bits(read<std::uint16_t>(p)));
+      default:
+        return read<float>(p);
     }
   }
   QParams qparams(index_t group) const { return {scale(group), zero_point(group), 0.0f}; }
@@ -199,12 +215,22 @@ class PackedWeight {
   void put_scale(index_t group, float s) {
     std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
-      case ScaleType::kFloat16: write(p, half(s).bits); break;
+      case ScaleType::kFloat16:
+        write(p, half(s).bits);
+        break;
       case ScaleType::kBfloat16:
-      case ScaleType::kBfloat16Safe: write(p, bfloat16(s).bits); break;
-      case ScaleType::kE8M0: write(p, float8_e8m0(s).bits); break;
-      case ScaleType::kE4M3: write(p, float8_e4m3(s).bits); break;
-      default: write(p, s); break;
+      case ScaleType::kBfloat16Safe:
+        write(p, bfloat16(s).bits);
+        break;
+      case ScaleType::kE8M0:
+        write(p, float8_e8m0(s).bits);
+        break;
+      case ScaleType::kE4M3:
+        write(p, float8_e4m3(s).bits);
+        break;
+      default:
+        write(p, s);
+        break;
     }
   }
   void put_zero_point(index_t group, float z) {
@@ -215,9 +241,15 @@ class PackedWeight {
       return;
     }
     switch (scheme_.scale) {
-      case FloatType::kFloat16: write(p, half(z).bits); break;
-      case FloatType::kBfloat16: write(p, bfloat16(z).bits); break;
-      default: write(p, z); break;
+      case FloatType::kFloat16:
+        write(p, half(z).bits);
+        break;
+      case FloatType::kBfloat16:
+        write(p, bfloat16(z).bits);
+        break;
+      default:
+        write(p, z);
+        break;
     }
   }
   template <class T>

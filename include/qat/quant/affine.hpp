@@ -2,10 +2,10 @@
 //
 //   q = clamp(round(x * (1/s)) + z, qmin, qmax)      y = (q - z) * s
 //
-// Round first, then add the integer: no multiply feeds an add, so no compiler can fuse them and codes do not change between
-// targets. R_D, R_S, R_P round to the grid of the input dtype, of the scale dtype, and of their promotion (fp32 if either is
-// fp32) after every single operation; for fp32 they are the identity. Source: torchao quant_primitives.py as released in
-// 0.18, whose integer schemes these functions reproduce bit for bit.
+// Round first, then add the integer: no multiply feeds an add, so no compiler can fuse them and codes do not change
+// between targets. R_D, R_S, R_P round to the grid of the input dtype, of the scale dtype, and of their promotion (fp32
+// if either is fp32) after every single operation; for fp32 they are the identity. Source: torchao quant_primitives.py
+// as released in 0.18, whose integer schemes these functions reproduce bit for bit.
 //
 // Degenerate input, one rule each:
 //   all-zero group     scale = eps, every code is the zero point, y = +0
@@ -51,7 +51,8 @@ struct AffineScheme {
 namespace detail {
 QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
 QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
-/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its pragma.
+/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its
+/// pragma.
 QAT_HOST_DEVICE constexpr float rounded_product(float x) {
 #if defined(__clang__) && !defined(__CUDA_ARCH__)
   if (!__builtin_is_constant_evaluated()) asm("" : "+m"(x));
@@ -60,10 +61,14 @@ QAT_HOST_DEVICE constexpr float rounded_product(float x) {
 }
 QAT_HOST_DEVICE constexpr float round_to_integer(RoundingKind kind, float x, std::uint32_t random) {
   switch (kind) {
-    case RoundingKind::kHalfAwayFromZero: return HalfAwayFromZero::round(x);
-    case RoundingKind::kTowardZero: return TowardZero::round(x);
-    case RoundingKind::kStochastic: return Stochastic::round(x, random);
-    default: return HalfToEven::round(x);
+    case RoundingKind::kHalfAwayFromZero:
+      return HalfAwayFromZero::round(x);
+    case RoundingKind::kTowardZero:
+      return TowardZero::round(x);
+    case RoundingKind::kStochastic:
+      return Stochastic::round(x, random);
+    default:
+      return HalfToEven::round(x);
   }
 }
 }  // namespace detail
@@ -93,12 +98,19 @@ QAT_HOST_DEVICE constexpr float choose_scale(const GroupRange& r, const AffineSc
   const auto rounded = [&a](float v) { return detail::round_finite(a.input, v); };
   float s = 0.0f;
   switch (a.spec.mapping) {
-    case MappingKind::kSymmetric: s = rounded(detail::maximum(-r.min, r.max) / ((a.qmax - a.qmin) * 0.5f)); break;
-    case MappingKind::kSymmetricNoClip:
-      s = detail::maximum(a.qmin < 0.0f ? rounded(r.min / a.qmin) : 0.0f, a.qmax > 0.0f ? rounded(r.max / a.qmax) : 0.0f);
+    case MappingKind::kSymmetric:
+      s = rounded(detail::maximum(-r.min, r.max) / ((a.qmax - a.qmin) * 0.5f));
       break;
-    case MappingKind::kSignedExtremum: s = rounded(r.extremum / a.qmin); break;
-    default: s = rounded(rounded(r.max - r.min) / (a.qmax - a.qmin)); break;
+    case MappingKind::kSymmetricNoClip:
+      s = detail::maximum(a.qmin < 0.0f ? rounded(r.min / a.qmin) : 0.0f,
+                          a.qmax > 0.0f ? rounded(r.max / a.qmax) : 0.0f);
+      break;
+    case MappingKind::kSignedExtremum:
+      s = rounded(r.extremum / a.qmin);
+      break;
+    default:
+      s = rounded(rounded(r.max - r.min) / (a.qmax - a.qmin));
+      break;
   }
   const float magnitude = rounded(detail::maximum(s < 0.0f ? -s : s, a.eps));
   return s < 0.0f ? -magnitude : magnitude;
@@ -115,8 +127,8 @@ QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, 
 }
 
 /// Scale and zero point of a group from its range.
-/// Source: torchao choose_qparams_affine (symmetric, no-clip, asymmetric), get_groupwise_affine_qparams (raw, float zero
-/// point); ggml's q4_0 scale rule (signed extremum).
+/// Source: torchao choose_qparams_affine (symmetric, no-clip, asymmetric), get_groupwise_affine_qparams (raw, float
+/// zero point); ggml's q4_0 scale rule (signed extremum).
 QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const AffineScheme& a) {
   const GroupRange r = detail::mapped_range(range, a.spec.mapping);
   const float s = choose_scale(r, a);
@@ -124,10 +136,12 @@ QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const 
 }
 
 /// Code before clamping, integer valued. x: finite or infinite, not NaN. random: used by stochastic rounding only.
-QAT_HOST_DEVICE constexpr float unclamped_code(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
+QAT_HOST_DEVICE constexpr float unclamped_code(float x, const QParams& p, const AffineScheme& a,
+                                               std::uint32_t random = 0) {
   if (a.spec.mapping == MappingKind::kFloatZeroPoint) {  // true division, low end of the range as origin
     const float low = round_to(a.scale, p.zero_point - round_to(a.scale, p.scale * a.middle()));
-    return detail::round_to_integer(a.spec.rounding, round_to(a.product, round_to(a.product, x - low) / p.scale), random);
+    return detail::round_to_integer(a.spec.rounding, round_to(a.product, round_to(a.product, x - low) / p.scale),
+                                    random);
   }
   const float steps = round_to(a.product, x * p.inverse_scale);
   return round_to(a.product, detail::round_to_integer(a.spec.rounding, steps, random) + p.zero_point);
@@ -143,12 +157,14 @@ QAT_HOST_DEVICE constexpr int quantize(float x, const QParams& p, const AffineSc
 QAT_HOST_DEVICE constexpr float dequantize(int code, const QParams& p, const AffineScheme& a) {
   const float q = static_cast<float>(code);
   if (a.spec.mapping == MappingKind::kFloatZeroPoint)  // three roundings, no fused multiply-add
-    return round_to(a.input, detail::rounded_product(round_to(a.input, round_to(a.input, q - a.middle()) * p.scale)) + p.zero_point);
+    return round_to(a.input, detail::rounded_product(round_to(a.input, round_to(a.input, q - a.middle()) * p.scale)) +
+                                 p.zero_point);
   return round_to(a.input, round_to(a.product, round_to(a.input, q - p.zero_point) * p.scale));
 }
 
 /// dequantize(quantize(x)), by definition.
-QAT_HOST_DEVICE constexpr float fake_quantize(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
+QAT_HOST_DEVICE constexpr float fake_quantize(float x, const QParams& p, const AffineScheme& a,
+                                              std::uint32_t random = 0) {
   return dequantize(quantize(x, p, a, random), p, a);
 }
 
@@ -160,7 +176,8 @@ enum class SteMask : std::uint8_t {
 };
 
 /// 1 if x passes its gradient; NaN does only under kPassThrough.
-QAT_HOST_DEVICE constexpr bool passes_gradient(float x, const QParams& p, const AffineScheme& a, SteMask mask, std::uint32_t random = 0) {
+QAT_HOST_DEVICE constexpr bool passes_gradient(float x, const QParams& p, const AffineScheme& a, SteMask mask,
+                                               std::uint32_t random = 0) {
   if (mask == SteMask::kPassThrough) return true;
   if (is_nan(x)) return false;
   const float u = unclamped_code(x, p, a, random);

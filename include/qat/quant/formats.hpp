@@ -25,9 +25,12 @@ inline constexpr FloatType kFloatTypeOf<bfloat16> = FloatType::kBfloat16;
 /// fp32 value rounded (half to even) to the grid of `type`.
 QAT_HOST_DEVICE constexpr float round_to(FloatType type, float value) {
   switch (type) {
-    case FloatType::kFloat16: return static_cast<float>(half(value));
-    case FloatType::kBfloat16: return static_cast<float>(bfloat16(value));
-    default: return value;
+    case FloatType::kFloat16:
+      return static_cast<float>(half(value));
+    case FloatType::kBfloat16:
+      return static_cast<float>(bfloat16(value));
+    default:
+      return value;
   }
 }
 constexpr float smallest_normal(FloatType type) { return type == FloatType::kFloat16 ? 0x1p-14f : 0x1p-126f; }
@@ -50,16 +53,19 @@ constexpr int scale_bits(ScaleType type) {
   switch (type) {
     case ScaleType::kFloat16:
     case ScaleType::kBfloat16:
-    case ScaleType::kBfloat16Safe: return 16;
+    case ScaleType::kBfloat16Safe:
+      return 16;
     case ScaleType::kE8M0:
-    case ScaleType::kE4M3: return 8;
-    default: return 32;
+    case ScaleType::kE4M3:
+      return 8;
+    default:
+      return 32;
   }
 }
 
-/// A positive or negative finite fp32 scale rounded to what `type` can hold. Never 0, infinite or NaN for s != 0: values
-/// outside the type's range become its smallest normal or largest finite value of the same sign.
-/// kInput must have been resolved (resolve_scale_type) before.
+/// A positive or negative finite fp32 scale rounded to what `type` can hold. Never 0, infinite or NaN for s != 0:
+/// values outside the type's range become its smallest normal or largest finite value of the same sign. kInput must
+/// have been resolved (resolve_scale_type) before.
 QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(s);
   const float magnitude = std::bit_cast<float>(bits & 0x7FFFFFFFu);
@@ -88,7 +94,8 @@ QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
       smallest = 0x1p-6f;
       largest = 448.0f;
       break;
-    default: break;
+    default:
+      break;
   }
   if (!(rounded >= smallest)) rounded = smallest;
   if (rounded > largest) rounded = largest;

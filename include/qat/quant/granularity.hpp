@@ -47,15 +47,17 @@ struct PerBlock {
   static constexpr Granularity granularity{GranularityKind::kPerBlock, 0, 0, R, C};
 };
 
-/// How a (rows, columns) tensor falls into tiles that share a scale. Tile (i, j) covers rows [i*tile_rows, ...) and columns
-/// [j*tile_columns, ...), cut at the edges; its scale is element i*tiles_per_row + j.
+/// How a (rows, columns) tensor falls into tiles that share a scale. Tile (i, j) covers rows [i*tile_rows, ...) and
+/// columns [j*tile_columns, ...), cut at the edges; its scale is element i*tiles_per_row + j.
 struct GroupLayout {
   index_t rows, columns;            ///< extents of the tensor
   index_t tile_rows, tile_columns;  ///< extents of a full tile
   index_t tile_row_count, tiles_per_row;
   constexpr index_t count() const { return tile_row_count * tiles_per_row; }
   /// Every tile is a run of consecutive memory inside one row of `contiguous()`.
-  constexpr bool has_contiguous_tiles() const { return tile_rows == 1 || (tile_columns == columns && tile_row_count == 1); }
+  constexpr bool has_contiguous_tiles() const {
+    return tile_rows == 1 || (tile_columns == columns && tile_row_count == 1);
+  }
   /// The same tiles as rows of runs: a per-tensor tile becomes one row of rows*columns elements.
   constexpr GroupLayout contiguous() const {
     if (tile_rows == 1) return *this;
@@ -67,8 +69,11 @@ struct GroupLayout {
 constexpr GroupLayout group_layout(const Granularity& granularity, index_t rows, index_t columns) {
   index_t tile_rows = 1, tile_columns = columns;
   switch (granularity.kind) {
-    case GranularityKind::kPerTensor: tile_rows = rows; break;
-    case GranularityKind::kPerToken: break;
+    case GranularityKind::kPerTensor:
+      tile_rows = rows;
+      break;
+    case GranularityKind::kPerToken:
+      break;
     case GranularityKind::kPerAxis:
       if (granularity.axis == 1) {
         tile_rows = rows;
@@ -77,8 +82,8 @@ constexpr GroupLayout group_layout(const Granularity& granularity, index_t rows,
       break;
     case GranularityKind::kPerGroup:
       tile_columns = granularity.group_size;
-      QAT_CHECK(tile_columns > 0 && (tile_columns <= columns || columns == 0), kInvalidArgument, "group_size is ", tile_columns,
-                ", accepted are 1 to the row length ", columns);
+      QAT_CHECK(tile_columns > 0 && (tile_columns <= columns || columns == 0), kInvalidArgument, "group_size is ",
+                tile_columns, ", accepted are 1 to the row length ", columns);
       break;
     case GranularityKind::kPerBlock:
       tile_rows = granularity.block_rows;
@@ -88,7 +93,11 @@ constexpr GroupLayout group_layout(const Granularity& granularity, index_t rows,
       break;
   }
   if (rows == 0 || columns == 0) return {rows, columns, 1, 1, 0, 0};
-  return {rows, columns, tile_rows, tile_columns, (rows + tile_rows - 1) / tile_rows,
+  return {rows,
+          columns,
+          tile_rows,
+          tile_columns,
+          (rows + tile_rows - 1) / tile_rows,
           (columns + tile_columns - 1) / tile_columns};
 }
 

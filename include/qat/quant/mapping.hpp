@@ -6,12 +6,14 @@
 namespace qat::inline v0 {
 
 enum class MappingKind : std::uint8_t {
-  kSymmetric,        ///< s = amax / ((qmax - qmin) / 2): amax/7.5 at int4 (torchao SYMMETRIC; compressed-tensors "full")
+  kSymmetric,  ///< s = amax / ((qmax - qmin) / 2): amax/7.5 at int4 (torchao SYMMETRIC; compressed-tensors "full")
   kSymmetricNoClip,  ///< s = max(min/qmin, max/qmax): nothing clips (torchao SYMMETRIC_NO_CLIPPING_ERR)
-  kAsymmetric,       ///< s = (max - min) / (qmax - qmin) over a range that contains 0; integer zero point (torchao ASYMMETRIC)
-  kAsymmetricRaw,    ///< as kAsymmetric over the raw range, which need not contain 0 (torchao preserve_zero=False, INT domain)
-  kSignedExtremum,   ///< s = e / qmin, e the element of largest magnitude, first one wins; s may be negative (ggml Q4_0)
-  kFloatZeroPoint,   ///< s = (max - min) / (qmax - qmin), z = min + s*mid in input units (tinygemm's FLOAT domain)
+  kAsymmetric,       ///< s = (max - min) / (qmax - qmin) over a range that contains 0; integer zero point (torchao
+                     ///< ASYMMETRIC)
+  kAsymmetricRaw,    ///< as kAsymmetric over the raw range, which need not contain 0 (torchao preserve_zero=False, INT
+                     ///< domain)
+  kSignedExtremum,  ///< s = e / qmin, e the element of largest magnitude, first one wins; s may be negative (ggml Q4_0)
+  kFloatZeroPoint,  ///< s = (max - min) / (qmax - qmin), z = min + s*mid in input units (tinygemm's FLOAT domain)
 };
 
 struct Symmetric {
@@ -35,7 +37,8 @@ struct FloatZeroPoint {
 
 /// True where every group has the same zero point, which then need not be stored.
 constexpr bool has_constant_zero_point(MappingKind mapping) {
-  return mapping == MappingKind::kSymmetric || mapping == MappingKind::kSymmetricNoClip || mapping == MappingKind::kSignedExtremum;
+  return mapping == MappingKind::kSymmetric || mapping == MappingKind::kSymmetricNoClip ||
+         mapping == MappingKind::kSignedExtremum;
 }
 
 }  // namespace qat::inline v0

@@ -8,11 +8,13 @@
 namespace qat::inline v0 {
 
 /// True for NaN and infinities; tests bits, so it holds under -ffast-math too.
-QAT_HOST_DEVICE constexpr bool is_nonfinite(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u; }
+QAT_HOST_DEVICE constexpr bool is_nonfinite(float x) {
+  return (std::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u;
+}
 QAT_HOST_DEVICE constexpr bool is_nan(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u; }
 
-/// Smallest, largest and largest-magnitude element of a group. Rule for NaN and infinities: they are not part of the range;
-/// they are counted, so that callers can report them. A group without finite elements has range [0, 0].
+/// Smallest, largest and largest-magnitude element of a group. Rule for NaN and infinities: they are not part of the
+/// range; they are counted, so that callers can report them. A group without finite elements has range [0, 0].
 struct GroupRange {
   float min = 0.0f;
   float max = 0.0f;

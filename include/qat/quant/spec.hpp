@@ -1,4 +1,5 @@
-// QuantSpec: a quantization scheme as a value (read from a file, printed, compared) and QuantPolicy: the same as a type.
+// QuantSpec: a quantization scheme as a value (read from a file, printed, compared) and QuantPolicy: the same as a
+// type.
 #pragma once
 
 #include <concepts>
@@ -51,12 +52,14 @@ constexpr void validate(const QuantSpec& spec) {
                 (spec.granularity.block_rows > 0 && spec.granularity.block_columns > 0),
             kInvalidArgument, "QuantSpec: block is ", spec.granularity.block_rows, "x", spec.granularity.block_columns,
             ", both extents must be positive");
-  QAT_CHECK(spec.granularity.kind != GranularityKind::kPerAxis || spec.granularity.axis == 0 || spec.granularity.axis == 1,
-            kUnsupported, "QuantSpec: axis is ", spec.granularity.axis, ", accepted are 0 (rows) and 1 (columns)");
+  QAT_CHECK(
+      spec.granularity.kind != GranularityKind::kPerAxis || spec.granularity.axis == 0 || spec.granularity.axis == 1,
+      kUnsupported, "QuantSpec: axis is ", spec.granularity.axis, ", accepted are 0 (rows) and 1 (columns)");
   QAT_CHECK(spec.mapping != MappingKind::kSignedExtremum || (spec.is_signed && spec.bits >= 2), kUnsupported,
-            "QuantSpec: signed_extremum needs a signed type of at least 2 bits, found ", spec.is_signed ? "int" : "uint", spec.bits);
-  QAT_CHECK(spec.eps == 0.0f || (spec.eps >= 0x1p-126f && spec.eps <= 0x1p126f), kInvalidArgument, "QuantSpec: eps is ", spec.eps,
-            ", accepted are 0 (default) and 1.18e-38 to 8.5e37");
+            "QuantSpec: signed_extremum needs a signed type of at least 2 bits, found ",
+            spec.is_signed ? "int" : "uint", spec.bits);
+  QAT_CHECK(spec.eps == 0.0f || (spec.eps >= 0x1p-126f && spec.eps <= 0x1p126f), kInvalidArgument, "QuantSpec: eps is ",
+            spec.eps, ", accepted are 0 (default) and 1.18e-38 to 8.5e37");
 }
 
 /// Tag for ScaleType::kBfloat16Safe.
@@ -66,7 +69,8 @@ struct InputScale {};
 
 template <class S>
 inline constexpr ScaleType kScaleTypeOf = [] {
-  static_assert(sizeof(S) == 0, "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3 or InputScale");
+  static_assert(sizeof(S) == 0,
+                "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3 or InputScale");
   return ScaleType::kFloat32;
 }();
 template <>
@@ -98,10 +102,11 @@ concept MappingPolicy = requires {
   { T::kind } -> std::convertible_to<MappingKind>;
 };
 
-/// The spec of a combination of policies: spec_of<Int4, PerGroup<32>, Symmetric> == parse_spec("int4:group32:symmetric").
+/// The spec of a combination of policies: spec_of<Int4, PerGroup<32>, Symmetric> ==
+/// parse_spec("int4:group32:symmetric").
 template <QuantizedType Element, GranularityPolicy G, MappingPolicy M, class Scale = float, class Rounding = HalfToEven>
-inline constexpr QuantSpec spec_of{Element::kBits, Element::kSigned,       G::granularity, M::kind,
-                                   kScaleTypeOf<Scale>, kRoundingKindOf<Rounding>, 0.0f};
+inline constexpr QuantSpec spec_of{
+    Element::kBits, Element::kSigned, G::granularity, M::kind, kScaleTypeOf<Scale>, kRoundingKindOf<Rounding>, 0.0f};
 
 /// The compile-time form of a spec; `spec` is its value.
 template <QuantizedType Element, GranularityPolicy G, MappingPolicy M, class Scale = float, class Rounding = HalfToEven>
@@ -114,18 +119,19 @@ struct SpecName {
   const char* text;
   int value;
 };
-inline constexpr SpecName kMappingNames[] = {
-    {"symmetric", static_cast<int>(MappingKind::kSymmetric)},
-    {"symmetric_no_clip", static_cast<int>(MappingKind::kSymmetricNoClip)},
-    {"asymmetric", static_cast<int>(MappingKind::kAsymmetric)},
-    {"asymmetric_raw", static_cast<int>(MappingKind::kAsymmetricRaw)},
-    {"signed_extremum", static_cast<int>(MappingKind::kSignedExtremum)},
-    {"float_zero_point", static_cast<int>(MappingKind::kFloatZeroPoint)}};
-inline constexpr SpecName kScaleNames[] = {
-    {"input", static_cast<int>(ScaleType::kInput)},       {"float32", static_cast<int>(ScaleType::kFloat32)},
-    {"float16", static_cast<int>(ScaleType::kFloat16)},   {"bfloat16", static_cast<int>(ScaleType::kBfloat16)},
-    {"bf16safe", static_cast<int>(ScaleType::kBfloat16Safe)}, {"e8m0", static_cast<int>(ScaleType::kE8M0)},
-    {"e4m3", static_cast<int>(ScaleType::kE4M3)}};
+inline constexpr SpecName kMappingNames[] = {{"symmetric", static_cast<int>(MappingKind::kSymmetric)},
+                                             {"symmetric_no_clip", static_cast<int>(MappingKind::kSymmetricNoClip)},
+                                             {"asymmetric", static_cast<int>(MappingKind::kAsymmetric)},
+                                             {"asymmetric_raw", static_cast<int>(MappingKind::kAsymmetricRaw)},
+                                             {"signed_extremum", static_cast<int>(MappingKind::kSignedExtremum)},
+                                             {"float_zero_point", static_cast<int>(MappingKind::kFloatZeroPoint)}};
+inline constexpr SpecName kScaleNames[] = {{"input", static_cast<int>(ScaleType::kInput)},
+                                           {"float32", static_cast<int>(ScaleType::kFloat32)},
+                                           {"float16", static_cast<int>(ScaleType::kFloat16)},
+                                           {"bfloat16", static_cast<int>(ScaleType::kBfloat16)},
+                                           {"bf16safe", static_cast<int>(ScaleType::kBfloat16Safe)},
+                                           {"e8m0", static_cast<int>(ScaleType::kE8M0)},
+                                           {"e4m3", static_cast<int>(ScaleType::kE4M3)}};
 inline constexpr SpecName kRoundingNames[] = {
     {"half_to_even", static_cast<int>(RoundingKind::kHalfToEven)},
     {"half_away_from_zero", static_cast<int>(RoundingKind::kHalfAwayFromZero)},
@@ -177,19 +183,29 @@ constexpr bool find_name(const SpecName (&names)[N], const SpecField& field, int
 }
 }  // namespace detail
 
-/// Canonical text: ELEMENT:GRANULARITY:MAPPING[:SCALE][:ROUNDING][:eps=E]; defaults (float32, half_to_even, 0) are left out.
-/// Example: int4:group32:signed_extremum:bf16safe. parse_spec(to_string(spec)) == spec for every valid spec.
+/// Canonical text: ELEMENT:GRANULARITY:MAPPING[:SCALE][:ROUNDING][:eps=E]; defaults (float32, half_to_even, 0) are left
+/// out. Example: int4:group32:signed_extremum:bf16safe. parse_spec(to_string(spec)) == spec for every valid spec.
 inline FixedString<120> to_string(const QuantSpec& spec) {
   FixedString<120> out(spec.is_signed ? "int" : "uint");
   const Granularity& g = spec.granularity;
   const auto number = [&](index_t n) { out.append(static_cast<long long>(n)); };
   number(spec.bits);
   switch (g.kind) {
-    case GranularityKind::kPerTensor: out.append(":tensor"); break;
-    case GranularityKind::kPerAxis: out.append(":axis"), number(g.axis); break;
-    case GranularityKind::kPerToken: out.append(":token"); break;
-    case GranularityKind::kPerGroup: out.append(":group"), number(g.group_size); break;
-    case GranularityKind::kPerBlock: out.append(":block"), number(g.block_rows), out.append('x'), number(g.block_columns); break;
+    case GranularityKind::kPerTensor:
+      out.append(":tensor");
+      break;
+    case GranularityKind::kPerAxis:
+      out.append(":axis"), number(g.axis);
+      break;
+    case GranularityKind::kPerToken:
+      out.append(":token");
+      break;
+    case GranularityKind::kPerGroup:
+      out.append(":group"), number(g.group_size);
+      break;
+    case GranularityKind::kPerBlock:
+      out.append(":block"), number(g.block_rows), out.append('x'), number(g.block_columns);
+      break;
   }
   out.append(':').append(detail::name_of(detail::kMappingNames, static_cast<int>(spec.mapping)));
   if (spec.scale_type != ScaleType::kFloat32)
@@ -200,8 +216,8 @@ inline FixedString<120> to_string(const QuantSpec& spec) {
   return out;
 }
 
-/// Reads the text to_string writes; strict: an unknown, missing, repeated or misplaced field is an Error that names it and
-/// lists what is accepted.
+/// Reads the text to_string writes; strict: an unknown, missing, repeated or misplaced field is an Error that names it
+/// and lists what is accepted.
 inline QuantSpec parse_spec(const char* text) {
   QuantSpec spec;
   const char* cursor = text;
@@ -241,15 +257,16 @@ inline QuantSpec parse_spec(const char* text) {
     known = rest.consume_number(g.group_size) && rest.size() == 0 && g.group_size > 0;
   } else if (rest.consume("block")) {
     g.kind = GranularityKind::kPerBlock;
-    known = rest.consume_number(g.block_rows) && rest.consume("x") && rest.consume_number(g.block_columns) && rest.size() == 0 &&
-            g.block_rows > 0 && g.block_columns > 0;
+    known = rest.consume_number(g.block_rows) && rest.consume("x") && rest.consume_number(g.block_columns) &&
+            rest.size() == 0 && g.block_rows > 0 && g.block_columns > 0;
   }
   if (!known) fail("granularity", granularity, "tensor, token, axis0, axis1, groupG (G >= 1), blockRxC");
 
   const detail::SpecField mapping = next_field();
   int value = 0;
   if (!detail::find_name(detail::kMappingNames, mapping, value))
-    fail("mapping", mapping, "symmetric, symmetric_no_clip, asymmetric, asymmetric_raw, signed_extremum, float_zero_point");
+    fail("mapping", mapping,
+         "symmetric, symmetric_no_clip, asymmetric, asymmetric_raw, signed_extremum, float_zero_point");
   spec.mapping = static_cast<MappingKind>(value);
 
   int stage = 0;  // optional fields keep their order and come once
@@ -271,7 +288,8 @@ inline QuantSpec parse_spec(const char* text) {
       stage = 3;
     } else {
       fail("field", field,
-           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3), a rounding (half_to_even, "
+           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3), a rounding "
+           "(half_to_even, "
            "half_away_from_zero, toward_zero, stochastic), eps=NUMBER");
     }
   }

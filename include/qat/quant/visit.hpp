@@ -28,7 +28,8 @@ constexpr bool in_menu(const QuantSpec& spec) {
 template <class F>
 constexpr void visit_spec(const QuantSpec& spec, F&& f) {
 #define QAT_MENU_ENTRY(element, granularity, mapping, scale) \
-  if (spec == spec_of<element, granularity, mapping, scale>) return f(QuantPolicy<element, granularity, mapping, scale>{});
+  if (spec == spec_of<element, granularity, mapping, scale>) \
+    return f(QuantPolicy<element, granularity, mapping, scale>{});
 #include "qat/quant/menu.def"
   f(RuntimePolicy{spec});
 }

@@ -1,5 +1,5 @@
-// FakeQuantizer: a scheme with its state (ranges, on/off), forward and backward. Needs no tape, no nn and no files: another
-// framework calls forward() and backward() on its own memory.
+// FakeQuantizer: a scheme with its state (ranges, on/off), forward and backward. Needs no tape, no nn and no files:
+// another framework calls forward() and backward() on its own memory.
 #pragma once
 
 #include "qat/kernels/cpu/quantize.hpp"
@@ -28,8 +28,8 @@ class BasicFakeQuantizer {
       QuantSpec fixed = Policy::spec;
       if (fixed.granularity.group_size == kDynamicGroupSize) fixed.granularity.group_size = spec.granularity.group_size;
       fixed.eps = spec.eps;
-      QAT_CHECK(fixed == spec, kInvalidArgument, "FakeQuantizer: the type is ", to_string(fixed), ", the spec given is ",
-                to_string(spec));
+      QAT_CHECK(fixed == spec, kInvalidArgument, "FakeQuantizer: the type is ", to_string(fixed),
+                ", the spec given is ", to_string(spec));
     }
   }
 
@@ -66,12 +66,12 @@ class BasicFakeQuantizer {
       return;
     }
     check_state(rows, columns);
-    kernels::fake_quantize_backward(backend, spec_, dy, x, rows, columns, scale_.data(), zero_point_.data(), Backward::mask, dx,
-                                    accumulate);
+    kernels::fake_quantize_backward(backend, spec_, dy, x, rows, columns, scale_.data(), zero_point_.data(),
+                                    Backward::mask, dx, accumulate);
   }
 
-  /// Real quantization with the same ranges rule: codes of x; afterwards scale() and zero_point() hold their parameters.
-  /// dequantize(codes) equals what forward() writes, bit for bit.
+  /// Real quantization with the same ranges rule: codes of x; afterwards scale() and zero_point() hold their
+  /// parameters. dequantize(codes) equals what forward() writes, bit for bit.
   template <class D>
   index_t quantize(const CpuBackend& backend, const D* x, index_t rows, index_t columns, std::int8_t* codes) {
     prepare_state(rows, columns);
@@ -87,8 +87,8 @@ class BasicFakeQuantizer {
     scale_ = Tensor<float>::uninitialized({count});
     zero_point_ = Tensor<float>({count});
     for (index_t i = 0; i < count; ++i) {
-      QAT_CHECK(!is_nonfinite(scale[i]) && scale[i] != 0.0f, kInvalidArgument, "FakeQuantizer: scale ", i, " is ", scale[i],
-                ", must be finite and not 0");
+      QAT_CHECK(!is_nonfinite(scale[i]) && scale[i] != 0.0f, kInvalidArgument, "FakeQuantizer: scale ", i, " is ",
+                scale[i], ", must be finite and not 0");
       scale_[i] = scale[i];
       if (zero_point != nullptr) zero_point_[i] = zero_point[i];
     }
@@ -123,8 +123,8 @@ class BasicFakeQuantizer {
   }
   void check_state(index_t rows, index_t columns) const {
     const index_t count = group_layout(spec_.granularity, rows, columns).count();
-    QAT_CHECK(scale_.size() == count, kShapeMismatch, "FakeQuantizer: ", scale_.size(), " scales are held, a (", rows, ", ", columns,
-              ") tensor under ", to_string(spec_), " needs ", count);
+    QAT_CHECK(scale_.size() == count, kShapeMismatch, "FakeQuantizer: ", scale_.size(), " scales are held, a (", rows,
+              ", ", columns, ") tensor under ", to_string(spec_), " needs ", count);
   }
 
   QuantSpec spec_;

@@ -5,8 +5,9 @@
 
 namespace qat::inline v0 {
 
-/// Counts of elements in equal bins that cover [-width, width); the width doubles when a larger element arrives, merging bins
-/// in pairs, so counts are exact and do not depend on how the data was cut into batches (once the width is the same).
+/// Counts of elements in equal bins that cover [-width, width); the width doubles when a larger element arrives,
+/// merging bins in pairs, so counts are exact and do not depend on how the data was cut into batches (once the width is
+/// the same).
 class HistogramObserver {
  public:
   static constexpr int kBins = 2048;
@@ -32,9 +33,11 @@ class HistogramObserver {
     GroupRange r = t.range;
     double below = 0.0;
     int low = 0, high = kBins - 1;
-    while (low < high && below + static_cast<double>(count(tile, low)) <= tail) below += static_cast<double>(count(tile, low++));
+    while (low < high && below + static_cast<double>(count(tile, low)) <= tail)
+      below += static_cast<double>(count(tile, low++));
     double above = 0.0;
-    while (high > low && above + static_cast<double>(count(tile, high)) <= tail) above += static_cast<double>(count(tile, high--));
+    while (high > low && above + static_cast<double>(count(tile, high)) <= tail)
+      above += static_cast<double>(count(tile, high--));
     return clip(r, edge(t, low), edge(t, high + 1));
   }
 
@@ -87,7 +90,9 @@ class HistogramObserver {
     }
     while (magnitude >= t.width && t.width < 0x1p127f) widen(tile);
     const float position = (x / t.width + 1.0f) * (0.5f * kBins);
-    const int bin = position < 0.0f ? 0 : position >= static_cast<float>(kBins) ? kBins - 1 : static_cast<int>(position);
+    const int bin = position < 0.0f                         ? 0
+                    : position >= static_cast<float>(kBins) ? kBins - 1
+                                                            : static_cast<int>(position);
     ++counts_[tile * kBins + bin];
   }
   /// The smallest power of two above |x|, at least 2^-100.
@@ -114,7 +119,7 @@ class HistogramObserver {
   }
 
   Granularity granularity_;
-  Tensor<Tile> tiles_;       // (tiles)
+  Tensor<Tile> tiles_;      // (tiles)
   Tensor<index_t> counts_;  // (tiles, kBins)
 };
 

@@ -16,8 +16,8 @@ struct LayerScheme {
   /// integer zero point.
   bool has_integer_product() const {
     return weight && activation && activation->bits == 8 && activation->is_signed &&
-           activation->granularity.kind == GranularityKind::kPerToken && weight->mapping != MappingKind::kFloatZeroPoint &&
-           weight->granularity.kind != GranularityKind::kPerBlock &&
+           activation->granularity.kind == GranularityKind::kPerToken &&
+           weight->mapping != MappingKind::kFloatZeroPoint && weight->granularity.kind != GranularityKind::kPerBlock &&
            !(weight->granularity.kind == GranularityKind::kPerAxis && weight->granularity.axis == 1);
   }
   friend bool operator==(const LayerScheme&, const LayerScheme&) = default;
@@ -27,7 +27,8 @@ struct LayerScheme {
 inline FixedString<300> to_string(const LayerScheme& scheme) {
   FixedString<300> out;
   if (scheme.weight) out.append("weight=").append(to_string(*scheme.weight).c_str());
-  if (scheme.activation) out.append(scheme.weight ? ",activation=" : "activation=").append(to_string(*scheme.activation).c_str());
+  if (scheme.activation)
+    out.append(scheme.weight ? ",activation=" : "activation=").append(to_string(*scheme.activation).c_str());
   if (scheme.empty()) out.append("float");
   return out;
 }

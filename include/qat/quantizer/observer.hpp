@@ -1,4 +1,5 @@
-// Observers: estimate the range of each tile (the elements that share a scale) over many batches, for static quantization.
+// Observers: estimate the range of each tile (the elements that share a scale) over many batches, for static
+// quantization.
 #pragma once
 
 #include "qat/quant/affine.hpp"
@@ -7,8 +8,8 @@
 namespace qat::inline v0 {
 
 /// observe(x, rows, columns) takes a row-major batch; range(tile) is the estimate so far; tiles are those of
-/// group_layout(granularity, rows, columns) and their number must stay the same from batch to batch (so kPerToken does not
-/// fit: it has no static range).
+/// group_layout(granularity, rows, columns) and their number must stay the same from batch to batch (so kPerToken does
+/// not fit: it has no static range).
 template <class T>
 concept Observer = requires(T observer, const T& seen, const float* x, index_t n) {
   observer.observe(x, n, n);
@@ -45,8 +46,8 @@ void require_tiles(Tensor<T>& state, index_t count, const char* observer) {
     state = Tensor<T>::uninitialized({count});
     state.fill(T{});
   }
-  QAT_CHECK(state.size() == count, kShapeMismatch, observer, ": this batch has ", count, " scales, earlier ones had ", state.size(),
-            "; a static range needs a granularity whose number of scales does not change");
+  QAT_CHECK(state.size() == count, kShapeMismatch, observer, ": this batch has ", count, " scales, earlier ones had ",
+            state.size(), "; a static range needs a granularity whose number of scales does not change");
 }
 }  // namespace detail
 
@@ -73,8 +74,10 @@ class MinMaxObserver {
 /// Source: Jacob et al. 2018, section 3.1; PyTorch's MovingAverageMinMaxObserver (averaging_constant 0.01).
 class MovingAverageMinMaxObserver {
  public:
-  explicit MovingAverageMinMaxObserver(const Granularity& granularity, float rate = 0.01f) : granularity_(granularity), rate_(rate) {
-    QAT_CHECK(rate > 0.0f && rate <= 1.0f, kInvalidArgument, "MovingAverageMinMaxObserver: rate is ", rate, ", must be in (0, 1]");
+  explicit MovingAverageMinMaxObserver(const Granularity& granularity, float rate = 0.01f)
+      : granularity_(granularity), rate_(rate) {
+    QAT_CHECK(rate > 0.0f && rate <= 1.0f, kInvalidArgument, "MovingAverageMinMaxObserver: rate is ", rate,
+              ", must be in (0, 1]");
   }
   void observe(const float* x, index_t rows, index_t columns) {
     const GroupLayout layout = group_layout(granularity_, rows, columns);

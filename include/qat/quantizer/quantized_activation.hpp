@@ -12,9 +12,9 @@ struct QuantizedActivation {
   QuantSpec spec;
   SteMask mask = SteMask::kInclusive;
   index_t rows = 0, columns = 0;
-  Tensor<std::int8_t> codes;         // (rows, columns)
-  Tensor<float> scale, zero_point;   // (tiles) of spec.granularity
-  Tensor<std::uint8_t> pass_mask;    // 1 bit an element; empty without a backward pass, or if every element passes
+  Tensor<std::int8_t> codes;        // (rows, columns)
+  Tensor<float> scale, zero_point;  // (tiles) of spec.granularity
+  Tensor<std::uint8_t> pass_mask;   // 1 bit an element; empty without a backward pass, or if every element passes
 
   /// The fake-quantized activation.  // (rows, columns)
   Tensor<float> dequantize(const CpuBackend& backend) const {
@@ -25,11 +25,11 @@ struct QuantizedActivation {
   /// dx (+)= gradient dy of the fake-quantized activation through the straight-through estimator.  // (rows, columns)
   void backward(const CpuBackend& backend, const float* dy, float* dx, bool accumulate) const {
     if (mask == SteMask::kPassThrough) {
-      kernels::fake_quantize_backward<float>(backend, spec, dy, nullptr, rows, columns, scale.data(), zero_point.data(), mask, dx,
-                                             accumulate);
+      kernels::fake_quantize_backward<float>(backend, spec, dy, nullptr, rows, columns, scale.data(), zero_point.data(),
+                                             mask, dx, accumulate);
     } else {
-      kernels::fake_quantize_backward_masked(backend, spec, dy, pass_mask.data(), rows, columns, scale.data(), zero_point.data(),
-                                             dx, accumulate);
+      kernels::fake_quantize_backward_masked(backend, spec, dy, pass_mask.data(), rows, columns, scale.data(),
+                                             zero_point.data(), dx, accumulate);
     }
   }
 };
@@ -39,15 +39,22 @@ inline QuantizedActivation quantize_activation(const CpuBackend& backend, const 
                                                const char* name, bool with_mask, SteMask mask) {
   QAT_CHECK(x.is_contiguous(), kShapeMismatch, name, ": the activation must be contiguous rows");
   const index_t rows = x.shape[0], columns = x.shape[1], tiles = group_layout(spec.granularity, rows, columns).count();
-  QuantizedActivation q{spec, mask, rows, columns, Tensor<std::int8_t>::uninitialized({rows, columns}),
-                        Tensor<float>::uninitialized({tiles}), Tensor<float>::uninitialized({tiles}), {}};
+  QuantizedActivation q{spec,
+                        mask,
+                        rows,
+                        columns,
+                        Tensor<std::int8_t>::uninitialized({rows, columns}),
+                        Tensor<float>::uninitialized({tiles}),
+                        Tensor<float>::uninitialized({tiles}),
+                        {}};
   index_t nonfinite = 0;
   if (with_mask && mask != SteMask::kPassThrough) {
     q.pass_mask = Tensor<std::uint8_t>::uninitialized({(rows * columns + 7) / 8});
     nonfinite = kernels::quantize_dynamic_masked(backend, spec, x.data, rows, columns, q.codes.data(), q.scale.data(),
                                                  q.zero_point.data(), mask, q.pass_mask.data());
   } else {
-    nonfinite = kernels::quantize_dynamic(backend, spec, x.data, rows, columns, q.codes.data(), q.scale.data(), q.zero_point.data());
+    nonfinite = kernels::quantize_dynamic(backend, spec, x.data, rows, columns, q.codes.data(), q.scale.data(),
+                                          q.zero_point.data());
   }
   QAT_CHECK(nonfinite == 0, kInvalidArgument, name, ": ", nonfinite, " of ", rows * columns,
             " activations are NaN or infinite; finite ones are needed (training diverged, or the input is bad)");

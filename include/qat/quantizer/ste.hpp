@@ -5,8 +5,9 @@
 
 namespace qat::inline v0 {
 
-/// The gradient of fake_quantize. Surrogate: round() has derivative 1, scale and zero point are constants, elements outside
-/// the mask get 0. Source: Bengio et al. 2013 (straight-through); Jacob et al. 2018 (clipped); torchao's fake quantizers.
+/// The gradient of fake_quantize. Surrogate: round() has derivative 1, scale and zero point are constants, elements
+/// outside the mask get 0. Source: Bengio et al. 2013 (straight-through); Jacob et al. 2018 (clipped); torchao's fake
+/// quantizers.
 template <SteMask Mask>
 struct ClippedStraightThrough {
   static constexpr SteMask mask = Mask;

@@ -11,7 +11,7 @@
 namespace qat::inline v0::recipe {
 
 struct Evaluation {
-  double nats = 0.0;   ///< sum over targets
+  double nats = 0.0;  ///< sum over targets
   index_t targets = 0;
   double seconds = 0.0;
   double nats_per_token() const { return nats / static_cast<double>(targets); }
@@ -38,8 +38,9 @@ Evaluation evaluate(const CpuBackend& backend, nn::Transformer& model, const Tok
       std::copy_n(windows.targets(first + i).data(), length, targets.data() + i * length);
     }
     const index_t n = batch * length;
-    const auto part = model.evaluate(backend, view(static_cast<const std::int32_t*>(inputs.data()), n),
-                                     view(static_cast<const std::int32_t*>(targets.data()), n), batch, view(nats.data(), n));
+    const auto part =
+        model.evaluate(backend, view(static_cast<const std::int32_t*>(inputs.data()), n),
+                       view(static_cast<const std::int32_t*>(targets.data()), n), batch, view(nats.data(), n));
     result.nats += part.sum;
     result.targets += part.targets;
     if (per_token != nullptr) per_token->insert(per_token->end(), nats.begin(), nats.begin() + n);

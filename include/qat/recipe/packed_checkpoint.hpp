@@ -1,10 +1,12 @@
 // A converted model on disk: packed codes and scales as they were trained, never requantized.
 //
 // A directory with
-//   qat_packed.json      {"format": "qat-packed", "version": 1, "config": {Hugging Face keys}, "layers": {NAME: {"weight": SPEC,
+//   qat_packed.json      {"format": "qat-packed", "version": 1, "config": {Hugging Face keys}, "layers": {NAME:
+//   {"weight": SPEC,
 //                        "activation": SPEC or null, "product": "integer" or "float"}}}
 //   model.safetensors    NAME.weight (fp32) of layers in floating point; of a packed layer with weight (R, C):
-//                        NAME.codes       U8 (R, ceil(C * bits / 8))  row-major bit string: u = q - qmin of column k in bits
+//                        NAME.codes       U8 (R, ceil(C * bits / 8))  row-major bit string: u = q - qmin of column k in
+//                        bits
 //                                         [k * bits, (k + 1) * bits) of its row, least significant first
 //                        NAME.scale       F32 (tiles), values that the spec's scale type holds
 //                        NAME.zero_point  F32 (tiles); absent where the mapping's zero point is constant
@@ -22,7 +24,9 @@ namespace qat::inline v0::recipe {
 
 inline constexpr const char* kPackedFile = "qat_packed.json";
 
-inline bool is_packed_checkpoint(const std::string& path) { return is_directory(path) && file_exists(join_path(path, kPackedFile)); }
+inline bool is_packed_checkpoint(const std::string& path) {
+  return is_directory(path) && file_exists(join_path(path, kPackedFile));
+}
 
 namespace detail {
 
@@ -39,12 +43,14 @@ inline std::vector<std::uint8_t> dense_codes(const PackedWeight& weight) {
   return out;
 }
 
-inline PackedWeight read_packed_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec, const Shape& shape) {
+inline PackedWeight read_packed_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec,
+                                       const Shape& shape) {
   const index_t rows = shape[0], columns = shape[1], row_bytes = (columns * spec.bits + 7) / 8;
   const auto tensor = [&](const char* suffix, std::vector<index_t> expected) -> const SafetensorView& {
     const SafetensorView& view = file.at(name + suffix);
-    QAT_CHECK(view.shape == expected, kBadFile, view.file, ": tensor ", printable(view.name), " has shape ", shape_text(view.shape),
-              "; ", to_string(spec), " of (", rows, ", ", columns, ") needs ", shape_text(expected));
+    QAT_CHECK(view.shape == expected, kBadFile, view.file, ": tensor ", printable(view.name), " has shape ",
+              shape_text(view.shape), "; ", to_string(spec), " of (", rows, ", ", columns, ") needs ",
+              shape_text(expected));
     return view;
   };
   const index_t tiles = group_layout(spec.granularity, rows, columns).count();
@@ -66,7 +72,8 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
       }
       codes[static_cast<std::size_t>(row * columns + k)] = static_cast<std::int8_t>(static_cast<int>(u) + spec.qmin());
     }
-  return PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(), zero_point.empty() ? nullptr : zero_point.data());
+  return PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(),
+                            zero_point.empty() ? nullptr : zero_point.data());
 }
 
 inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
@@ -101,7 +108,8 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
       continue;
     }
     any_packed = true;
-    const auto* linear = layer.linear == nullptr ? nullptr : dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization());
+    const auto* linear =
+        layer.linear == nullptr ? nullptr : dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization());
     nlohmann::ordered_json& description = json["layers"][layer.name];
     description["weight"] = to_string(packed->spec()).c_str();
     description["activation"] = nullptr;
@@ -115,13 +123,16 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
       scale.push_back(packed->scale(i));
       zero_point.push_back(packed->zero_point(i));
     }
-    entries.push_back({layer.name + ".codes", DType::kU8, {packed->rows(), (packed->columns() * packed->spec().bits + 7) / 8},
+    entries.push_back({layer.name + ".codes",
+                       DType::kU8,
+                       {packed->rows(), (packed->columns() * packed->spec().bits + 7) / 8},
                        codes.back().data()});
     entries.push_back({layer.name + ".scale", DType::kF32, {tiles}, scale.data()});
     if (!has_constant_zero_point(packed->spec().mapping))
       entries.push_back({layer.name + ".zero_point", DType::kF32, {tiles}, zero_point.data()});
   }
-  QAT_CHECK(any_packed, kInvalidArgument, directory, ": the model has no packed layer; save it as a Hugging Face directory");
+  QAT_CHECK(any_packed, kInvalidArgument, directory,
+            ": the model has no packed layer; save it as a Hugging Face directory");
   write_safetensors(join_path(directory, "model.safetensors"), std::move(entries));
   write_file(join_path(directory, kPackedFile), json.dump(2) + "\n");
 }
@@ -131,8 +142,9 @@ inline nn::Transformer load_packed(const std::string& directory) {
   const std::string json_path = join_path(directory, kPackedFile);
   const Json json = read_json(json_path);
   const JsonFields fields(json, json_path);
-  QAT_CHECK(fields.string("format") == "qat-packed" && fields.integer("version") == 1, kBadFile, json_path, ": format is ",
-            json_text(fields.at("format")), " version ", json_text(fields.at("version")), "; accepted: \"qat-packed\" version 1");
+  QAT_CHECK(fields.string("format") == "qat-packed" && fields.integer("version") == 1, kBadFile, json_path,
+            ": format is ", json_text(fields.at("format")), " version ", json_text(fields.at("version")),
+            "; accepted: \"qat-packed\" version 1");
   const LlamaConfig config = parse_hf_llama_config(fields.at("config"), json_path);
   nn::Transformer model(config);
   const Safetensors file = Safetensors::open(join_path(directory, "model.safetensors"));
@@ -144,10 +156,12 @@ inline nn::Transformer load_packed(const std::string& directory) {
     if (!layers.contains(layer.name)) {
       if (layer.is_tied) continue;
       Tensor<float> value = file.at(layer.name + ".weight").to_tensor();
-      QAT_CHECK(value.shape() == layer.weight->value.shape(), kShapeMismatch, json_path, ": tensor '", layer.name, ".weight' has shape ",
-                to_string(value.shape()), "; the configuration asks for ", to_string(layer.weight->value.shape()));
+      QAT_CHECK(value.shape() == layer.weight->value.shape(), kShapeMismatch, json_path, ": tensor '", layer.name,
+                ".weight' has shape ", to_string(value.shape()), "; the configuration asks for ",
+                to_string(layer.weight->value.shape()));
       check_finite(value, layer.name + ".weight", file.at(layer.name + ".weight").file);
-      std::memcpy(const_cast<float*>(layer.weight->value.data()), value.data(), static_cast<std::size_t>(value.size_bytes()));
+      std::memcpy(const_cast<float*>(layer.weight->value.data()), value.data(),
+                  static_cast<std::size_t>(value.size_bytes()));
       ++used;
       continue;
     }
@@ -159,8 +173,8 @@ inline nn::Transformer load_packed(const std::string& directory) {
     std::optional<QuantSpec> activation;
     if (description.find("activation") != nullptr) activation = parse_spec(description.string("activation").c_str());
     const std::string product = description.string_or("product", "integer");
-    QAT_CHECK(product == "integer" || product == "float", kBadFile, description.source(), ": 'product' is ", printable(product),
-              "; accepted: \"integer\", \"float\"");
+    QAT_CHECK(product == "integer" || product == "float", kBadFile, description.source(), ": 'product' is ",
+              printable(product), "; accepted: \"integer\", \"float\"");
     auto packed = std::make_shared<const PackedWeight>(
         detail::read_packed_weight(file, layer.name, spec, layer.weight->value.shape()));
     used += has_constant_zero_point(spec.mapping) ? 2 : 3;
@@ -175,11 +189,12 @@ inline nn::Transformer load_packed(const std::string& directory) {
     if (!layer.is_tied) layer.linear->weight().value = Tensor<float>();
   }
   const bool head_packed = model.lm_head().quantization() != nullptr;
-  if (packed_embedding != nullptr && (!config.tied || head_packed)) model.embed_tokens().weight().value = Tensor<float>();
-  QAT_CHECK(described == layers.size(), kBadFile, json_path, ": 'layers' names ", layers.size(), " layers, the model has ", described,
-            " of them");
-  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": model.safetensors has ", file.tensors().size(), " tensors; ",
-            kPackedFile, " describes ", used);
+  if (packed_embedding != nullptr && (!config.tied || head_packed))
+    model.embed_tokens().weight().value = Tensor<float>();
+  QAT_CHECK(described == layers.size(), kBadFile, json_path, ": 'layers' names ", layers.size(),
+            " layers, the model has ", described, " of them");
+  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": model.safetensors has ", file.tensors().size(),
+            " tensors; ", kPackedFile, " describes ", used);
   return model;
 }
 

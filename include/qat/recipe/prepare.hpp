@@ -1,4 +1,5 @@
-// prepare and convert: put fake quantization into the layers of a model that rules select, and turn it into packed weights.
+// prepare and convert: put fake quantization into the layers of a model that rules select, and turn it into packed
+// weights.
 #pragma once
 
 #include <memory>
@@ -13,11 +14,12 @@
 
 namespace qat::inline v0::recipe {
 
-/// Which layers a scheme is for. Rules apply in order, later ones override; an empty scheme keeps a layer in floating point.
+/// Which layers a scheme is for. Rules apply in order, later ones override; an empty scheme keeps a layer in floating
+/// point.
 ///
-/// pattern: "linear" (every linear layer, but not a head tied to the embedding), "embedding", "head", "first" and "last"
-/// (linear layers of the first or last block), or a glob over layer names ('*' any run of characters, '?' one), with or
-/// without the leading "model.": "layers.*.mlp.*", "layers.0.self_attn.q_proj".
+/// pattern: "linear" (every linear layer, but not a head tied to the embedding), "embedding", "head", "first" and
+/// "last" (linear layers of the first or last block), or a glob over layer names ('*' any run of characters, '?' one),
+/// with or without the leading "model.": "layers.*.mlp.*", "layers.0.self_attn.q_proj".
 struct LayerRule {
   std::string pattern = "linear";
   LayerScheme scheme;
@@ -135,16 +137,19 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
       selected = &layer;
       if (layer.linear == nullptr && layer.embedding == nullptr) continue;
       only_norms = false;
-      QAT_CHECK(layer.embedding == nullptr || !rule.scheme.activation, kUnsupported, layer.name,
-                ": activation fake quantization is not supported for an embedding; accepted is a weight scheme alone, found ",
-                to_string(rule.scheme));
+      QAT_CHECK(
+          layer.embedding == nullptr || !rule.scheme.activation, kUnsupported, layer.name,
+          ": activation fake quantization is not supported for an embedding; accepted is a weight scheme alone, found ",
+          to_string(rule.scheme));
       if (!rule.scheme.weight) continue;
       const Granularity& g = rule.scheme.weight->granularity;
-      QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument, layer.name,
-                ": group_size is ", g.group_size, ", accepted are 1 to its row length ", layer.weight->value.dim(1));
+      QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument,
+                layer.name, ": group_size is ", g.group_size, ", accepted are 1 to its row length ",
+                layer.weight->value.dim(1));
     }
     QAT_CHECK(selected != nullptr, kInvalidArgument, "layer pattern \"", rule.pattern,
-              "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ", layers[2].name);
+              "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ",
+              layers[2].name);
     QAT_CHECK(!only_norms, kUnsupported, selected->name,
               ": type RmsNorm has no quantization-aware form; accepted are Linear and Embedding layers");
   }
@@ -167,18 +172,21 @@ inline std::string reason_for(const NamedLayer& layer, const LayerRule* rule) {
 
 /// Puts fake quantization into every layer that a rule selects with a scheme, and takes it out of every other.
 /// The master weights stay where they are (optimizers keep their pointers). Ready to train afterwards.
-/// @throws qat::Error if a pattern selects nothing or a norm, an embedding gets an activation scheme, or a group size does
+/// @throws qat::Error if a pattern selects nothing or a norm, an embedding gets an activation scheme, or a group size
+/// does
 ///         not fit; the model is then unchanged
 inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rules, const PrepareOptions& options = {}) {
   const std::vector<detail::NamedLayer> layers = detail::layers_of(model);
   const int blocks = static_cast<int>(model.blocks().size());
   for (const detail::NamedLayer& layer : layers)
-    QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name, ": is converted already; prepare a floating-point model");
+    QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name,
+              ": is converted already; prepare a floating-point model");
   detail::check_rules(rules, layers, blocks);
   Report report;
   for (const detail::NamedLayer& layer : layers) {
     const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);
-    const bool quantize = rule != nullptr && !rule->scheme.empty() && (layer.linear != nullptr || layer.embedding != nullptr);
+    const bool quantize =
+        rule != nullptr && !rule->scheme.empty() && (layer.linear != nullptr || layer.embedding != nullptr);
     LayerReport line = detail::report_of(layer);
     if (quantize) line.scheme = to_string(rule->scheme).c_str();
     if (!quantize) line.reason = detail::reason_for(layer, rule);
@@ -187,8 +195,8 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
       layer.linear->set_quantization(
           quantize ? std::make_unique<nn::PreparedLinear>(rule->scheme, options.product, options.mask) : nullptr);
     if (layer.embedding != nullptr)
-      layer.embedding->set_quantization(quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask)
-                                                 : nullptr);
+      layer.embedding->set_quantization(
+          quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask) : nullptr);
   }
   return report;
 }
@@ -197,9 +205,11 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
 inline void set_fake_quantization(nn::Transformer& model, bool enabled) {
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
     if (layer.linear != nullptr)
-      if (auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization())) prepared->set_enabled(enabled);
+      if (auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization()))
+        prepared->set_enabled(enabled);
     if (layer.embedding != nullptr)
-      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(layer.embedding->quantization())) prepared->set_enabled(enabled);
+      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(layer.embedding->quantization()))
+        prepared->set_enabled(enabled);
   }
 }
 
@@ -213,9 +223,9 @@ inline void restore_float(nn::Transformer& model) {
   model.embed_tokens().set_quantization(nullptr);
 }
 
-/// Replaces the float weight of every prepared layer by packed integers of the layer's own scheme: the very integers and
-/// scales that training multiplied with. The float weight is freed unless a layer that stays in floating point shares it.
-/// Afterwards the model evaluates and generates; it no longer trains.
+/// Replaces the float weight of every prepared layer by packed integers of the layer's own scheme: the very integers
+/// and scales that training multiplied with. The float weight is freed unless a layer that stays in floating point
+/// shares it. Afterwards the model evaluates and generates; it no longer trains.
 inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
   Report report;
   nn::Embedding& embedding = model.embed_tokens();
@@ -225,7 +235,8 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
     LayerReport line = detail::report_of(layer);
     if (layer.embedding != nullptr) {
       if (const auto* prepared = dynamic_cast<const nn::PreparedEmbedding*>(embedding.quantization())) {
-        packed_embedding = std::make_shared<const PackedWeight>(nn::quantize_weight(backend, prepared->spec(), embedding.weight()));
+        packed_embedding =
+            std::make_shared<const PackedWeight>(nn::quantize_weight(backend, prepared->spec(), embedding.weight()));
         line.scheme = to_string(LayerScheme{prepared->spec(), {}}).c_str();
         line.bytes_after = packed_embedding->resident_bytes();
         embedding.set_quantization(std::make_unique<nn::PackedEmbedding>(packed_embedding));
@@ -239,10 +250,12 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
         const bool shares = layer.is_tied && packed_embedding != nullptr &&
                             packed_embedding->spec() == AffineScheme(*scheme.weight, FloatType::kFloat32).spec;
         auto packed = shares ? packed_embedding
-                             : std::make_shared<const PackedWeight>(nn::quantize_weight(backend, *scheme.weight, layer.linear->weight()));
+                             : std::make_shared<const PackedWeight>(
+                                   nn::quantize_weight(backend, *scheme.weight, layer.linear->weight()));
         line.scheme = to_string(scheme).c_str();
         line.bytes_after = shares ? 0 : packed->resident_bytes();
-        layer.linear->set_quantization(std::make_unique<nn::PackedLinear>(std::move(packed), scheme.activation, prepared->product()));
+        layer.linear->set_quantization(
+            std::make_unique<nn::PackedLinear>(std::move(packed), scheme.activation, prepared->product()));
         if (!layer.linear->weight_is_shared()) layer.linear->weight().value = Tensor<float>();
         layer.linear->weight().grad = Tensor<float>();
       } else if (prepared != nullptr) {
@@ -261,7 +274,8 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
   const bool tied = layers.back().is_tied;
   if (packed_embedding != nullptr && (!tied || head_packed)) embedding.weight().value = Tensor<float>();
   if (tied && head_packed != (packed_embedding != nullptr)) {  // one side packed, the other float: both are resident
-    report.front().bytes_after = report.front().bytes_before + (packed_embedding != nullptr ? packed_embedding->resident_bytes() : 0);
+    report.front().bytes_after =
+        report.front().bytes_before + (packed_embedding != nullptr ? packed_embedding->resident_bytes() : 0);
   }
   return report;
 }
@@ -290,8 +304,9 @@ inline Report apply(const CpuBackend& backend, nn::Transformer& model, const QAT
     if (!detail::selects(pattern, layer, blocks) || layer.linear == nullptr) continue;
     const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
     QAT_CHECK(prepared != nullptr, kInvalidArgument, layer.name, ": is not prepared; call the prepare step first");
-    QAT_CHECK(prepared->scheme() == scheme, kInvalidArgument, layer.name, ": was trained with ", to_string(prepared->scheme()),
-              ", base_config asks for ", to_string(scheme), "; what is trained is what is shipped");
+    QAT_CHECK(prepared->scheme() == scheme, kInvalidArgument, layer.name, ": was trained with ",
+              to_string(prepared->scheme()), ", base_config asks for ", to_string(scheme),
+              "; what is trained is what is shipped");
   }
   return convert(backend, model);
 }

@@ -34,7 +34,8 @@ struct IntxFakeQuantizeConfig {
   bool range_learning = false;
 };
 
-using AnyConfig = std::variant<Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, Int4WeightOnlyConfig, IntxFakeQuantizeConfig>;
+using AnyConfig = std::variant<Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, Int4WeightOnlyConfig,
+                               IntxFakeQuantizeConfig>;
 
 enum class QATStep { kPrepare, kConvert };
 
@@ -43,7 +44,8 @@ inline QATStep parse_step(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   if (lower == "prepare") return QATStep::kPrepare;
-  QAT_CHECK(lower == "convert", kInvalidArgument, "QATConfig: step is \"", text, "\", must be one of: prepare, convert");
+  QAT_CHECK(lower == "convert", kInvalidArgument, "QATConfig: step is \"", text,
+            "\", must be one of: prepare, convert");
   return QATStep::kConvert;
 }
 
@@ -52,10 +54,10 @@ inline void check_weight_bits(const char* config, int bits) {
   QAT_CHECK(bits >= 2 && bits <= 8, kUnsupported, config, ": weight_bits is ", bits, ", accepted are 2 to 8");
 }
 inline void check_weight_granularity(const char* config, const Granularity& g) {
-  QAT_CHECK(g.kind == GranularityKind::kPerGroup || (g.kind == GranularityKind::kPerAxis && g.axis == 0), kUnsupported, config,
-            ": granularity must be PerGroup(G) or PerAxis(0)");
-  QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size >= 1, kInvalidArgument, config, ": group_size is ", g.group_size,
-            ", must be at least 1");
+  QAT_CHECK(g.kind == GranularityKind::kPerGroup || (g.kind == GranularityKind::kPerAxis && g.axis == 0), kUnsupported,
+            config, ": granularity must be PerGroup(G) or PerAxis(0)");
+  QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size >= 1, kInvalidArgument, config, ": group_size is ",
+            g.group_size, ", must be at least 1");
 }
 }  // namespace detail
 
@@ -75,8 +77,13 @@ inline LayerScheme infer_scheme(const AnyConfig& config) {
   } else if (const auto* t = std::get_if<Int4WeightOnlyConfig>(&config)) {
     QAT_CHECK(t->group_size == 32 || t->group_size == 64 || t->group_size == 128 || t->group_size == 256, kUnsupported,
               "Int4WeightOnlyConfig: group_size is ", t->group_size, ", accepted are 32, 64, 128, 256");
-    scheme.weight = QuantSpec{4, false, {GranularityKind::kPerGroup, 0, t->group_size}, MappingKind::kFloatZeroPoint,
-                              ScaleType::kBfloat16, RoundingKind::kHalfToEven, 1e-6f};
+    scheme.weight = QuantSpec{4,
+                              false,
+                              {GranularityKind::kPerGroup, 0, t->group_size},
+                              MappingKind::kFloatZeroPoint,
+                              ScaleType::kBfloat16,
+                              RoundingKind::kHalfToEven,
+                              1e-6f};
   } else {
     raise(ErrorCode::kInvalidArgument,
           "QATConfig: base_config is an IntxFakeQuantizeConfig, which is no base configuration; did you mean "
@@ -87,8 +94,8 @@ inline LayerScheme infer_scheme(const AnyConfig& config) {
 }
 
 /// One call of prepare or convert. Error contract as torchao's QATConfig.__post_init__:
-///   unknown step; base_config together with activation_config or weight_config; prepare with none of the three; convert with
-///   activation_config or weight_config; a fake-quantize configuration as base_config.
+///   unknown step; base_config together with activation_config or weight_config; prepare with none of the three;
+///   convert with activation_config or weight_config; a fake-quantize configuration as base_config.
 class QATConfig {
  public:
   QATConfig() = default;
@@ -112,11 +119,13 @@ class QATConfig {
               "QATConfig: base_config and weight_config are both given, accepted is one of them");
     if (step_ == QATStep::kConvert) {
       QAT_CHECK(!activation_config_ && !weight_config_, kInvalidArgument,
-                "QATConfig: activation_config or weight_config is given in the convert step, accepted is base_config or nothing");
+                "QATConfig: activation_config or weight_config is given in the convert step, accepted is base_config "
+                "or nothing");
       return base_config_ ? infer_scheme(*base_config_) : LayerScheme{};
     }
     QAT_CHECK(base_config_ || activation_config_ || weight_config_, kInvalidArgument,
-              "QATConfig: nothing is given in the prepare step, one of base_config, activation_config, weight_config is needed");
+              "QATConfig: nothing is given in the prepare step, one of base_config, activation_config, weight_config "
+              "is needed");
     if (base_config_) return infer_scheme(*base_config_);
     LayerScheme scheme;
     if (activation_config_) scheme.activation = checked("activation_config", *activation_config_);
@@ -158,7 +167,8 @@ class QATConfig {
 inline LayerScheme parse_scheme(std::string_view text) {
   const auto fail = [&]() {
     raise(ErrorCode::kUnsupported, "scheme \"", text,
-          "\" is unknown, accepted: 8da2w..8da8w, int2_weight_only..int8_weight_only, tinygemm, qat2..qat8, qat2a8..qat8a8, each "
+          "\" is unknown, accepted: 8da2w..8da8w, int2_weight_only..int8_weight_only, tinygemm, qat2..qat8, "
+          "qat2a8..qat8a8, each "
           "with :groupG or :axis0, or weight=SPEC[,activation=SPEC]");
   };
   LayerScheme scheme;

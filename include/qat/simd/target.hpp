@@ -5,9 +5,9 @@
 //   #define QAT_TARGET_INCLUDE "qat/kernels/cpu/scale-inl.hpp"
 //   #include "qat/simd/foreach_target-inl.hpp"
 //
-// which re-includes the text inside a compiler region of each target, with QAT_TARGET naming the target's namespace. No user
-// flag is needed: a plain -O2 build holds AVX-512 code and takes it where the processor has it. The example to copy is
-// kernels/cpu/scale.hpp with scale-inl.hpp.
+// which re-includes the text inside a compiler region of each target, with QAT_TARGET naming the target's namespace. No
+// user flag is needed: a plain -O2 build holds AVX-512 code and takes it where the processor has it. The example to
+// copy is kernels/cpu/scale.hpp with scale-inl.hpp.
 #pragma once
 
 #include <atomic>
@@ -33,8 +33,8 @@
 #define QAT_HAVE_X86_TARGETS 0
 #endif
 
-// Regions. Each switches the target on and, under g++, -O3 (g++ -O2 leaves loops scalar); fast-math is off in all of them,
-// so that an -Ofast host gets the same bits. Under clang a region holds functions only.
+// Regions. Each switches the target on and, under g++, -O3 (g++ -O2 leaves loops scalar); fast-math is off in all of
+// them, so that an -Ofast host gets the same bits. Under clang a region holds functions only.
 #define QAT_PRAGMA(text) _Pragma(#text)
 #define QAT_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2"
 #define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
@@ -47,9 +47,10 @@
 #define QAT_TARGET_BASELINE_END QAT_EXACT_END
 #elif defined(__GNUC__)
 // The warnings are g++ 12's about the deliberately undefined operands of its own intrinsics (GCC bug 105593).
-#define QAT_TARGET_BEGIN(features)                                                                                  \
-  QAT_TARGET_BASELINE_BEGIN QAT_PRAGMA(GCC target(features)) _Pragma("GCC diagnostic push")                         \
-      _Pragma("GCC diagnostic ignored \"-Wuninitialized\"") _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
+#define QAT_TARGET_BEGIN(features)                                                          \
+  QAT_TARGET_BASELINE_BEGIN QAT_PRAGMA(GCC target(features)) _Pragma("GCC diagnostic push") \
+      _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                 \
+          _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
 #define QAT_TARGET_END _Pragma("GCC diagnostic pop") QAT_EXACT_END
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN _Pragma("GCC optimize(\"O3\")")
 #define QAT_TARGET_BASELINE_END QAT_EXACT_END
@@ -86,10 +87,14 @@ inline constexpr Target kAllTargets[] = {Target::kBaseline, Target::kAvx2, Targe
 
 constexpr const char* name(Target target) {
   switch (target) {
-    case Target::kAvx2: return "avx2";
-    case Target::kAvx512: return "avx512";
-    case Target::kAvx512Vnni: return "avx512vnni";
-    case Target::kBaseline: break;
+    case Target::kAvx2:
+      return "avx2";
+    case Target::kAvx512:
+      return "avx512";
+    case Target::kAvx512Vnni:
+      return "avx512vnni";
+    case Target::kBaseline:
+      break;
   }
   return "baseline";
 }
@@ -102,10 +107,14 @@ inline bool is_supported(Target target) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   switch (target) {
-    case Target::kAvx2: return avx2;
-    case Target::kAvx512: return avx512;
-    case Target::kAvx512Vnni: return avx512 && __builtin_cpu_supports("avx512vnni");
-    case Target::kBaseline: break;
+    case Target::kAvx2:
+      return avx2;
+    case Target::kAvx512:
+      return avx512;
+    case Target::kAvx512Vnni:
+      return avx512 && __builtin_cpu_supports("avx512vnni");
+    case Target::kBaseline:
+      break;
   }
 #endif
   return target == Target::kBaseline;
@@ -148,7 +157,8 @@ inline std::atomic<int>& active_target_slot() {
 }  // namespace detail
 
 /// The target kernels run on: the best supported one, or the one that QAT_TARGET or force_target names.
-/// @throws qat::Error at first use if QAT_TARGET names no target (kInvalidArgument) or an unsupported one (kUnsupported)
+/// @throws qat::Error at first use if QAT_TARGET names no target (kInvalidArgument) or an unsupported one
+/// (kUnsupported)
 inline Target active_target() {
   return static_cast<Target>(detail::active_target_slot().load(std::memory_order_relaxed));
 }
@@ -177,7 +187,7 @@ class ScopedTarget {
 /// Calls namespace_::<target>::call for the active target: QAT_DISPATCH(kernels, scale(x, n)). For kernels that are
 /// compiled for baseline, avx2 and avx512; kAvx512Vnni runs the avx512 form.
 #if QAT_HAVE_X86_TARGETS
-#define QAT_DISPATCH(namespace_, ...)                                               \
+#define QAT_DISPATCH(namespace_, ...)                                                 \
   (::qat::active_target() >= ::qat::Target::kAvx512 ? namespace_::avx512::__VA_ARGS__ \
    : ::qat::active_target() == ::qat::Target::kAvx2 ? namespace_::avx2::__VA_ARGS__   \
                                                     : namespace_::baseline::__VA_ARGS__)

@@ -2,10 +2,11 @@
 //
 //   Float, Int, Mask   kLanes lanes: 4 (baseline), 8 (avx2), 16 (avx512)
 // Same bits on every target, except mul_add: one rounding on avx2 and avx512, two on baseline.
-// Arithmetic is the language's own and moves of lanes are integer ones: under clang, a floating-point intrinsic keeps the
-// fast-math flags of the program that includes <immintrin.h>, and may then be reassociated or assume that nothing is NaN.
-// minimum, maximum: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN (as minps, maxps).
-// Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <= n <= kLanes.
+// Arithmetic is the language's own and moves of lanes are integer ones: under clang, a floating-point intrinsic keeps
+// the fast-math flags of the program that includes <immintrin.h>, and may then be reassociated or assume that nothing
+// is NaN. minimum, maximum: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN
+// (as minps, maxps). Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <=
+// n <= kLanes.
 namespace qat::inline v0::simd::QAT_TARGET {
 
 #if QAT_TARGET_LEVEL >= 2
@@ -46,7 +47,9 @@ QAT_INLINE Float maximum(Float a, Float b) { return {_mm512_max_ps(a.v, b.v)}; }
 QAT_INLINE Float abs(Float a) { return {_mm512_abs_ps(a.v)}; }
 QAT_INLINE Float sqrt(Float a) { return {_mm512_sqrt_ps(a.v)}; }
 /// To the nearest integer, ties to even; infinities and NaN unchanged.
-QAT_INLINE Float round_even(Float a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+QAT_INLINE Float round_even(Float a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 QAT_INLINE float reduce_max(Float a) { return _mm512_reduce_max_ps(a.v); }
 QAT_INLINE float reduce_min(Float a) { return _mm512_reduce_min_ps(a.v); }
 
@@ -58,7 +61,8 @@ QAT_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v |
 QAT_INLINE bool any(Mask a) { return a.v != 0; }
 /// Lane-wise: condition ? a : b.
 QAT_INLINE Float select(Mask condition, Float a, Float b) {
-  return {_mm512_castsi512_ps(_mm512_mask_blend_epi32(condition.v, _mm512_castps_si512(b.v), _mm512_castps_si512(a.v)))};
+  return {
+      _mm512_castsi512_ps(_mm512_mask_blend_epi32(condition.v, _mm512_castps_si512(b.v), _mm512_castps_si512(a.v)))};
 }
 
 QAT_INLINE Int set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
@@ -180,8 +184,8 @@ QAT_INLINE Mask operator&(Mask a, Mask b) { return {_mm256_and_ps(a.v, b.v)}; }
 QAT_INLINE Mask operator|(Mask a, Mask b) { return {_mm256_or_ps(a.v, b.v)}; }
 QAT_INLINE bool any(Mask a) { return _mm256_movemask_ps(a.v) != 0; }
 QAT_INLINE Float select(Mask condition, Float a, Float b) {
-  return {_mm256_castsi256_ps(_mm256_blendv_epi8(_mm256_castps_si256(b.v), _mm256_castps_si256(a.v),
-                                                 _mm256_castps_si256(condition.v)))};
+  return {_mm256_castsi256_ps(
+      _mm256_blendv_epi8(_mm256_castps_si256(b.v), _mm256_castps_si256(a.v), _mm256_castps_si256(condition.v)))};
 }
 
 QAT_INLINE Int set_int(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
@@ -207,9 +211,9 @@ QAT_INLINE Int shift_right(Int a, int n) { return {_mm256_srl_epi32(a.v, _mm_cvt
 QAT_INLINE Int shift_left(Int a, int n) { return {_mm256_sll_epi32(a.v, _mm_cvtsi32_si128(n))}; }
 QAT_INLINE Int multiply(Int a, Int b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
-  const __m256i low = _mm256_shuffle_epi8(
-      x.v, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
-                            0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  const __m256i low =
+      _mm256_shuffle_epi8(x.v, _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
+                                                0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
   const __m256i joined = _mm256_permutevar8x32_epi32(low, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(joined));
 }
@@ -306,7 +310,8 @@ QAT_INLINE Float sqrt(Float a) {
   return a;
 }
 QAT_INLINE Float round_even(Float a) {
-  // Adding 2^23 leaves no bits for a fraction, so the addition rounds to an integer; larger values are integers already.
+  // Adding 2^23 leaves no bits for a fraction, so the addition rounds to an integer; larger values are integers
+  // already.
   const Float magnitude = abs(a);
   const Float rounded = (magnitude + set(0x1p23f)) - set(0x1p23f);
   const IntLanes sign = as_int(a.v) & ~0x7FFFFFFF;
@@ -357,8 +362,10 @@ QAT_INLINE Int load_uint16(const std::uint16_t* p) { return {IntLanes{p[0], p[1]
 
 QAT_INLINE void transpose(Float (&rows)[kLanes]) {
   const FloatLanes a = rows[0].v, b = rows[1].v, c = rows[2].v, d = rows[3].v;
-  const FloatLanes ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const FloatLanes cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const FloatLanes ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                   ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const FloatLanes cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                   cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
   rows[0].v = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
   rows[1].v = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
   rows[2].v = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);

@@ -19,7 +19,8 @@ TEST_CASE("a failed check throws qat::Error with its code and the concatenated l
 }
 
 TEST_CASE("concat formats every kind of part") {
-  CHECK(std::string(qat::concat("a", 'b', true, false, 1.5f, -0.25, std::string("s"), std::string_view("view")).c_str()) ==
+  CHECK(std::string(
+            qat::concat("a", 'b', true, false, 1.5f, -0.25, std::string("s"), std::string_view("view")).c_str()) ==
         "abtruefalse1.5-0.25sview");
   CHECK(std::string(qat::concat(-9223372036854775807LL - 1, " ", 18446744073709551615ULL).c_str()) ==
         "-9223372036854775808 18446744073709551615");

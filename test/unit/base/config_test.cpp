@@ -12,7 +12,8 @@ QAT_EXACT_END
 }  // namespace
 
 TEST_CASE("a multiply and an add inside QAT_EXACT are rounded twice") {
-  const float a = 1.0f + 0x1p-12f;  // a * a = 1 + 2^-11 + 2^-24: the last term is lost in float, kept by a fused multiply-add
+  const float a =
+      1.0f + 0x1p-12f;  // a * a = 1 + 2^-11 + 2^-24: the last term is lost in float, kept by a fused multiply-add
   CHECK(multiply_then_add(a, a, -(1.0f + 0x1p-11f)) == 0.0f);
 }
 

@@ -1,4 +1,5 @@
-// gemm: bits of the reference on FMA targets, a derived bound everywhere, no dependence on threads, storage or host mode.
+// gemm: bits of the reference on FMA targets, a derived bound everywhere, no dependence on threads, storage or host
+// mode.
 #include "qat/kernels/cpu/gemm.hpp"
 
 #include <bit>
@@ -62,7 +63,8 @@ struct Problem {
       qat::kernels::gemm(backend, M, N, K, a_operand, b_operand, out.data(), ldc, accumulate, bias_or_null());
     return out;
   }
-  /// Against double precision: bound (K + 1 + 2) * eps * (sum |a||b| + |c| + |bias|), twice that where steps round twice.
+  /// Against double precision: bound (K + 1 + 2) * eps * (sum |a||b| + |c| + |bias|), twice that where steps round
+  /// twice.
   double worst_excess(const std::vector<float>& out, double roundings) const {
     double worst = -1.0;
     for (index_t m = 0; m < M; ++m)
@@ -75,7 +77,8 @@ struct Problem {
           exact += double{x} * y;
           magnitude += std::fabs(double{x} * y);
         }
-        const double added = (accumulate ? double{c[static_cast<std::size_t>(m * ldc + n)]} : 0.0) + (biased ? double{bias[static_cast<std::size_t>(n)]} : 0.0);
+        const double added = (accumulate ? double{c[static_cast<std::size_t>(m * ldc + n)]} : 0.0) +
+                             (biased ? double{bias[static_cast<std::size_t>(n)]} : 0.0);
         magnitude += 2.0;  // |c|, |bias| <= 1
         const double bound = roundings * static_cast<double>(K + 3) * 0x1p-24 * magnitude;
         const double excess = std::fabs(out[static_cast<std::size_t>(m * ldc + n)] - exact - added) - bound;
@@ -123,7 +126,10 @@ TEST_CASE("shapes around tiles, panels and K-blocks equal the reference, in ever
       for (const index_t N : {1, 16, 17, 31, 33, 100})
         for (const index_t K : {64, 127, 256, 257, 513}) {
           const Problem problem(M, N, K, ++variant % 8);
-          CAPTURE(M); CAPTURE(N); CAPTURE(K); CAPTURE(variant % 8);
+          CAPTURE(M);
+          CAPTURE(N);
+          CAPTURE(K);
+          CAPTURE(variant % 8);
           CHECK(compare_bits(problem.reference(), problem.product(backend)));
         }
     const Problem strided(33, 40, 1024, 0);  // rows 4 KiB apart: A is copied, not read in place
@@ -164,8 +170,10 @@ TEST_CASE("the bits of an output do not depend on the other rows and columns") {
     const Problem all(40, 70, 300, 0);
     std::vector<float> whole(40 * 70), row(70), column(40);
     qat::kernels::gemm(backend, 40, 70, 300, all.a_operand, all.b_operand, whole.data(), 70);
-    qat::kernels::gemm(backend, 1, 70, 300, MatrixOperand{all.a.data() + 17 * 300, 300, 1}, all.b_operand, row.data(), 70);
-    qat::kernels::gemm(backend, 40, 1, 300, all.a_operand, MatrixOperand{all.b.data() + 65 * 300, 300, 1}, column.data(), 1);
+    qat::kernels::gemm(backend, 1, 70, 300, MatrixOperand{all.a.data() + 17 * 300, 300, 1}, all.b_operand, row.data(),
+                       70);
+    qat::kernels::gemm(backend, 40, 1, 300, all.a_operand, MatrixOperand{all.b.data() + 65 * 300, 300, 1},
+                       column.data(), 1);
     std::vector<float> expected_row(whole.begin() + 17 * 70, whole.begin() + 18 * 70), expected_column;
     for (std::size_t m = 0; m < 40; ++m) expected_column.push_back(whole[m * 70 + 65]);
     CHECK(compare_bits(expected_row, row));
@@ -205,7 +213,8 @@ TEST_CASE("NaN and infinity of an operand reach exactly the outputs that depend 
     std::vector<float> a(20 * 50, 1.0f), b(40 * 50, 1.0f), c(20 * 40);
     a[3 * 50 + 49] = std::numeric_limits<float>::quiet_NaN();
     b[39 * 50] = std::numeric_limits<float>::infinity();
-    qat::kernels::gemm(backend, 20, 40, 50, MatrixOperand{a.data(), 50, 1}, MatrixOperand{b.data(), 50, 1}, c.data(), 40);
+    qat::kernels::gemm(backend, 20, 40, 50, MatrixOperand{a.data(), 50, 1}, MatrixOperand{b.data(), 50, 1}, c.data(),
+                       40);
     int wrong = 0;
     for (std::size_t m = 0; m < 20; ++m)
       for (std::size_t n = 0; n < 40; ++n) {

@@ -1,5 +1,5 @@
-// Products with packed weights: int8 activations equal the reference on every target, fp32 ones equal the product with the
-// dequantized weights.
+// Products with packed weights: int8 activations equal the reference on every target, fp32 ones equal the product with
+// the dequantized weights.
 #include "qat/kernels/cpu/qgemm.hpp"
 
 #include <cmath>
@@ -48,7 +48,8 @@ std::vector<float> reference(index_t M, const Activations& x, const RandomWeight
   qat::kernels::reference::qgemm(M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
   return c;
 }
-std::vector<float> product(const CpuBackend& backend, index_t M, const Activations& x, const RandomWeights& w, const float* bias) {
+std::vector<float> product(const CpuBackend& backend, index_t M, const Activations& x, const RandomWeights& w,
+                           const float* bias) {
   std::vector<float> c(static_cast<std::size_t>(M * w.packed.rows()));
   qat::kernels::qgemm(backend, M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
   return c;
@@ -73,7 +74,11 @@ TEST_CASE("int8 activations: every target, width, granularity and zero point for
           const std::vector<float> expected = reference(M, x, w, shift);
           for (const Target target : qat::supported_targets()) {
             const qat::ScopedTarget scope(target);
-            CAPTURE(qat::name(target)); CAPTURE(text); CAPTURE(M); CAPTURE(N); CAPTURE(K);
+            CAPTURE(qat::name(target));
+            CAPTURE(text);
+            CAPTURE(M);
+            CAPTURE(N);
+            CAPTURE(K);
             CHECK(compare_bits(expected, product(backend, M, x, w, shift)));
           }
         }
@@ -96,11 +101,16 @@ TEST_CASE("fp32 activations: gemm with packed weights equals gemm with the dequa
             for (index_t k = 0; k < K; ++k) dense.push_back(w.packed.dequantized(n, k));
           for (const Target target : qat::supported_targets()) {
             const qat::ScopedTarget scope(target);
-            CAPTURE(qat::name(target)); CAPTURE(text); CAPTURE(M); CAPTURE(N); CAPTURE(K);
+            CAPTURE(qat::name(target));
+            CAPTURE(text);
+            CAPTURE(M);
+            CAPTURE(N);
+            CAPTURE(K);
             std::vector<float> expected(static_cast<std::size_t>(M * N)), actual(expected.size());
             qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, MatrixOperand{dense.data(), K, 1},
                                expected.data(), N);
-            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, PackedOperand(w.packed), actual.data(), N);
+            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, PackedOperand(w.packed), actual.data(),
+                               N);
             CHECK(compare_bits(expected, actual));
           }
         }

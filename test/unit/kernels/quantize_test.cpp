@@ -16,7 +16,8 @@ constexpr float kNan = std::bit_cast<float>(0x7FC00000u), kInfinity = std::bit_c
 
 std::vector<float> fake_quantized(const char* spec, const std::vector<float>& x, std::vector<float>* scale = nullptr) {
   std::vector<float> y(x.size()), s(x.size());
-  kernels::fake_quantize_dynamic(backend(), parse_spec(spec), x.data(), 1, static_cast<index_t>(x.size()), y.data(), s.data());
+  kernels::fake_quantize_dynamic(backend(), parse_spec(spec), x.data(), 1, static_cast<index_t>(x.size()), y.data(),
+                                 s.data());
   if (scale != nullptr) *scale = s;
   return y;
 }
@@ -51,11 +52,14 @@ TEST_CASE("degenerate input follows its written rule on every target") {
     CAPTURE(std::string(name(target)));
     const ScopedTarget forced(target);
     std::vector<float> scale;
-    CHECK(compare_bits(std::vector<float>(40, 0.0f), fake_quantized("int4:group32:symmetric", std::vector<float>(40, 0.0f), &scale)));
+    CHECK(compare_bits(std::vector<float>(40, 0.0f),
+                       fake_quantized("int4:group32:symmetric", std::vector<float>(40, 0.0f), &scale)));
     CHECK(scale[0] == 0x1p-126f);
-    CHECK(compare_bits(std::vector<float>(4, 0.0f), fake_quantized("int8:token:asymmetric", std::vector<float>(4, -0.0f))));
+    CHECK(compare_bits(std::vector<float>(4, 0.0f),
+                       fake_quantized("int8:token:asymmetric", std::vector<float>(4, -0.0f))));
     // NaN is 0, infinities saturate, neither moves the scale
-    const std::vector<float> y = fake_quantized("int8:token:symmetric_no_clip", {kNan, kInfinity, -kInfinity, 127.0f}, &scale);
+    const std::vector<float> y =
+        fake_quantized("int8:token:symmetric_no_clip", {kNan, kInfinity, -kInfinity, 127.0f}, &scale);
     CHECK(scale[0] == 1.0f);
     CHECK(compare_bits(std::vector<float>{0.0f, 127.0f, -128.0f, 127.0f}, y));
     const float big[] = {1e30f, -1e30f};
@@ -64,13 +68,15 @@ TEST_CASE("degenerate input follows its written rule on every target") {
     CHECK(out[0] > 0.99e30f);
     const float all_nan[] = {kNan, kNan, kNan};
     float zeros[3];
-    CHECK(kernels::fake_quantize_dynamic(backend(), parse_spec("uint4:group3:float_zero_point"), all_nan, 1, 3, zeros) == 3);
+    CHECK(kernels::fake_quantize_dynamic(backend(), parse_spec("uint4:group3:float_zero_point"), all_nan, 1, 3,
+                                         zeros) == 3);
     CHECK(zeros[0] == 0x1p-123f);  // the middle of a range of 16 steps of eps that starts at 0
   }
 }
 
 TEST_CASE("empty tensors are accepted and touch nothing") {
-  for (const char* text : {"int4:group32:symmetric", "int8:token:asymmetric", "int8:tensor:symmetric", "int4:axis1:symmetric"}) {
+  for (const char* text :
+       {"int4:group32:symmetric", "int8:token:asymmetric", "int8:tensor:symmetric", "int4:axis1:symmetric"}) {
     const QuantSpec spec = parse_spec(text);
     CHECK(kernels::fake_quantize_dynamic<float>(backend(), spec, nullptr, 0, 64, nullptr) == 0);
     CHECK(kernels::fake_quantize_dynamic<float>(backend(), spec, nullptr, 3, 0, nullptr) == 0);
@@ -115,9 +121,12 @@ TEST_CASE("missing parameters and groups that do not fit are errors, not reads o
   const QuantSpec symmetric = parse_spec("int4:group4:symmetric"), asymmetric = parse_spec("int4:group4:asymmetric");
   const float x[4] = {}, scale[1] = {1.0f};
   float y[4];
-  CHECK(code_of([&] { kernels::fake_quantize(backend(), symmetric, x, 1, 4, nullptr, nullptr, y); }) == ErrorCode::kInvalidArgument);
-  CHECK(code_of([&] { kernels::fake_quantize(backend(), asymmetric, x, 1, 4, scale, nullptr, y); }) == ErrorCode::kInvalidArgument);
-  CHECK(code_of([&] { kernels::fake_quantize_dynamic(backend(), symmetric, x, 2, 2, y); }) == ErrorCode::kInvalidArgument);
+  CHECK(code_of([&] { kernels::fake_quantize(backend(), symmetric, x, 1, 4, nullptr, nullptr, y); }) ==
+        ErrorCode::kInvalidArgument);
+  CHECK(code_of([&] { kernels::fake_quantize(backend(), asymmetric, x, 1, 4, scale, nullptr, y); }) ==
+        ErrorCode::kInvalidArgument);
+  CHECK(code_of([&] { kernels::fake_quantize_dynamic(backend(), symmetric, x, 2, 2, y); }) ==
+        ErrorCode::kInvalidArgument);
 }
 
 TEST_CASE("NaN gradients pass where the mask passes, and NaN inputs get none") {

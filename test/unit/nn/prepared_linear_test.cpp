@@ -23,7 +23,8 @@ Tensor<float> tensor(const std::vector<float>& v, index_t rows, index_t columns)
   return t;
 }
 bool same_bits(const Tensor<float>& a, const std::vector<float>& b) {
-  return !b.empty() && a.size() == static_cast<index_t>(b.size()) && std::memcmp(a.data(), b.data(), b.size() * sizeof(float)) == 0;
+  return !b.empty() && a.size() == static_cast<index_t>(b.size()) &&
+         std::memcmp(a.data(), b.data(), b.size() * sizeof(float)) == 0;
 }
 
 }  // namespace
@@ -31,7 +32,8 @@ bool same_bits(const Tensor<float>& a, const std::vector<float>& b) {
 TEST_CASE("the tape and a loop written by hand on raw kernels give the same gradients of two quantized layers") {
   constexpr index_t N = 19, C = 70, H = 45, O = 33;  // ragged groups, odd tails
   const CpuBackend cpu(2);
-  const std::vector<float> x = uniform(N * C, 1), w1 = uniform(H * C, 2), w2 = uniform(O * H, 3), dy = uniform(N * O, 4);
+  const std::vector<float> x = uniform(N * C, 1), w1 = uniform(H * C, 2), w2 = uniform(O * H, 3),
+                           dy = uniform(N * O, 4);
 
   HandWrittenLayer first(N, C, H), second(N, H, O);
   std::vector<float> h(N * H), a(N * H), y(N * O), da(N * H), dh(N * H), dx(N * C), dw1(H * C), dw2(O * H);
@@ -39,8 +41,8 @@ TEST_CASE("the tape and a loop written by hand on raw kernels give the same grad
   ops::silu(cpu, view(static_cast<const float*>(h.data()), N * H), view(a.data(), N * H));
   second.forward(cpu, a.data(), w2.data(), y.data());
   second.backward(cpu, w2.data(), dy.data(), dw2.data(), da.data());
-  ops::silu_backward(cpu, view(static_cast<const float*>(h.data()), N * H), view(static_cast<const float*>(da.data()), N * H),
-                     view(dh.data(), N * H), GradMode::kOverwrite);
+  ops::silu_backward(cpu, view(static_cast<const float*>(h.data()), N * H),
+                     view(static_cast<const float*>(da.data()), N * H), view(dh.data(), N * H), GradMode::kOverwrite);
   first.backward(cpu, w1.data(), dh.data(), dw1.data(), dx.data());
 
   nn::Linear one("one", C, H), two("two", H, O);
@@ -66,7 +68,8 @@ TEST_CASE("layers that read one variable share its codes, and gradients of all o
   nn::Linear q("q", C, C), k("k", C, C);
   q.weight().value = tensor(uniform(C * C, 5), C, C);
   k.weight().value = tensor(uniform(C * C, 6), C, C);
-  for (nn::Linear* l : {&q, &k}) l->set_quantization(std::make_unique<nn::PreparedLinear>(scheme, nn::Product::kInteger));
+  for (nn::Linear* l : {&q, &k})
+    l->set_quantization(std::make_unique<nn::PreparedLinear>(scheme, nn::Product::kInteger));
   const std::vector<float> x = uniform(N * C, 7);
   const auto gradient = [&](bool through_q, bool through_k) {
     Tape tape(cpu);
@@ -101,7 +104,8 @@ TEST_CASE("a bias is added and trained, and a layer whose input is quantized alo
     const Variable y = layer.forward(tape, tape.leaf(tensor(uniform(N * C, 9), N, C)));
     Tensor<float> plain = Tensor<float>::uninitialized({N, O});
     const Tensor<float> x = tensor(uniform(N * C, 9), N, C);
-    ops::linear(cpu, x.view<2>(), std::as_const(layer.weight().value).view<2>(), layer.bias()->value.data(), plain.view<2>());
+    ops::linear(cpu, x.view<2>(), std::as_const(layer.weight().value).view<2>(), layer.bias()->value.data(),
+                plain.view<2>());
     for (index_t i = 0; i < plain.size(); ++i) CHECK(std::abs(tape.value(y)[i] - plain[i]) < 1.2f);
     tape.backward(y, tensor(std::vector<float>(static_cast<std::size_t>(N * O), 1.0f), N, O));
     for (index_t o = 0; o < O; ++o) CHECK(layer.bias()->grad[o] == static_cast<float>(N));

@@ -77,16 +77,15 @@ TEST_CASE("errors name the operation, what was found and what is needed") {
   const std::vector<float> x = ramp(64);
   std::vector<float> y(64);
   Params p(3);
-  const std::string shape = message_of([&] {
-    ops::fake_quantize_dynamic(backend(), spec, view(x.data(), 2, 32), view(y.data(), 4, 16), p.view());
-  });
+  const std::string shape = message_of(
+      [&] { ops::fake_quantize_dynamic(backend(), spec, view(x.data(), 2, 32), view(y.data(), 4, 16), p.view()); });
   CHECK(shape == "fake_quantize_dynamic: y is (4, 16), must be (2, 32)");
-  const std::string params = message_of([&] {
-    ops::fake_quantize(backend(), spec, view(x.data(), 2, 32), p.view(), view(y.data(), 2, 32));
-  });
+  const std::string params =
+      message_of([&] { ops::fake_quantize(backend(), spec, view(x.data(), 2, 32), p.view(), view(y.data(), 2, 32)); });
   CHECK(params == "fake_quantize: scale has 3 elements, int4:group16:asymmetric on (2, 32) needs 4");
   const std::string strided = message_of([&] {
-    ops::fake_quantize_dynamic(backend(), spec, view(x.data(), 2, 32).transpose(), view(y.data(), 32, 2), Params(0).view());
+    ops::fake_quantize_dynamic(backend(), spec, view(x.data(), 2, 32).transpose(), view(y.data(), 32, 2),
+                               Params(0).view());
   });
   CHECK(strided == "fake_quantize_dynamic: x must be contiguous");
   CHECK(message_of([] { ops::check_finite("layers.0.wq", 3, 64); }) ==

@@ -1,4 +1,5 @@
-// PackedWeight: unpack undoes pack, weights decode as the definition says, and the bytes are what the layout's map says.
+// PackedWeight: unpack undoes pack, weights decode as the definition says, and the bytes are what the layout's map
+// says.
 #include "qat/pack/packed_weight.hpp"
 
 #include <string>
@@ -12,7 +13,8 @@ using qat::index_t;
 using qat::test::compare_bits;
 using qat::test::RandomWeights;
 
-TEST_CASE("unpack undoes pack and weights decode to dequantize(), for every width, granularity, mapping and scale type") {
+TEST_CASE(
+    "unpack undoes pack and weights decode to dequantize(), for every width, granularity, mapping and scale type") {
   for (const char* text : qat::test::packed_schemes()) {
     const qat::QuantSpec spec = qat::parse_spec(text);
     CAPTURE(text);
@@ -70,8 +72,8 @@ TEST_CASE("PanelLayout puts bits where its map says") {
   const qat::PanelLayout three{3, 1, 32};
   CHECK(three.bytes() == 192);
   three.put(planes, 0, 29, 0b101);
-  CHECK(planes[64 + 1] == 0b10 << 6);      // chunk 1, i = 3, j = 1
-  CHECK(planes[128 + 1] == 1 << 7);        // i = 7, j = 1
+  CHECK(planes[64 + 1] == 0b10 << 6);  // chunk 1, i = 3, j = 1
+  CHECK(planes[128 + 1] == 1 << 7);    // i = 7, j = 1
   CHECK(three.get(planes, 0, 29) == 0b101);
 }
 

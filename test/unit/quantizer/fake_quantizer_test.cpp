@@ -70,7 +70,8 @@ TEST_CASE("dequantized codes are the fake-quantized values, bit for bit") {
     std::vector<std::int8_t> codes(x.size());
     q.forward(cpu(), x.data(), kRows, kColumns, y.data());
     q.quantize(cpu(), x.data(), kRows, kColumns, codes.data());
-    kernels::dequantize(cpu(), q.spec(), codes.data(), kRows, kColumns, q.scale().data(), q.zero_point().data(), z.data());
+    kernels::dequantize(cpu(), q.spec(), codes.data(), kRows, kColumns, q.scale().data(), q.zero_point().data(),
+                        z.data());
     CHECK(same_bits(y, z));
   }
 }
@@ -116,7 +117,8 @@ TEST_CASE("every observer calibrates, MSE with no more error than the full range
     std::vector<float> y(x.size());
     q.forward(cpu(), x.data(), 1, 4096, y.data());
     double sum = 0.0;
-    for (std::size_t i = 0; i < x.size(); ++i) sum += (static_cast<double>(x[i]) - y[i]) * (static_cast<double>(x[i]) - y[i]);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      sum += (static_cast<double>(x[i]) - y[i]) * (static_cast<double>(x[i]) - y[i]);
     return sum;
   };
   min_max.observe(x.data(), 1, 4096);

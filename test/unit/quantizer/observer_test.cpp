@@ -1,6 +1,6 @@
 // Observers: ranges over batches.
-#include "qat/quantizer/histogram_observer.hpp"
 #include "qat/quantizer/observer.hpp"
+#include "qat/quantizer/histogram_observer.hpp"
 
 #include <doctest/doctest.h>
 

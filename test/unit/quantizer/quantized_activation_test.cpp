@@ -24,7 +24,8 @@ TEST_CASE("codes dequantize to the fake-quantized activation and their mask give
   const CpuBackend cpu(2);
   constexpr index_t kRows = 37, kColumns = 45;
   const std::vector<float> x = uniform(kRows * kColumns, 1), dy = uniform(kRows * kColumns, 2);
-  for (const char* text : {"int8:token:asymmetric", "int4:token:asymmetric", "int8:tensor:symmetric", "int4:group16:symmetric"})
+  for (const char* text :
+       {"int8:token:asymmetric", "int4:token:asymmetric", "int8:tensor:symmetric", "int4:group16:symmetric"})
     for (const SteMask mask : {SteMask::kInclusive, SteMask::kStrict, SteMask::kPassThrough}) {
       CAPTURE(text);
       const QuantSpec spec = parse_spec(text);
@@ -34,8 +35,8 @@ TEST_CASE("codes dequantize to the fake-quantized activation and their mask give
       kernels::fake_quantize_dynamic(cpu, spec, x.data(), kRows, kColumns, y.data());
       const Tensor<float> values = q.dequantize(cpu);
       CHECK(std::memcmp(values.data(), y.data(), y.size() * sizeof(float)) == 0);
-      kernels::fake_quantize_backward(cpu, spec, dy.data(), x.data(), kRows, kColumns, q.scale.data(), q.zero_point.data(), mask,
-                                      expected.data());
+      kernels::fake_quantize_backward(cpu, spec, dy.data(), x.data(), kRows, kColumns, q.scale.data(),
+                                      q.zero_point.data(), mask, expected.data());
       q.backward(cpu, dy.data(), dx.data(), false);
       CHECK(std::memcmp(dx.data(), expected.data(), dx.size() * sizeof(float)) == 0);
       CHECK(q.pass_mask.empty() == (mask == SteMask::kPassThrough));

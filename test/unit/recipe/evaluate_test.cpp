@@ -14,16 +14,20 @@ TEST_CASE("evaluate is the mean over all targets, and per-token losses add up to
   const auto windows = TokenWindows::contiguous(tokens, 33);
   std::vector<float> per_token;
   index_t calls = 0;
-  const recipe::Evaluation e = recipe::evaluate(two_threads(), model, windows, [&](index_t done, index_t total) {
-    ++calls;
-    CHECK(done <= total);
-  }, &per_token);
+  const recipe::Evaluation e = recipe::evaluate(
+      two_threads(), model, windows,
+      [&](index_t done, index_t total) {
+        ++calls;
+        CHECK(done <= total);
+      },
+      &per_token);
   CHECK(calls >= 1);
   CHECK(e.targets == 330);
   REQUIRE(per_token.size() == 330);
   double one_by_one = 0.0, sum = 0.0;
   for (index_t i = 0; i < windows.count(); ++i)
-    one_by_one += model.evaluate(two_threads(), view(windows.inputs(i).data(), 33), view(windows.targets(i).data(), 33), 1).sum;
+    one_by_one +=
+        model.evaluate(two_threads(), view(windows.inputs(i).data(), 33), view(windows.targets(i).data(), 33), 1).sum;
   for (const float nats : per_token) sum += static_cast<double>(nats);
   CHECK(e.nats == doctest::Approx(one_by_one).epsilon(1e-12));
   CHECK(e.nats == doctest::Approx(sum).epsilon(1e-6));
@@ -35,5 +39,6 @@ TEST_CASE("a model that gives NaN is an error, not a NaN score") {
   nn::Transformer model = tiny_model();
   model.norm().weight().value[3] = __builtin_nanf("");
   const auto tokens = tiny_tokens(34);
-  CHECK(contains(message_of([&] { recipe::evaluate(two_threads(), model, TokenWindows::contiguous(tokens, 33)); }), "NaN or infinite logits"));
+  CHECK(contains(message_of([&] { recipe::evaluate(two_threads(), model, TokenWindows::contiguous(tokens, 33)); }),
+                 "NaN or infinite logits"));
 }

@@ -23,11 +23,13 @@ Tensor<float> logits(nn::Transformer& model) {
 
 TEST_CASE("a packed checkpoint gives the logits it was saved with, bit for bit") {
   for (const bool tied : {false, true})
-    for (const char* scheme : {"8da4w", "qat3", "tinygemm", "weight=uint8:axis0:asymmetric", "weight=int1:group20:symmetric"}) {
+    for (const char* scheme :
+         {"8da4w", "qat3", "tinygemm", "weight=uint8:axis0:asymmetric", "weight=int1:group20:symmetric"}) {
       CAPTURE(scheme);
       nn::Transformer model = tiny_model(tied);
       const LayerScheme weight_only{parse_scheme(scheme).weight, {}};
-      quantize(two_threads(), model, {{"linear", parse_scheme(scheme)}, {"embedding", weight_only}, {"head", parse_scheme(scheme)}});
+      quantize(two_threads(), model,
+               {{"linear", parse_scheme(scheme)}, {"embedding", weight_only}, {"head", parse_scheme(scheme)}});
       const test::TempDir temporary;
       const std::string directory = temporary.path();
       save_packed(model, directory);

@@ -14,7 +14,8 @@ using namespace qat_test;
 namespace {
 
 bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
-  return a.size() > 0 && a.shape() == b.shape() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0;
+  return a.size() > 0 && a.shape() == b.shape() &&
+         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0;
 }
 Tensor<float> logits(nn::Transformer& model) {
   const auto tokens = tiny_tokens(60);
@@ -38,12 +39,27 @@ const LayerReport& line_of(const Report& report, const std::string& name) {
 }  // namespace
 
 TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for bit, for every scheme") {
-  for (const char* name :
-       {"8da4w", "8da2w", "8da3w", "8da8w", "8da4w:axis0", "8da5w:group64", "int2_weight_only", "int4_weight_only", "int7_weight_only",
-        "int8_weight_only:axis0", "tinygemm", "qat2", "qat3", "qat4", "qat4a8", "weight=int4:group32:asymmetric:bf16safe",
-        "weight=uint4:group20:asymmetric,activation=int8:token:asymmetric", "weight=int4:block16x16:symmetric",
-        "weight=int4:group32:symmetric_no_clip:float16,activation=int8:token:symmetric", "activation=int8:token:asymmetric",
-        "weight=int6:tensor:symmetric:e8m0,activation=int4:token:asymmetric"}) {
+  for (const char* name : {"8da4w",
+                           "8da2w",
+                           "8da3w",
+                           "8da8w",
+                           "8da4w:axis0",
+                           "8da5w:group64",
+                           "int2_weight_only",
+                           "int4_weight_only",
+                           "int7_weight_only",
+                           "int8_weight_only:axis0",
+                           "tinygemm",
+                           "qat2",
+                           "qat3",
+                           "qat4",
+                           "qat4a8",
+                           "weight=int4:group32:asymmetric:bf16safe",
+                           "weight=uint4:group20:asymmetric,activation=int8:token:asymmetric",
+                           "weight=int4:block16x16:symmetric",
+                           "weight=int4:group32:symmetric_no_clip:float16,activation=int8:token:symmetric",
+                           "activation=int8:token:asymmetric",
+                           "weight=int6:tensor:symmetric:e8m0,activation=int4:token:asymmetric"}) {
     CAPTURE(name);
     nn::Transformer model = tiny_model();
     const Tensor<float> full = logits(model);
@@ -154,7 +170,8 @@ TEST_CASE("NaN weights and activations end in one line that names the layer") {
   nn::Transformer model = tiny_model();
   prepare(model, {{"linear", parse_scheme("8da4w")}});
   model.blocks()[1].mlp.up_proj.weight().value[5] = __builtin_nanf("");
-  CHECK(contains(message_of([&] { logits(model); }), "model.layers.1.mlp.up_proj.weight: 1 of 5376 weights are NaN or infinite"));
+  CHECK(contains(message_of([&] { logits(model); }),
+                 "model.layers.1.mlp.up_proj.weight: 1 of 5376 weights are NaN or infinite"));
   CHECK(contains(message_of([&] { convert(two_threads(), model); }), "model.layers.1.mlp.up_proj"));
   nn::Transformer other = tiny_model();
   prepare(other, {{"linear", parse_scheme("8da4w")}});
@@ -182,14 +199,16 @@ TEST_CASE("QATConfig drives the same steps: prepare, convert with the base confi
   apply(two_threads(), model, QATConfig(base));
   prepare(direct, {{"linear", parse_scheme("8da4w")}});
   CHECK(same_bits(logits(model), logits(direct)));
-  CHECK(contains(message_of([&] { apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{})).step("convert")); }),
-                 "what is trained is what is shipped"));
+  CHECK(contains(
+      message_of([&] { apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{})).step("convert")); }),
+      "what is trained is what is shipped"));
   const Tensor<float> prepared = logits(model);
   apply(two_threads(), model, QATConfig(base).step("convert"));
   CHECK(same_bits(logits(model), prepared));
   apply(two_threads(), direct, QATConfig().step("convert"));
   CHECK(same_bits(logits(direct), full));
-  CHECK(contains(message_of([&] { apply(two_threads(), direct, QATConfig(base).step("convert")); }), "is not prepared"));
+  CHECK(
+      contains(message_of([&] { apply(two_threads(), direct, QATConfig(base).step("convert")); }), "is not prepared"));
 }
 
 TEST_CASE("gradients reach every weight through fake quantization, and converted layers refuse to train") {

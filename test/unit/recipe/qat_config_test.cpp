@@ -31,19 +31,24 @@ TEST_CASE("an unknown step is refused, a known one is taken in any case") {
 
 TEST_CASE("base and explicit configurations exclude each other") {
   const QATConfig base{AnyConfig(Int8DynamicActivationIntxWeightConfig{})};
-  CHECK(contains(message_of([&] { QATConfig(base).activation_config(kActivation).scheme(); }), "base_config and activation_config"));
-  CHECK(contains(message_of([&] { QATConfig(base).weight_config(kWeight).scheme(); }), "base_config and weight_config"));
+  CHECK(contains(message_of([&] { QATConfig(base).activation_config(kActivation).scheme(); }),
+                 "base_config and activation_config"));
+  CHECK(
+      contains(message_of([&] { QATConfig(base).weight_config(kWeight).scheme(); }), "base_config and weight_config"));
 }
 
 TEST_CASE("prepare needs a configuration, convert takes only a base configuration or nothing") {
   CHECK(contains(message_of([] { QATConfig().scheme(); }), "nothing is given in the prepare step"));
-  CHECK(contains(message_of([] { QATConfig().weight_config(kWeight).step("convert").scheme(); }), "in the convert step"));
-  CHECK(contains(message_of([] { QATConfig().activation_config(kActivation).step("convert").scheme(); }), "in the convert step"));
+  CHECK(
+      contains(message_of([] { QATConfig().weight_config(kWeight).step("convert").scheme(); }), "in the convert step"));
+  CHECK(contains(message_of([] { QATConfig().activation_config(kActivation).step("convert").scheme(); }),
+                 "in the convert step"));
   CHECK(QATConfig().step("convert").scheme().empty());
 }
 
 TEST_CASE("a fake-quantize configuration as base configuration gets a suggestion") {
-  CHECK(contains(message_of([] { QATConfig(AnyConfig(kWeight)).scheme(); }), "did you mean activation_config or weight_config?"));
+  CHECK(contains(message_of([] { QATConfig(AnyConfig(kWeight)).scheme(); }),
+                 "did you mean activation_config or weight_config?"));
 }
 
 TEST_CASE("range learning and static ranges are refused by name") {
@@ -53,7 +58,8 @@ TEST_CASE("range learning and static ranges are refused by name") {
   learned.range_learning = true;
   fixed.is_dynamic = false;
   CHECK(contains(message_of([&] { QATConfig().weight_config(both).scheme(); }), "both is_dynamic and range_learning"));
-  CHECK(contains(message_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
+  CHECK(
+      contains(message_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
   CHECK(contains(message_of([&] { QATConfig().weight_config(fixed).scheme(); }), "is static"));
 }
 
@@ -70,10 +76,15 @@ TEST_CASE("base configurations infer torchao's fake quantizers") {
   const LayerScheme b = infer_scheme(IntxWeightOnlyConfig{});
   CHECK_FALSE(b.activation);
   CHECK(*b.weight == parse_spec("int8:axis0:symmetric:input"));
-  CHECK(*infer_scheme(Int4WeightOnlyConfig{32}).weight == parse_spec("uint4:group32:float_zero_point:bfloat16:eps=1e-6"));
-  CHECK(contains(message_of([] { infer_scheme(Int4WeightOnlyConfig{48}); }), "group_size is 48, accepted are 32, 64, 128, 256"));
+  CHECK(*infer_scheme(Int4WeightOnlyConfig{32}).weight ==
+        parse_spec("uint4:group32:float_zero_point:bfloat16:eps=1e-6"));
+  CHECK(contains(message_of([] { infer_scheme(Int4WeightOnlyConfig{48}); }),
+                 "group_size is 48, accepted are 32, 64, 128, 256"));
   CHECK(contains(message_of([] { infer_scheme(IntxWeightOnlyConfig{9}); }), "weight_bits is 9, accepted are 2 to 8"));
-  CHECK(contains(message_of([] { infer_scheme(IntxWeightOnlyConfig{4, {GranularityKind::kPerGroup, 0, 0}}); }), "group_size is 0"));
+  CHECK(contains(message_of([] {
+                   infer_scheme(IntxWeightOnlyConfig{4, {GranularityKind::kPerGroup, 0, 0}});
+                 }),
+                 "group_size is 0"));
 }
 
 TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is refused with the list") {
@@ -86,7 +97,8 @@ TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is 
     const LayerScheme scheme = parse_scheme("qat" + n + "a8");
     CHECK(parse_scheme(to_string(scheme).c_str()) == scheme);
   }
-  for (const char* bad : {"", "8da9w", "8da1w", "int4", "qat", "qat4a4", "mxfp4", "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
+  for (const char* bad : {"", "8da9w", "8da1w", "int4", "qat", "qat4a4", "mxfp4",
+                          "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
     CHECK(contains(message_of([&] { parse_scheme(bad); }), "accepted"));
   CHECK(contains(message_of([] { parse_scheme("8da4w:group0"); }), "group0"));
 }

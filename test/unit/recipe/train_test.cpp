@@ -1,4 +1,5 @@
-// The training loop: it learns, repeats to the byte on any number of threads, honours the delay, and costs little memory.
+// The training loop: it learns, repeats to the byte on any number of threads, honours the delay, and costs little
+// memory.
 #include "qat/recipe/train.hpp"
 
 #include <doctest/doctest.h>
@@ -27,7 +28,8 @@ std::vector<std::int32_t> chain(index_t n) {
   CounterRandom random(5);
   std::vector<std::int32_t> tokens = {1};
   while (static_cast<index_t>(tokens.size()) < n)
-    tokens.push_back(random.next_below(10) == 0 ? static_cast<std::int32_t>(random.next_below(50)) : (3 * tokens.back() + 1) % 50);
+    tokens.push_back(random.next_below(10) == 0 ? static_cast<std::int32_t>(random.next_below(50))
+                                                : (3 * tokens.back() + 1) % 50);
   return tokens;
 }
 std::vector<double> losses(const CpuBackend& backend, nn::Transformer& model, const TrainConfig& config) {
@@ -39,7 +41,8 @@ std::vector<double> losses(const CpuBackend& backend, nn::Transformer& model, co
 bool same_parameters(nn::Transformer& a, nn::Transformer& b) {
   const auto pa = a.parameters(), pb = b.parameters();
   for (std::size_t i = 0; i < pa.size(); ++i)
-    if (std::memcmp(pa[i]->value.data(), pb[i]->value.data(), static_cast<std::size_t>(pa[i]->value.size_bytes())) != 0) return false;
+    if (std::memcmp(pa[i]->value.data(), pb[i]->value.data(), static_cast<std::size_t>(pa[i]->value.size_bytes())) != 0)
+      return false;
   return !pa.empty();
 }
 
@@ -128,7 +131,8 @@ TEST_CASE("bad settings and divergence end in one line") {
   config.warmup_steps = 5;
   CHECK(contains(message_of([&] { losses(two_threads(), model, config); }), "warmup_steps 5"));
   const std::vector<std::int32_t> few = {1, 2, 3};
-  CHECK(contains(message_of([&] { train(two_threads(), model, few, quick(4), [](const StepReport&) {}); }), "one window needs 33"));
+  CHECK(contains(message_of([&] { train(two_threads(), model, few, quick(4), [](const StepReport&) {}); }),
+                 "one window needs 33"));
   config = quick(30);
   config.lr = 1e30;
   config.clip_norm = 0.0;

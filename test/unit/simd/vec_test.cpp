@@ -22,8 +22,9 @@ namespace {
 
 std::vector<float> interesting_values() {
   const float inf = std::numeric_limits<float>::infinity();
-  std::vector<float> x = {0.0f, -0.0f, 0.5f, -0.5f, 1.5f, 2.5f, -2.5f, 0x1p-149f, -0x1p-126f, 8388607.5f, 8388608.0f, -8388609.0f,
-                          1e30f, -1e30f, inf, -inf, 0.49999997f, -0.49999997f, 4194304.5f, std::nanf("")};
+  std::vector<float> x = {0.0f,      -0.0f,      0.5f,        -0.5f,        1.5f,        2.5f,         -2.5f,
+                          0x1p-149f, -0x1p-126f, 8388607.5f,  8388608.0f,   -8388609.0f, 1e30f,        -1e30f,
+                          inf,       -inf,       0.49999997f, -0.49999997f, 4194304.5f,  std::nanf("")};
   qat::CounterRandom random(5);
   while (x.size() < 400) x.push_back((random.next_float() - 0.5f) * 64.0f);
   return x;
@@ -40,9 +41,17 @@ TEST_CASE("lanes of every target equal the scalar definition") {
   std::vector<float> y(x.rbegin(), x.rend());
   std::vector<float> expected;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const float values[] = {x[i] + y[i],        x[i] - y[i],         x[i] * y[i],        x[i] / y[i],
-                            lower(x[i], y[i]),  higher(x[i], y[i]),  std::fabs(x[i]),    std::nearbyintf(x[i]),
-                            std::sqrt(std::fabs(x[i])), x[i] < y[i] ? x[i] : y[i], std::fma(x[i], y[i], 1.0f)};
+    const float values[] = {x[i] + y[i],
+                            x[i] - y[i],
+                            x[i] * y[i],
+                            x[i] / y[i],
+                            lower(x[i], y[i]),
+                            higher(x[i], y[i]),
+                            std::fabs(x[i]),
+                            std::nearbyintf(x[i]),
+                            std::sqrt(std::fabs(x[i])),
+                            x[i] < y[i] ? x[i] : y[i],
+                            std::fma(x[i], y[i], 1.0f)};
     expected.insert(expected.end(), std::begin(values), std::end(values));
   }
   for (const qat::Target target : qat::supported_targets()) {

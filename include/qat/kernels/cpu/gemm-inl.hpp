@@ -1,7 +1,8 @@
 // Text of kernels/cpu/gemm.hpp, compiled once per target: the register tile, packing, and the loop over a block of C.
 namespace qat::inline v0::kernels::QAT_TARGET {
 
-// Register tile: kTileRows x kTileVectors vectors of accumulators, one vector of B per column vector, one broadcast of A.
+// Register tile: kTileRows x kTileVectors vectors of accumulators, one vector of B per column vector, one broadcast of
+// A.
 #if QAT_TARGET_LEVEL >= 2
 inline constexpr int kTileRows = 14;  // 28 + 2 + 1 of 32 registers; 16 loads per 28 multiply-adds
 #elif QAT_TARGET_LEVEL == 1
@@ -13,9 +14,10 @@ inline constexpr int kTileVectors = 2;
 
 inline constexpr index_t kPrefetch = 64;
 
-/// out[k * width + row] = source[row * row_stride + k * k_stride]; rows up to width are zero. width: multiple of kLanes.
-inline void pack_panel(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out,
-                       index_t width) {
+/// out[k * width + row] = source[row * row_stride + k * k_stride]; rows up to width are zero. width: multiple of
+/// kLanes.
+inline void pack_panel(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count,
+                       float* out, index_t width) {
   namespace vec = simd::QAT_TARGET;
   if (row_stride == 1 && k_stride != 1) {
     for (index_t k = 0; k < count; ++k)
@@ -46,7 +48,8 @@ inline void pack_panel(const float* source, index_t row_stride, index_t k_stride
           }
         } else {
           QAT_UNROLL(16)
-          for (int i = 0; i < vec::kLanes; ++i) block[i] = i < valid ? vec::load(from + i * row_stride + k) : vec::zero();
+          for (int i = 0; i < vec::kLanes; ++i)
+            block[i] = i < valid ? vec::load(from + i * row_stride + k) : vec::zero();
         }
         vec::transpose(block);
         QAT_UNROLL(16)
@@ -162,7 +165,8 @@ inline void gemm_block(const GemmBlock& block) {
 
 /// Packs columns of B into panels: panel j (kTileVectors vectors wide, the last one vector if that is enough) starts at
 /// out + j * width * count.
-inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out) {
+inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count,
+                        float* out) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kWidth = kTileVectors * vec::kLanes;
   if (row_stride == 1 && k_stride != 1) {
@@ -185,6 +189,7 @@ inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_strid
   }
 }
 
-inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors * simd::QAT_TARGET::kLanes, &gemm_block, &gemm_pack_b};
+inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors* simd::QAT_TARGET::kLanes, &gemm_block,
+                                             &gemm_pack_b};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -1,9 +1,11 @@
-// Matrix product in fp32: C[m,n] (+)= sum_k A(m,k) * B(n,k), for operands stored in any order or computed while packing.
+// Matrix product in fp32: C[m,n] (+)= sum_k A(m,k) * B(n,k), for operands stored in any order or computed while
+// packing.
 //
-// Each output is one chain of multiply-adds over ascending k that starts at 0; then C is added if `accumulate`, then the
-// bias. So the bits of an output depend on its row of A, its row of B and nothing else: not on M, N, blocking, threads, or
-// how an operand is stored. On avx2 and avx512 every step is one fused multiply-add and the bits equal
-// kernels/reference/gemm.hpp; on baseline each step rounds twice (error at most (K + 1) * 2^-24 * sum |a||b|, twice that).
+// Each output is one chain of multiply-adds over ascending k that starts at 0; then C is added if `accumulate`, then
+// the bias. So the bits of an output depend on its row of A, its row of B and nothing else: not on M, N, blocking,
+// threads, or how an operand is stored. On avx2 and avx512 every step is one fused multiply-add and the bits equal
+// kernels/reference/gemm.hpp; on baseline each step rounds twice (error at most (K + 1) * 2^-24 * sum |a||b|, twice
+// that).
 #pragma once
 
 #include <type_traits>
@@ -70,10 +72,12 @@ struct GemmOperand {
   const void* self = nullptr;
 };
 
-/// Operands that can write packed panels themselves: out[k * width + r] is element (row + r, k0 + k) for r < rows <= width;
-/// row and width are multiples of the vector length.
+/// Operands that can write packed panels themselves: out[k * width + r] is element (row + r, k0 + k) for r < rows <=
+/// width; row and width are multiples of the vector length.
 template <class Operand>
-concept LoadsPanels = requires(const Operand& operand, index_t i, float* out) { operand.load_panel(i, i, i, i, i, out); };
+concept LoadsPanels = requires(const Operand& operand, index_t i, float* out) {
+  operand.load_panel(i, i, i, i, i, out);
+};
 
 template <class Operand>
 GemmOperand erase(const Operand& operand) {
@@ -117,10 +121,10 @@ inline std::uint64_t next_gemm_call() {
 
 /// Blocks of C, from sizes alone.
 struct GemmPlan {
-  index_t rows, columns;          // of a block
+  index_t rows, columns;  // of a block
   index_t row_blocks, column_blocks;
-  index_t depth, depth_blocks;    // k of a K-block
-  bool keep_b;                    // packed B holds all of K and serves several row blocks
+  index_t depth, depth_blocks;  // k of a K-block
+  bool keep_b;                  // packed B holds all of K and serves several row blocks
 
   GemmPlan(const GemmKernels& kernels, index_t M, index_t N, index_t K) {
     const index_t tile_rows = kernels.tile_rows, tile_columns = kernels.tile_columns;
@@ -259,7 +263,8 @@ inline const GemmKernels& gemm_kernels() {
 
 inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
                  float* C, index_t ldc, bool accumulate, const float* bias) {
-  QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K, ", must not be negative");
+  QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K,
+            ", must not be negative");
   if (M == 0 || N == 0) return;
   const GemmKernels& kernels = gemm_kernels();
   const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
@@ -277,7 +282,8 @@ inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, con
 /// dX = dY W: gemm(backend, rows, in, out, {dY, out, 1}, {W, 1, in}, dX, in).
 /// dW += dY^T X: gemm(backend, out, in, rows, {dY, 1, out}, {X, 1, in}, dW, in, true).
 ///
-/// @param a, b  MatrixOperand, or any type with `void load(index_t row, index_t k0, index_t count, float* out) const`, which
+/// @param a, b  MatrixOperand, or any type with `void load(index_t row, index_t k0, index_t count, float* out) const`,
+/// which
 ///              must return the same values whenever asked (it runs on any thread, while packing, maybe more than once)
 /// @param accumulate  adds to C instead of overwriting it
 /// @param bias  N values added last, or null

@@ -49,8 +49,8 @@ struct PanelReader {
   }
 };
 
-/// Scales and zero points (in steps; in weight units if float) of rows [n, n + kLanes) at column k; n: a multiple of kLanes.
-/// Rows beyond the last get scale 0 or an unused value.
+/// Scales and zero points (in steps; in weight units if float) of rows [n, n + kLanes) at column k; n: a multiple of
+/// kLanes. Rows beyond the last get scale 0 or an unused value.
 struct LaneParams {
   simd::QAT_TARGET::Float scale, zero;
 
@@ -81,7 +81,8 @@ struct LaneParams {
     }
     if (done) {
       if (w.has_zero_points()) {
-        const vec::Int u = vec::load_int8(reinterpret_cast<const std::int8_t*>(w.zero_point_data()) + slot) & vec::set_int(255);
+        const vec::Int u =
+            vec::load_int8(reinterpret_cast<const std::int8_t*>(w.zero_point_data()) + slot) & vec::set_int(255);
         zero = vec::to_float(u) + vec::set(static_cast<float>(w.spec().qmin()));
       } else {
         zero = vec::set(static_cast<float>(w.spec().qmin() + (1 << (w.spec().bits - 1))));
@@ -133,7 +134,8 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
         for (; k < stop; ++k, to += width) {
           const vec::Float q = vec::to_float(quad & byte) + vec::set(qmin);
           quad = vec::shift_right<8>(quad);
-          vec::store(to, float_zero ? (q - vec::set(middle)) * params.scale + params.zero : (q - params.zero) * params.scale);
+          vec::store(
+              to, float_zero ? (q - vec::set(middle)) * params.scale + params.zero : (q - params.zero) * params.scale);
         }
       }
     }
@@ -142,14 +144,22 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
 
 inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width, float* out) {
   switch (w.spec().bits) {
-    case 1: return dequantize_panel<1>(w, row, k0, count, width, out);
-    case 2: return dequantize_panel<2>(w, row, k0, count, width, out);
-    case 3: return dequantize_panel<3>(w, row, k0, count, width, out);
-    case 4: return dequantize_panel<4>(w, row, k0, count, width, out);
-    case 5: return dequantize_panel<5>(w, row, k0, count, width, out);
-    case 6: return dequantize_panel<6>(w, row, k0, count, width, out);
-    case 7: return dequantize_panel<7>(w, row, k0, count, width, out);
-    default: return dequantize_panel<8>(w, row, k0, count, width, out);
+    case 1:
+      return dequantize_panel<1>(w, row, k0, count, width, out);
+    case 2:
+      return dequantize_panel<2>(w, row, k0, count, width, out);
+    case 3:
+      return dequantize_panel<3>(w, row, k0, count, width, out);
+    case 4:
+      return dequantize_panel<4>(w, row, k0, count, width, out);
+    case 5:
+      return dequantize_panel<5>(w, row, k0, count, width, out);
+    case 6:
+      return dequantize_panel<6>(w, row, k0, count, width, out);
+    case 7:
+      return dequantize_panel<7>(w, row, k0, count, width, out);
+    default:
+      return dequantize_panel<8>(w, row, k0, count, width, out);
   }
 }
 
@@ -182,8 +192,8 @@ QAT_INLINE simd::QAT_TARGET::Int dot4(simd::QAT_TARGET::Int acc, simd::QAT_TARGE
 #endif
 }
 
-/// Unpacks the strip of kQgemmVectors * kLanes weight rows from `row` on: codes by quads, and per segment scales and, for
-/// general zero points, zero points and sums.
+/// Unpacks the strip of kQgemmVectors * kLanes weight rows from `row` on: codes by quads, and per segment scales and,
+/// for general zero points, zero points and sums.
 template <int kBits>
 inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& strip) {
   namespace vec = simd::QAT_TARGET;
@@ -240,19 +250,27 @@ inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& s
 
 inline void qgemm_unpack(const QgemmCall& call, index_t row, const QgemmStrip& strip) {
   switch (call.weight->spec().bits) {
-    case 1: return unpack_strip<1>(call, row, strip);
-    case 2: return unpack_strip<2>(call, row, strip);
-    case 3: return unpack_strip<3>(call, row, strip);
-    case 4: return unpack_strip<4>(call, row, strip);
-    case 5: return unpack_strip<5>(call, row, strip);
-    case 6: return unpack_strip<6>(call, row, strip);
-    case 7: return unpack_strip<7>(call, row, strip);
-    default: return unpack_strip<8>(call, row, strip);
+    case 1:
+      return unpack_strip<1>(call, row, strip);
+    case 2:
+      return unpack_strip<2>(call, row, strip);
+    case 3:
+      return unpack_strip<3>(call, row, strip);
+    case 4:
+      return unpack_strip<4>(call, row, strip);
+    case 5:
+      return unpack_strip<5>(call, row, strip);
+    case 6:
+      return unpack_strip<6>(call, row, strip);
+    case 7:
+      return unpack_strip<7>(call, row, strip);
+    default:
+      return unpack_strip<8>(call, row, strip);
   }
 }
 
-/// Activations of one row tile, by quads: per segment [quad][row][4 codes], then one int32 per row: the sum of the codes,
-/// times minus the weights' zero point if that is one constant.
+/// Activations of one row tile, by quads: per segment [quad][row][4 codes], then one int32 per row: the sum of the
+/// codes, times minus the weights' zero point if that is one constant.
 inline void qgemm_pack_rows(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out) {
   for (index_t r = 0; r < rows; ++r) {
     const std::int8_t* codes = call.x.codes + (row + r) * call.x.stride;
@@ -278,7 +296,8 @@ inline void qgemm_pack_rows(const QgemmCall& call, index_t row, index_t rows, st
 }
 
 template <int kRows, bool kGeneral, bool kWide>
-inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row, index_t column) {
+inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row,
+                       index_t column) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kWidth = kQgemmVectors * vec::kLanes;
   vec::Float acc[kRows][kQgemmVectors];
@@ -361,13 +380,14 @@ inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std
   // The dot product instruction and the baseline form take any byte.
   const bool wide = (QAT_TARGET_LEVEL == 1 || QAT_TARGET_LEVEL == 2) && call.weight->spec().bits == 8;
   constexpr bool kWide = QAT_TARGET_LEVEL == 1 || QAT_TARGET_LEVEL == 2;
-  const QgemmTileFunction function =
-      call.general ? (wide ? QgemmTiles<true, kWide, Rows>::functions[rows - 1] : QgemmTiles<true, false, Rows>::functions[rows - 1])
-                   : (wide ? QgemmTiles<false, kWide, Rows>::functions[rows - 1] : QgemmTiles<false, false, Rows>::functions[rows - 1]);
+  const QgemmTileFunction function = call.general ? (wide ? QgemmTiles<true, kWide, Rows>::functions[rows - 1]
+                                                          : QgemmTiles<true, false, Rows>::functions[rows - 1])
+                                                  : (wide ? QgemmTiles<false, kWide, Rows>::functions[rows - 1]
+                                                          : QgemmTiles<false, false, Rows>::functions[rows - 1]);
   function(call, strip, a, row, column);
 }
 
-inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows, kQgemmVectors * simd::QAT_TARGET::kLanes, &qgemm_pack_rows,
+inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows, kQgemmVectors* simd::QAT_TARGET::kLanes, &qgemm_pack_rows,
                                                &qgemm_unpack, &qgemm_tile};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -1,4 +1,5 @@
-// Matrix products with packed integer weights: int8 activations (exact integer sums), and fp32 activations through gemm().
+// Matrix products with packed integer weights: int8 activations (exact integer sums), and fp32 activations through
+// gemm().
 #pragma once
 
 #include "qat/kernels/cpu/gemm.hpp"
@@ -69,10 +70,14 @@ namespace detail {
 inline const QgemmKernels& qgemm_kernels() {
 #if QAT_HAVE_X86_TARGETS
   switch (active_target()) {
-    case Target::kAvx512Vnni: return avx512vnni::kQgemmKernels;
-    case Target::kAvx512: return avx512::kQgemmKernels;
-    case Target::kAvx2: return avx2::kQgemmKernels;
-    case Target::kBaseline: break;
+    case Target::kAvx512Vnni:
+      return avx512vnni::kQgemmKernels;
+    case Target::kAvx512:
+      return avx512::kQgemmKernels;
+    case Target::kAvx2:
+      return avx2::kQgemmKernels;
+    case Target::kBaseline:
+      break;
   }
 #endif
   return baseline::kQgemmKernels;
@@ -110,14 +115,14 @@ inline index_t make_segments(const PackedWeight& w, QgemmSegment* out) {
 
 }  // namespace detail
 
-/// C[m,n] = sum_k x[m,k] * w[n,k] (+ bias[n]) for int8 activations and packed weights, row-major C with ldc elements a row.
-/// Integer sums are exact, and each output is the chain kernels/reference/qgemm.hpp defines: the same bits on every target
-/// and for any number of threads, equal to that reference.
+/// C[m,n] = sum_k x[m,k] * w[n,k] (+ bias[n]) for int8 activations and packed weights, row-major C with ldc elements a
+/// row. Integer sums are exact, and each output is the chain kernels/reference/qgemm.hpp defines: the same bits on
+/// every target and for any number of threads, equal to that reference.
 ///
 /// @param bias  weight.rows() values added last, or null
 /// @throws qat::Error (kUnsupported) if the weights have float zero points (use gemm with PackedOperand)
-inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, const PackedWeight& weight, float* C,
-                  index_t ldc, const float* bias = nullptr) {
+inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, const PackedWeight& weight,
+                  float* C, index_t ldc, const float* bias = nullptr) {
   QAT_CHECK(M >= 0, kShapeMismatch, "qgemm: M is ", M, ", must not be negative");
   QAT_CHECK(!weight.has_float_zero_point(), kUnsupported, "qgemm: weights of ", to_string(weight.spec()),
             " have float zero points, integer ones are required");
@@ -132,8 +137,7 @@ inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivatio
   index_t quads = 0;
   for (index_t s = 0; s < segments; ++s) quads += segment[s].quads;
   const bool general = x.zero_points != nullptr || weight.has_zero_points();
-  const QgemmCall call{x,       &weight,  C,     ldc,     bias,
-                       segment, segments, quads, general, 1 << (weight.spec().bits - 1)};
+  const QgemmCall call{x, &weight, C, ldc, bias, segment, segments, quads, general, 1 << (weight.spec().bits - 1)};
 
   // Row tiles of even height: 8 rows are 4 + 4, not 7 + 1.
   const index_t tiles = (M + kernels.tile_rows - 1) / kernels.tile_rows;
@@ -157,11 +161,12 @@ inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivatio
   backend.parallel_for(row_blocks * strip_blocks, [&](index_t chunk) {
     const index_t row_block = chunk % row_blocks, strip_block = chunk / row_blocks;
     const index_t tile_begin = tiles * row_block / row_blocks, tile_end = tiles * (row_block + 1) / row_blocks;
-    const index_t strip_end = (strip_block + 1) * strips_per_block < strips ? (strip_block + 1) * strips_per_block : strips;
+    const index_t strip_end =
+        (strip_block + 1) * strips_per_block < strips ? (strip_block + 1) * strips_per_block : strips;
     const index_t code_bytes = (quads * kernels.strip_rows * 4 + 63) / 64 * 64;
     const index_t value_bytes = segments * kernels.strip_rows * 4;
-    std::uint8_t* memory = detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().strip,
-                                                           code_bytes + 3 * value_bytes);
+    std::uint8_t* memory =
+        detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().strip, code_bytes + 3 * value_bytes);
     const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
                            reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
                            reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};

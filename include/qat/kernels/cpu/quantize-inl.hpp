@@ -1,9 +1,9 @@
 // Text of kernels/cpu/quantize.hpp, compiled once per target. Includes nothing; structs instead of lambdas.
 //
-// A run of tiles is taken in batches that fit the L1 cache: the ranges of up to kLanes tiles are reduced together (one tree
-// of shuffles instead of kLanes horizontal reductions), their parameters are chosen together, one tile a lane (so divisions
-// are shared), and then every tile is quantized while its values are still in the cache. Each operation mirrors one line of
-// quant/affine.hpp; rounding to a small float grid happens after every single operation, as there.
+// A run of tiles is taken in batches that fit the L1 cache: the ranges of up to kLanes tiles are reduced together (one
+// tree of shuffles instead of kLanes horizontal reductions), their parameters are chosen together, one tile a lane (so
+// divisions are shared), and then every tile is quantized while its values are still in the cache. Each operation
+// mirrors one line of quant/affine.hpp; rounding to a small float grid happens after every single operation, as there.
 namespace qat::inline v0::kernels::QAT_TARGET::quantization {
 
 namespace vec = simd::QAT_TARGET;
@@ -16,7 +16,8 @@ inline constexpr index_t kLanes = vec::kLanes;
 
 #if QAT_TARGET_LEVEL >= 2
 QAT_INLINE Int maximum(Int a, Int b) { return {_mm512_max_epi32(a.v, b.v)}; }
-QAT_INLINE Mask is_number(Float a) {  // by bits: a comparison of floats can be folded where the host says nothing is NaN
+QAT_INLINE Mask
+is_number(Float a) {  // by bits: a comparison of floats can be folded where the host says nothing is NaN
   return {_mm512_cmple_epi32_mask(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7FFFFFFF)),
                                   _mm512_set1_epi32(0x7F800000))};
 }
@@ -47,7 +48,8 @@ QAT_INLINE Mask is_number(Float a) {
 QAT_INLINE std::uint32_t to_bits(Mask a) { return static_cast<std::uint32_t>(_mm256_movemask_ps(a.v)); }
 QAT_INLINE Mask from_mask_bits(std::uint32_t bits) {
   const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane), lane))};
+  return {
+      _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane), lane))};
 }
 QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
   const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a.v, a.v), 0x08);
@@ -121,7 +123,8 @@ QAT_INLINE Float float16_grid(Float a) {  // one NaN a sign, as half's encoder
   const Int quiet = (vec::bits(a) & vec::set_int(-0x7FFFFFFF - 1)) | vec::set_int(0x7FC00000);
   return half_grid(vec::select(is_number(a), a, vec::from_bits(quiet)));
 }
-/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its pragma.
+/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its
+/// pragma.
 QAT_INLINE Float rounded_product(Float x) {
 #if defined(__clang__)
   asm("" : "+m"(x.v));
@@ -165,7 +168,9 @@ QAT_INLINE void store_elements(float* p, Float a) { vec::store(p, a); }
 QAT_INLINE void store_elements(bfloat16* p, Float a) {
   store_uint16(reinterpret_cast<std::uint16_t*>(p), vec::shift_right<16>(vec::bits(a)));
 }
-QAT_INLINE void store_elements(half* p, Float a) { store_uint16(reinterpret_cast<std::uint16_t*>(p), float_to_half(a)); }
+QAT_INLINE void store_elements(half* p, Float a) {
+  store_uint16(reinterpret_cast<std::uint16_t*>(p), float_to_half(a));
+}
 QAT_INLINE void store_elements(float* p, Float a, index_t n) { vec::store(p, a, n); }
 template <class D>
 QAT_INLINE void store_elements(D* p, Float a, index_t n) {
@@ -192,15 +197,19 @@ QAT_INLINE Float reduce_rows(const Float* rows) {
   Float quad[kLanes / 4];
   for (index_t i = 0; i < kLanes / 4; ++i) {
     const Float a = rows[4 * i], b = rows[4 * i + 1], c = rows[4 * i + 2], d = rows[4 * i + 3];
-    const Float ab = Op::apply(unpack_low(a, b), unpack_high(a, b)), cd = Op::apply(unpack_low(c, d), unpack_high(c, d));
+    const Float ab = Op::apply(unpack_low(a, b), unpack_high(a, b)),
+                cd = Op::apply(unpack_low(c, d), unpack_high(c, d));
     quad[i] = Op::apply(unpack_low_pairs(ab, cd), unpack_high_pairs(ab, cd));
   }
 #if QAT_TARGET_LEVEL >= 2
-  const Float low = Op::apply({_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0x44)}, {_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0xEE)});
-  const Float high = Op::apply({_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0x44)}, {_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0xEE)});
+  const Float low =
+      Op::apply({_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0x44)}, {_mm512_shuffle_f32x4(quad[0].v, quad[1].v, 0xEE)});
+  const Float high =
+      Op::apply({_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0x44)}, {_mm512_shuffle_f32x4(quad[2].v, quad[3].v, 0xEE)});
   return Op::apply({_mm512_shuffle_f32x4(low.v, high.v, 0x88)}, {_mm512_shuffle_f32x4(low.v, high.v, 0xDD)});
 #elif QAT_TARGET_LEVEL == 1
-  return Op::apply({_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x20)}, {_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x31)});
+  return Op::apply({_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x20)},
+                   {_mm256_permute2f128_ps(quad[0].v, quad[1].v, 0x31)});
 #else
   return quad[0];
 #endif
@@ -236,7 +245,8 @@ QAT_INLINE Extremes extremes_of(const D* x, index_t length) {
       c.template observe<kMinMax>(load_elements(x + i + 2 * kLanes));
       d.template observe<kMinMax>(load_elements(x + i + 3 * kLanes));
     }
-    a.magnitude = MaxOfBits::apply(MaxOfBits::apply(a.magnitude, b.magnitude), MaxOfBits::apply(c.magnitude, d.magnitude));
+    a.magnitude =
+        MaxOfBits::apply(MaxOfBits::apply(a.magnitude, b.magnitude), MaxOfBits::apply(c.magnitude, d.magnitude));
     if constexpr (kMinMax) {
       a.low = vec::minimum(vec::minimum(b.low, c.low), vec::minimum(d.low, a.low));
       a.high = vec::maximum(vec::maximum(b.high, c.high), vec::maximum(d.high, a.high));
@@ -254,9 +264,11 @@ struct BatchRange {
   alignas(64) float extremum[kLanes];  // the largest magnitude where only that is asked for
 };
 
-/// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. kTile: a size to compile for, or 0. Returns how many elements are not finite.
+/// x: `count` <= kLanes tiles of `tile` elements, the last of `last`. kTile: a size to compile for, or 0. Returns how
+/// many elements are not finite.
 template <class D, bool kMinMax, index_t kTile>
-QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum, BatchRange& out) {
+QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, index_t last, bool want_extremum,
+                                      BatchRange& out) {
   Float magnitude[kLanes], low[kLanes], high[kLanes], largest = vec::zero();
   for (index_t i = 0; i < kLanes; ++i) {
     if (i >= count) {
@@ -347,7 +359,8 @@ QAT_INLINE Float round_scale(ScaleType type, Float s) {
       largest = 448.0f;
       break;
     }
-    default: break;
+    default:
+      break;
   }
   return signed_as(clamp(rounded, vec::set(smallest), vec::set(largest)), s);
 }
@@ -388,10 +401,14 @@ QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineSche
       break;
     case MappingKind::kSymmetricNoClip:
       s = vec::maximum(a.qmin < 0.0f ? in_input_grid(a, mn / vec::set(a.qmin)) : zero,
-                   a.qmax > 0.0f ? in_input_grid(a, mx / vec::set(a.qmax)) : zero);
+                       a.qmax > 0.0f ? in_input_grid(a, mx / vec::set(a.qmax)) : zero);
       break;
-    case MappingKind::kSignedExtremum: s = in_input_grid(a, vec::load(range.extremum) / vec::set(a.qmin)); break;
-    default: s = in_input_grid(a, in_input_grid(a, mx - mn) / vec::set(a.qmax - a.qmin)); break;
+    case MappingKind::kSignedExtremum:
+      s = in_input_grid(a, vec::load(range.extremum) / vec::set(a.qmin));
+      break;
+    default:
+      s = in_input_grid(a, in_input_grid(a, mx - mn) / vec::set(a.qmax - a.qmin));
+      break;
   }
   const Float magnitude = in_input_grid(a, vec::maximum(vec::abs(s), vec::set(a.eps)));
   s = vec::select(s < zero, negate(magnitude), magnitude);
@@ -491,7 +508,10 @@ struct Elements {
   static constexpr bool kWritesMask = kOp == QuantizeOp::kFakeQuantizeMask || kOp == QuantizeOp::kQuantizeMask;
 
   QAT_INLINE Elements(const Job& j, index_t offset)
-      : job(j), arithmetic(j.scheme), mask_low(vec::set(j.mask_low)), mask_high(vec::set(j.mask_high)),
+      : job(j),
+        arithmetic(j.scheme),
+        mask_low(vec::set(j.mask_low)),
+        mask_high(vec::set(j.mask_high)),
         code_bits(vec::set_int(j.scheme.spec.is_signed ? -1 : 0xFF)),
         writer(kWritesMask ? j.mask_out : nullptr, offset) {}
 
@@ -579,7 +599,8 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
     BatchParams params;
     if (job.scale != nullptr) {
       const Float scale = vec::load(job.scale + index, count);
-      const Float zero_point = job.zero_point != nullptr ? vec::load(job.zero_point + index, count) : vec::set(constant_zero);
+      const Float zero_point =
+          job.zero_point != nullptr ? vec::load(job.zero_point + index, count) : vec::set(constant_zero);
       finish_params(scale, zero_point, a, params);
     } else {
       BatchRange range;

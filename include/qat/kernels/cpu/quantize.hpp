@@ -1,11 +1,12 @@
 // CPU kernels of quantization: choose_qparams, quantize, dequantize, fake_quantize and its straight-through gradient.
 //
-// Tensors are (rows, columns), row-major, contiguous, at any alignment, of float, half or bfloat16. scale and zero_point hold
-// one value per tile, in the order (tile_row_count, tiles_per_row) of group_layout(spec.granularity, rows, columns). Codes are
-// bytes; an unsigned code above 127 is stored as the byte of the same low 8 bits.
+// Tensors are (rows, columns), row-major, contiguous, at any alignment, of float, half or bfloat16. scale and
+// zero_point hold one value per tile, in the order (tile_row_count, tiles_per_row) of group_layout(spec.granularity,
+// rows, columns). Codes are bytes; an unsigned code above 127 is stored as the byte of the same low 8 bits.
 //
-// Same bits as quant/affine.hpp on every target, with any number of threads, whatever the caller's floating-point mode and
-// compiler flags. Schemes without a vector kernel (has_kernel) run on kernels/reference/quantize.hpp, split over threads.
+// Same bits as quant/affine.hpp on every target, with any number of threads, whatever the caller's floating-point mode
+// and compiler flags. Schemes without a vector kernel (has_kernel) run on kernels/reference/quantize.hpp, split over
+// threads.
 #pragma once
 
 #include "qat/backend/cpu.hpp"
@@ -32,13 +33,25 @@ inline QuantizeTuning& quantize_tuning() {
 constexpr bool has_kernel(const QuantSpec& spec, [[maybe_unused]] FloatType type = FloatType::kFloat32) {
   if (spec.rounding != RoundingKind::kHalfToEven) return false;
   switch (spec.granularity.kind) {
-    case GranularityKind::kPerAxis: return spec.granularity.axis == 0;
-    case GranularityKind::kPerBlock: return spec.granularity.block_rows == 1;
-    default: return true;
+    case GranularityKind::kPerAxis:
+      return spec.granularity.axis == 0;
+    case GranularityKind::kPerBlock:
+      return spec.granularity.block_rows == 1;
+    default:
+      return true;
   }
 }
 
-enum class QuantizeOp { kChoose, kFakeQuantize, kFakeQuantizeMask, kQuantize, kQuantizeMask, kDequantize, kBackward, kBackwardMasked };
+enum class QuantizeOp {
+  kChoose,
+  kFakeQuantize,
+  kFakeQuantizeMask,
+  kQuantize,
+  kQuantizeMask,
+  kDequantize,
+  kBackward,
+  kBackwardMasked
+};
 
 namespace detail {
 
@@ -121,7 +134,8 @@ index_t run_long_tiles(const CpuBackend& backend, QuantizeJob<D> job, const Grou
   const index_t pieces = (layout.tile_columns + piece - 1) / piece;
   const auto piece_run = [&](index_t chunk) -> TileRun {
     const index_t tile = chunk / pieces, column = tile % layout.tiles_per_row * layout.tile_columns;
-    const index_t length = layout.columns - column < layout.tile_columns ? layout.columns - column : layout.tile_columns;
+    const index_t length =
+        layout.columns - column < layout.tile_columns ? layout.columns - column : layout.tile_columns;
     const index_t begin = chunk % pieces * piece;
     const index_t count = length - begin < piece ? length - begin : piece;
     return {tile / layout.tiles_per_row * layout.columns + column + begin, tile, count > 0 ? 1 : 0, piece, count};
@@ -223,7 +237,8 @@ QuantizeJob<D> make_job(const QuantSpec& spec) {
   return job;
 }
 template <class D>
-QuantizeJob<D> make_job(const QuantSpec& spec, const char* who, const float* scale, const float* zero_point, index_t tiles) {
+QuantizeJob<D> make_job(const QuantSpec& spec, const char* who, const float* scale, const float* zero_point,
+                        index_t tiles) {
   QuantizeJob<D> job = make_job<D>(spec);
   QAT_CHECK(scale != nullptr || tiles == 0, kInvalidArgument, who, ": scale is null, one value per tile is required");
   QAT_CHECK(zero_point != nullptr || tiles == 0 || has_constant_zero_point(spec.mapping), kInvalidArgument, who,
@@ -235,7 +250,8 @@ QuantizeJob<D> make_job(const QuantSpec& spec, const char* who, const float* sca
 inline bool fits_kernel(const QuantSpec& spec, FloatType type, const GroupLayout& layout) {
   return has_kernel(spec, type) && layout.has_contiguous_tiles();
 }
-/// The closed interval of codes before clamping that passes: these are integers, so the strict mask is the next one inside.
+/// The closed interval of codes before clamping that passes: these are integers, so the strict mask is the next one
+/// inside.
 template <class D>
 void set_mask(QuantizeJob<D>& job, SteMask mask) {
   const float inset = mask == SteMask::kStrict ? 1.0f : 0.0f;
@@ -263,12 +279,13 @@ index_t choose_qparams(const CpuBackend& backend, const QuantSpec& spec, const D
   return detail::run_job<QuantizeOp::kChoose>(backend, job, layout);
 }
 
-/// y = fake_quantize(x) with parameters chosen from x, in one pass over memory; y may be x. scale and zero_point receive the
-/// parameters, either may be null. seed: of stochastic rounding, which draws word i for element i.
-/// Returns how many elements of x are NaN or infinite.
+/// y = fake_quantize(x) with parameters chosen from x, in one pass over memory; y may be x. scale and zero_point
+/// receive the parameters, either may be null. seed: of stochastic rounding, which draws word i for element i. Returns
+/// how many elements of x are NaN or infinite.
 template <class D>
-index_t fake_quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns,
-                              D* y, float* scale = nullptr, float* zero_point = nullptr, std::uint64_t seed = 0) {
+index_t fake_quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows,
+                              index_t columns, D* y, float* scale = nullptr, float* zero_point = nullptr,
+                              std::uint64_t seed = 0) {
   detail::QuantizeJob<D> job = detail::make_job<D>(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (!detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
@@ -283,7 +300,8 @@ index_t fake_quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, 
   return detail::run_job<QuantizeOp::kFakeQuantize>(backend, job, layout);
 }
 
-/// y = fake_quantize(x) with given parameters; y may be x. zero_point may be null where has_constant_zero_point(mapping).
+/// y = fake_quantize(x) with given parameters; y may be x. zero_point may be null where
+/// has_constant_zero_point(mapping).
 template <class D>
 void fake_quantize(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns,
                    const float* scale, const float* zero_point, D* y, std::uint64_t seed = 0) {
@@ -301,8 +319,9 @@ void fake_quantize(const CpuBackend& backend, const QuantSpec& spec, const D* x,
 }
 
 /// fake_quantize_dynamic that also writes which elements pass their gradient, so that backward needs no x:
-/// bit i % 8 of byte i / 8 of pass_mask, (rows * columns + 7) / 8 bytes, for linear index i. scale: not null unless empty.
-/// Half-to-even rounding and contiguous tiles (has_kernel) run fused; others in a second pass. y may be x if has_kernel.
+/// bit i % 8 of byte i / 8 of pass_mask, (rows * columns + 7) / 8 bytes, for linear index i. scale: not null unless
+/// empty. Half-to-even rounding and contiguous tiles (has_kernel) run fused; others in a second pass. y may be x if
+/// has_kernel.
 template <class D>
 index_t fake_quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows,
                                      index_t columns, D* y, float* scale, float* zero_point, SteMask mask,
@@ -329,8 +348,8 @@ index_t fake_quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec&
 
 /// codes = quantize(x) with given parameters.
 template <class D>
-void quantize(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns, const float* scale,
-              const float* zero_point, std::int8_t* codes, std::uint64_t seed = 0) {
+void quantize(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns,
+              const float* scale, const float* zero_point, std::int8_t* codes, std::uint64_t seed = 0) {
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   detail::QuantizeJob<D> job = detail::make_job<D>(spec, "quantize", scale, zero_point, layout.count());
   if (!detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
@@ -371,9 +390,9 @@ index_t quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, const
 
 /// quantize_dynamic that also writes which elements pass their gradient, as fake_quantize_dynamic_masked does.
 template <class D>
-index_t quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows, index_t columns,
-                                std::int8_t* codes, float* scale, float* zero_point, SteMask mask, std::uint8_t* pass_mask,
-                                std::uint64_t seed = 0) {
+index_t quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows,
+                                index_t columns, std::int8_t* codes, float* scale, float* zero_point, SteMask mask,
+                                std::uint8_t* pass_mask, std::uint64_t seed = 0) {
   detail::QuantizeJob<D> job = detail::make_job<D>(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (mask == SteMask::kPassThrough || !detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
@@ -396,8 +415,8 @@ index_t quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec
 
 /// y = dequantize(codes) in the dtype the scheme was quantized from.
 template <class D>
-void dequantize(const CpuBackend& backend, const QuantSpec& spec, const std::int8_t* codes, index_t rows, index_t columns,
-                const float* scale, const float* zero_point, D* y) {
+void dequantize(const CpuBackend& backend, const QuantSpec& spec, const std::int8_t* codes, index_t rows,
+                index_t columns, const float* scale, const float* zero_point, D* y) {
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   detail::QuantizeJob<D> job = detail::make_job<D>(spec, "dequantize", scale, zero_point, layout.count());
   if (!layout.has_contiguous_tiles()) {  // rounding does not matter here
@@ -411,8 +430,9 @@ void dequantize(const CpuBackend& backend, const QuantSpec& spec, const std::int
   detail::run_job<QuantizeOp::kDequantize>(backend, job, layout);
 }
 
-/// Straight-through gradient of fake_quantize with the parameters of the forward pass: dx = 0 where the mask of x says so,
-/// else scale_gradient(dy); added to dx if accumulate. dx may be dy. kPassThrough copies dy and reads neither x nor scale.
+/// Straight-through gradient of fake_quantize with the parameters of the forward pass: dx = 0 where the mask of x says
+/// so, else scale_gradient(dy); added to dx if accumulate. dx may be dy. kPassThrough copies dy and reads neither x nor
+/// scale.
 template <class D>
 void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, const D* dy, const D* x, index_t rows,
                             index_t columns, const float* scale, const float* zero_point, SteMask mask, D* dx,
@@ -422,7 +442,8 @@ void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, co
     backend.parallel_for((size + chunk_size - 1) / chunk_size, [&](index_t chunk) {
       const index_t begin = chunk * chunk_size, end = size - begin < chunk_size ? size : begin + chunk_size;
       if (accumulate) {
-        for (index_t i = begin; i < end; ++i) dx[i] = static_cast<D>(static_cast<float>(dx[i]) + static_cast<float>(dy[i]));
+        for (index_t i = begin; i < end; ++i)
+          dx[i] = static_cast<D>(static_cast<float>(dx[i]) + static_cast<float>(dy[i]));
       } else if (dx != dy) {
         for (index_t i = begin; i < end; ++i) dx[i] = dy[i];
       }
@@ -433,7 +454,8 @@ void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, co
   detail::QuantizeJob<D> job = detail::make_job<D>(spec, "fake_quantize_backward", scale, zero_point, layout.count());
   if (!detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
     detail::run_reference(backend, spec, rows, columns, [&](reference::TileSpan span) {
-      reference::fake_quantize_backward(spec, dy, x, rows, columns, scale, zero_point, mask, dx, accumulate, seed, span);
+      reference::fake_quantize_backward(spec, dy, x, rows, columns, scale, zero_point, mask, dx, accumulate, seed,
+                                        span);
       return index_t{0};
     });
     return;
@@ -448,14 +470,16 @@ void fake_quantize_backward(const CpuBackend& backend, const QuantSpec& spec, co
 
 /// The same from the mask that fake_quantize_dynamic_masked wrote.
 template <class D>
-void fake_quantize_backward_masked(const CpuBackend& backend, const QuantSpec& spec, const D* dy, const std::uint8_t* pass_mask,
-                                   index_t rows, index_t columns, const float* scale, const float* zero_point, D* dx,
-                                   bool accumulate = false) {
+void fake_quantize_backward_masked(const CpuBackend& backend, const QuantSpec& spec, const D* dy,
+                                   const std::uint8_t* pass_mask, index_t rows, index_t columns, const float* scale,
+                                   const float* zero_point, D* dx, bool accumulate = false) {
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
-  detail::QuantizeJob<D> job = detail::make_job<D>(spec, "fake_quantize_backward_masked", scale, zero_point, layout.count());
+  detail::QuantizeJob<D> job =
+      detail::make_job<D>(spec, "fake_quantize_backward_masked", scale, zero_point, layout.count());
   if (!layout.has_contiguous_tiles()) {
     detail::run_reference(backend, spec, rows, columns, [&](reference::TileSpan span) {
-      reference::fake_quantize_backward_masked(spec, dy, pass_mask, rows, columns, scale, zero_point, dx, accumulate, span);
+      reference::fake_quantize_backward_masked(spec, dy, pass_mask, rows, columns, scale, zero_point, dx, accumulate,
+                                               span);
       return index_t{0};
     });
     return;

@@ -1,5 +1,6 @@
-// Text of kernels/cpu/scale.hpp, compiled once per target. Rules for such a file: it includes nothing, every function is
-// inline, and lambdas are avoided (a lambda does not inherit the region's target under g++); use small structs instead.
+// Text of kernels/cpu/scale.hpp, compiled once per target. Rules for such a file: it includes nothing, every function
+// is inline, and lambdas are avoided (a lambda does not inherit the region's target under g++); use small structs
+// instead.
 namespace qat::inline v0::kernels::QAT_TARGET {
 
 inline void scale_chunk(const float* x, float factor, float* out, index_t size) {

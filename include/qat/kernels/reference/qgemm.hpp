@@ -5,7 +5,8 @@
 
 namespace qat::inline v0::kernels {
 
-/// Rows of int8 codes with a scale and a zero point per row (per token): x[m,k] = (codes[m,k] - zero_points[m]) * scales[m].
+/// Rows of int8 codes with a scale and a zero point per row (per token): x[m,k] = (codes[m,k] - zero_points[m]) *
+/// scales[m].
 struct QuantizedActivations {
   const std::int8_t* codes = nullptr;         ///< (M, K)
   index_t stride = 0;                         ///< elements from row to row
@@ -21,8 +22,8 @@ namespace reference {
 
 QAT_EXACT_BEGIN
 
-/// C[m,n] = sum over the weight's groups (and runs) g, ascending, of fma(scale_w[n,g], float(P), acc) from acc = 0, then
-/// times scale_a[m], then + bias[n]; P = sum_{k in g} (qa - za) * (qw - zw), exact.
+/// C[m,n] = sum over the weight's groups (and runs) g, ascending, of fma(scale_w[n,g], float(P), acc) from acc = 0,
+/// then times scale_a[m], then + bias[n]; P = sum_{k in g} (qa - za) * (qw - zw), exact.
 inline void qgemm(index_t M, const QuantizedActivations& x, const PackedWeight& w, float* C, index_t ldc,
                   const float* bias = nullptr) {
   const index_t K = w.columns();

@@ -1,5 +1,6 @@
-// Reference kernels of quantization: affine.hpp called once per element, for every granularity, element type and rounding.
-// Slow and obvious on purpose. The fast kernels are tested against these bit for bit, and schemes outside their reach run here.
+// Reference kernels of quantization: affine.hpp called once per element, for every granularity, element type and
+// rounding. Slow and obvious on purpose. The fast kernels are tested against these bit for bit, and schemes outside
+// their reach run here.
 //
 // Tensors are (rows, columns), row-major, contiguous. scale and zero_point hold one value per tile, in the order
 // (tile_row_count, tiles_per_row) of GroupLayout.
@@ -26,7 +27,8 @@ constexpr void for_each_element(const GroupLayout& layout, index_t tile, F&& f) 
   const index_t row0 = tile / layout.tiles_per_row * layout.tile_rows;
   const index_t column0 = tile % layout.tiles_per_row * layout.tile_columns;
   const index_t row1 = row0 + layout.tile_rows < layout.rows ? row0 + layout.tile_rows : layout.rows;
-  const index_t column1 = column0 + layout.tile_columns < layout.columns ? column0 + layout.tile_columns : layout.columns;
+  const index_t column1 =
+      column0 + layout.tile_columns < layout.columns ? column0 + layout.tile_columns : layout.columns;
   for (index_t row = row0; row < row1; ++row)
     for (index_t column = column0; column < column1; ++column) f(row * layout.columns + column);
 }
@@ -38,7 +40,8 @@ constexpr std::uint32_t random_at(const AffineScheme& scheme, std::uint64_t seed
 }
 
 /// Parameters of a tile from the stored arrays. zero_point may be null where the mapping has a constant one.
-constexpr QParams stored_qparams(const AffineScheme& scheme, const float* scale, const float* zero_point, index_t tile) {
+constexpr QParams stored_qparams(const AffineScheme& scheme, const float* scale, const float* zero_point,
+                                 index_t tile) {
   const float constant = scheme.spec.is_signed ? 0.0f : scheme.middle();
   return make_qparams(scale[tile], zero_point != nullptr ? zero_point[tile] : constant, scheme);
 }
@@ -52,8 +55,8 @@ GroupRange range_of_tile(const D* x, const GroupLayout& layout, index_t tile) {
 
 /// x -> scale, zero_point (either may be null). Returns how many elements are NaN or infinite.
 template <class D>
-index_t choose_qparams(const QuantSpec& spec, const D* x, index_t rows, index_t columns, float* scale, float* zero_point,
-                       TileSpan tiles = {}) {
+index_t choose_qparams(const QuantSpec& spec, const D* x, index_t rows, index_t columns, float* scale,
+                       float* zero_point, TileSpan tiles = {}) {
   const ScopedFloatMode mode;
   const AffineScheme scheme(spec, kFloatTypeOf<D>);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
@@ -70,15 +73,16 @@ index_t choose_qparams(const QuantSpec& spec, const D* x, index_t rows, index_t 
 
 /// x -> codes, the low 8 bits of each.
 template <class D>
-void quantize(const QuantSpec& spec, const D* x, index_t rows, index_t columns, const float* scale, const float* zero_point,
-              std::int8_t* codes, std::uint64_t seed = 0, TileSpan tiles = {}) {
+void quantize(const QuantSpec& spec, const D* x, index_t rows, index_t columns, const float* scale,
+              const float* zero_point, std::int8_t* codes, std::uint64_t seed = 0, TileSpan tiles = {}) {
   const ScopedFloatMode mode;
   const AffineScheme scheme(spec, kFloatTypeOf<D>);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   for (index_t tile = tiles.begin; tile < tiles.last(layout); ++tile) {
     const QParams p = stored_qparams(scheme, scale, zero_point, tile);
     for_each_element(layout, tile, [&](index_t i) {
-      codes[i] = static_cast<std::int8_t>(qat::quantize(static_cast<float>(x[i]), p, scheme, random_at(scheme, seed, i)));
+      codes[i] =
+          static_cast<std::int8_t>(qat::quantize(static_cast<float>(x[i]), p, scheme, random_at(scheme, seed, i)));
     });
   }
 }
@@ -114,11 +118,12 @@ void fake_quantize(const QuantSpec& spec, const D* x, index_t rows, index_t colu
   }
 }
 
-/// y = fake_quantize(x) with parameters chosen from x, which are stored where scale and zero_point are not null. y may be x.
-/// Returns how many elements of x are NaN or infinite.
+/// y = fake_quantize(x) with parameters chosen from x, which are stored where scale and zero_point are not null. y may
+/// be x. Returns how many elements of x are NaN or infinite.
 template <class D>
-index_t fake_quantize_dynamic(const QuantSpec& spec, const D* x, index_t rows, index_t columns, D* y, float* scale = nullptr,
-                              float* zero_point = nullptr, std::uint64_t seed = 0, TileSpan tiles = {}) {
+index_t fake_quantize_dynamic(const QuantSpec& spec, const D* x, index_t rows, index_t columns, D* y,
+                              float* scale = nullptr, float* zero_point = nullptr, std::uint64_t seed = 0,
+                              TileSpan tiles = {}) {
   const ScopedFloatMode mode;
   const AffineScheme scheme(spec, kFloatTypeOf<D>);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
@@ -136,11 +141,12 @@ index_t fake_quantize_dynamic(const QuantSpec& spec, const D* x, index_t rows, i
   return nonfinite;
 }
 
-/// Straight-through gradient: dx (+)= affine.hpp's fake_quantize_backward(dy, x). kPassThrough reads neither x nor scale.
+/// Straight-through gradient: dx (+)= affine.hpp's fake_quantize_backward(dy, x). kPassThrough reads neither x nor
+/// scale.
 template <class D>
-void fake_quantize_backward(const QuantSpec& spec, const D* dy, const D* x, index_t rows, index_t columns, const float* scale,
-                            const float* zero_point, SteMask mask, D* dx, bool accumulate = false, std::uint64_t seed = 0,
-                            TileSpan tiles = {}) {
+void fake_quantize_backward(const QuantSpec& spec, const D* dy, const D* x, index_t rows, index_t columns,
+                            const float* scale, const float* zero_point, SteMask mask, D* dx, bool accumulate = false,
+                            std::uint64_t seed = 0, TileSpan tiles = {}) {
   const ScopedFloatMode mode;
   const AffineScheme scheme(spec, kFloatTypeOf<D>);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
@@ -148,8 +154,8 @@ void fake_quantize_backward(const QuantSpec& spec, const D* dy, const D* x, inde
     const bool passes = mask == SteMask::kPassThrough;
     const QParams p = passes ? QParams{} : stored_qparams(scheme, scale, zero_point, tile);
     for_each_element(layout, tile, [&](index_t i) {
-      const float g = qat::fake_quantize_backward(static_cast<float>(dy[i]), passes ? 0.0f : static_cast<float>(x[i]), p,
-                                                  scheme, mask, random_at(scheme, seed, i));
+      const float g = qat::fake_quantize_backward(static_cast<float>(dy[i]), passes ? 0.0f : static_cast<float>(x[i]),
+                                                  p, scheme, mask, random_at(scheme, seed, i));
       dx[i] = static_cast<D>(accumulate ? static_cast<float>(dx[i]) + g : g);
     });
   }
@@ -172,7 +178,8 @@ void gradient_mask(const QuantSpec& spec, const D* x, index_t rows, index_t colu
   }
 }
 
-/// The gradient from a mask written in the forward pass, so that x need not be kept: dx (+)= bit ? scale_gradient(dy) : 0.
+/// The gradient from a mask written in the forward pass, so that x need not be kept: dx (+)= bit ? scale_gradient(dy) :
+/// 0.
 template <class D>
 void fake_quantize_backward_masked(const QuantSpec& spec, const D* dy, const std::uint8_t* pass_mask, index_t rows,
                                    index_t columns, const float* scale, const float* zero_point, D* dx,
