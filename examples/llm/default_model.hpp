@@ -14,8 +14,8 @@
 
 namespace qat_llm {
 
-inline constexpr std::int32_t kDefaultVocabSize = 512;
-inline constexpr std::size_t kDefaultTrainBytes = 6'000'000, kDefaultValidBytes = 140'000,
+inline constexpr std::int32_t kDefaultVocabSize = 1024;
+inline constexpr std::size_t kDefaultTrainBytes = 6'000'000, kDefaultValidBytes = 160'000,
                              kDefaultTokenizerBytes = 1'000'000;
 
 /// Narrow and deep: rounding errors of a narrow layer average out little, and every layer adds its own.
@@ -24,9 +24,9 @@ inline qat::LlamaConfig default_config() {
   c.dim = 64;
   c.hidden_dim = 192;
   c.n_layers = 5;
-  c.n_heads = 8;
-  c.n_kv_heads = 4;
-  c.head_dim = 8;
+  c.n_heads = 4;
+  c.n_kv_heads = 2;
+  c.head_dim = 16;
   c.vocab_size = kDefaultVocabSize;
   c.max_seq_len = 512;
   c.norm_eps = 1e-5f;
@@ -44,20 +44,16 @@ inline std::string default_tokenizer_json() {
   return tokenizer_json(train_bpe(text, kDefaultVocabSize));
 }
 
-/// Mean negative log-likelihood over windows of 512 targets; `windows` bounds how many are used.
+/// Mean negative log-likelihood of the targets of all windows.
 inline double nats_per_token(const qat::CpuBackend& backend, qat::nn::Transformer& model,
-                             const qat::TokenStream& stream, qat::index_t windows = PTRDIFF_MAX) {
-  const auto all = qat::TokenWindows::contiguous(stream.tokens, 512);
+                             const qat::TokenWindows& windows) {
   double nats = 0.0;
-  qat::index_t targets = 0;
-  for (qat::index_t i = 0; i < all.count() && i < windows; ++i) {
-    const auto tokens = qat::view(all.inputs(i).data(), all.length()),
-               next = qat::view(all.targets(i).data(), all.length());
-    const qat::ops::CrossEntropyResult result = model.evaluate(backend, tokens, next, 1);
-    nats += result.sum;
-    targets += result.targets;
+  for (qat::index_t i = 0; i < windows.count(); ++i) {
+    const auto inputs = qat::view(windows.inputs(i).data(), windows.length());
+    const auto targets = qat::view(windows.targets(i).data(), windows.length());
+    nats += model.evaluate(backend, inputs, targets, 1).sum;
   }
-  return nats / static_cast<double>(targets);
+  return nats / static_cast<double>(windows.count() * windows.length());
 }
 
 /// Post-training quantization in its simplest form: rounds the weights of all linear layers in place, the tied head

@@ -22,7 +22,7 @@ namespace qat_llm {
 class DefaultText {
  public:
   static constexpr std::uint64_t kSeed = 1;
-  static constexpr std::size_t kPeople = 300, kTowns = 48;
+  static constexpr std::size_t kPeople = 128, kTowns = 32;
   static constexpr std::uint64_t kTrainBegin = 0, kValidBegin = 1u << 30;  ///< first documents of the two texts
 
   explicit DefaultText(std::uint64_t seed = kSeed, std::size_t people = kPeople, std::size_t towns = kTowns)
