@@ -69,7 +69,7 @@ int run(int argc, char** argv) {
   QAT_CHECK(argc == 2 || argc == 3, kInvalidArgument, "usage: make-default OUT_DIR [STEPS]");
   const std::string directory = argv[1];
   const index_t steps = argc == 3 ? std::atol(argv[2]) : kSteps;
-  QAT_CHECK(steps >= 1, kInvalidArgument, "make-default: STEPS is ", argv[2], "; accepted: at least 1");
+  QAT_CHECK(steps >= 1, kInvalidArgument, "STEPS is ", argv[2], "; accepted: at least 1");
 
   make_directory(directory);
   write_file(join_path(directory, "tokenizer.json"), qat_llm::default_tokenizer_json());

@@ -51,7 +51,7 @@ TEST_CASE("every document fills its templates and agrees with itself") {
     }
   }
   CHECK(born.size() > 50);
-  for (const auto& [name, years] : born) CHECK_MESSAGE(years.size() == 1, name);
+  for (const auto& entry : born) CHECK_MESSAGE(entry.second.size() == 1, entry.first);
 }
 
 TEST_CASE("validation documents are not training documents") {
