@@ -43,6 +43,9 @@ def main():
         print(f"bench: no benchmark is named like '{args.name}', there are: {' '.join(b['name'] for b in listed) or 'none'}",
               file=sys.stderr)
         return 2
+    for benchmark in chosen:  # Meson names a built program that is an argument relative to the build directory
+        benchmark["cmd"] = [os.path.join(directory, word) if os.sep in word and not os.path.isabs(word) and
+                            not os.path.exists(os.path.join(ROOT, word)) else word for word in benchmark["cmd"]]
     words = [os.path.normpath(word) for b in chosen for word in b["cmd"]]
     programs = [os.path.relpath(word, directory) for word in words if word.startswith(directory + os.sep)]
     if programs:

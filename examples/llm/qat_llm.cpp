@@ -171,7 +171,7 @@ void add_training(CLI::App* verb, Options& o) {
   verb->add_option("--seq-length", o.train.length, "tokens of a training sequence")->capture_default_str();
   verb->add_option("--accumulation", o.train.accumulation, "micro-batches of a step")->capture_default_str();
   verb->add_option("--lr", o.train.lr, "peak learning rate")->capture_default_str();
-  verb->add_option("--warmup", o.train.warmup_steps, "warm-up steps")->capture_default_str();
+  verb->add_option("--warmup", o.train.warmup_steps, "warm-up steps (default: 30, or a tenth of fewer than 300 steps)");
   verb->add_option("--schedule", o.train.schedule)
       ->transform(CLI::CheckedTransformer(std::map<std::string, ScheduleKind>{{"cosine", ScheduleKind::kCosine},
                                                                               {"linear", ScheduleKind::kLinear},
@@ -234,6 +234,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  if (demo->parsed() && demo->count("--steps") == 0 && o.model.empty()) o.train.steps = 300;  // enough for the default model
+  for (CLI::App* verb : {train, demo})
+    if (verb->parsed() && verb->count("--warmup") == 0) o.train.warmup_steps = std::min<index_t>(30, o.train.steps / 10);
   const CpuBackend backend(o.threads);
   if (eval->parsed()) run_eval(backend, o);
   if (train->parsed()) run_train(backend, o);

@@ -25,7 +25,7 @@ CLEAN = {
     "test/unit/base/config_test.cpp": "", "test/unit/tensor/view_test.cpp": "", "test/unit/io/json_test.cpp": "",
     "test/unit/version_test.cpp": "",
     "test/meson.build": "'unit/base/config_test.cpp' 'unit/tensor/view_test.cpp' 'unit/io/json_test.cpp' 'unit/version_test.cpp'",
-    "bench/meson.build": "", "examples/meson.build": "", "meson.build": "project(version: '0.1.0')",
+    "test/checks/rules.py": "", "bench/meson.build": "", "examples/meson.build": "", "meson.build": "project(version: '0.1.0')",
 }
 
 

@@ -33,8 +33,9 @@
 #define QAT_HAVE_X86_TARGETS 0
 #endif
 
-// Regions. Each switches the target on and, under g++, -O3 (g++ -O2 leaves loops scalar); fast-math is off in all of
-// them, so that an -Ofast host gets the same bits. Under clang a region holds functions only.
+// Regions. Each switches the target on and, under an optimizing g++, -O3 (g++ -O2 leaves loops scalar; a debug or sanitized
+// build stays what it was asked to be); fast-math is off in all of them, so that an -Ofast host gets the same bits. Under
+// clang a region holds functions only.
 #define QAT_PRAGMA(text) _Pragma(#text)
 #define QAT_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2"
 #define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
@@ -52,7 +53,11 @@
       _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                 \
           _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
 #define QAT_TARGET_END _Pragma("GCC diagnostic pop") QAT_EXACT_END
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN _Pragma("GCC optimize(\"O3\")")
+#else
+#define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN
+#endif
 #define QAT_TARGET_BASELINE_END QAT_EXACT_END
 #else
 #define QAT_TARGET_BASELINE_BEGIN
