@@ -102,7 +102,10 @@ class Run:
         for test in tests:
             test["cmd"] = [self.resolve(word, directory) for word in test["cmd"]]
         words = {os.path.normpath(w) for t in tests for w in t["cmd"] + [v for k, v in t["env"].items() if k.startswith("QAT_")]}
-        programs = {os.path.relpath(word, directory) for word in words if word.startswith(directory + os.sep)}
+        targets = json.loads(subprocess.run(["meson", "introspect", "--targets", directory], capture_output=True, text=True,
+                                            check=True).stdout)
+        built = {os.path.normpath(name) for target in targets for name in target["filename"]}
+        programs = {os.path.relpath(word, directory) for word in words & built}
         if programs:
             say(f"{stage}: building {len(programs)} programs")
             code, text, seconds = self.sh(["ninja", "-k", "0", "-j", JOBS, "-C", directory] + sorted(programs),
@@ -115,7 +118,7 @@ class Run:
             log = os.path.join(directory, f"{test['suite']}-{test['name'].replace('/', '-')}.log")
             environment = dict(os.environ, QAT_BUILD=directory, **env)
             environment.update(test["env"])
-            if any(word.startswith(directory + os.sep) and not os.path.exists(word) for word in test["cmd"]):
+            if any(word in built and not os.path.exists(word) for word in test["cmd"]):
                 code, text, seconds = 1, "FAILED: it was not built\n", 0.0
             else:
                 limit = (test["timeout"] or 600) * (6 if stage == "asan" else 2)
