@@ -339,8 +339,12 @@ QAT_INLINE Int to_int(Float a) { return {__builtin_convertvector(round_even(a).v
 QAT_INLINE Float to_float(Int a) { return {__builtin_convertvector(a.v, FloatLanes)}; }
 QAT_INLINE Int bits(Float a) { return {as_int(a.v)}; }
 QAT_INLINE Float from_bits(Int a) { return {as_float(a.v)}; }
-QAT_INLINE Int operator+(Int a, Int b) { return {a.v + b.v}; }
-QAT_INLINE Int operator-(Int a, Int b) { return {a.v - b.v}; }
+QAT_INLINE Int operator+(Int a, Int b) {  // wraps, as the instruction does
+  return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) + reinterpret_cast<UintLanes>(b.v))};
+}
+QAT_INLINE Int operator-(Int a, Int b) {  // wraps, as the instruction does
+  return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) - reinterpret_cast<UintLanes>(b.v))};
+}
 QAT_INLINE Int operator&(Int a, Int b) { return {a.v & b.v}; }
 QAT_INLINE Int operator|(Int a, Int b) { return {a.v | b.v}; }
 template <int kBits>
@@ -353,7 +357,9 @@ QAT_INLINE Int shift_left(Int a) {
 }
 QAT_INLINE Int shift_right(Int a, int n) { return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) >> n)}; }
 QAT_INLINE Int shift_left(Int a, int n) { return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) << n)}; }
-QAT_INLINE Int multiply(Int a, Int b) { return {a.v * b.v}; }
+QAT_INLINE Int multiply(Int a, Int b) {
+  return {reinterpret_cast<IntLanes>(reinterpret_cast<UintLanes>(a.v) * reinterpret_cast<UintLanes>(b.v))};
+}
 QAT_INLINE void store_low_bytes(std::int8_t* p, Int x) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int8_t>(x.v[i]);
 }
