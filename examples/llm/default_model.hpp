@@ -1,4 +1,4 @@
-// The default model: its shape, its text and tokenizer, and how it is judged. examples/llm/default/ holds it trained.
+// The default model: its shape, its text and tokenizer. examples/llm/default/ holds it trained.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,7 @@
 
 #include "bpe_trainer.hpp"
 #include "default_text.hpp"
-#include "qat/data/token_stream.hpp"
-#include "qat/kernels/cpu/quantize.hpp"
-#include "qat/nn/transformer.hpp"
-#include "qat/quant/spec.hpp"
+#include "qat/nn/llama_config.hpp"
 
 namespace qat_llm {
 
@@ -42,29 +39,6 @@ inline std::string default_valid_text() { return DefaultText().text(DefaultText:
 inline std::string default_tokenizer_json() {
   const std::string text = DefaultText().text(DefaultText::kTrainBegin, kDefaultTokenizerBytes);
   return tokenizer_json(train_bpe(text, kDefaultVocabSize));
-}
-
-/// Mean negative log-likelihood of the targets of all windows.
-inline double nats_per_token(const qat::CpuBackend& backend, qat::nn::Transformer& model,
-                             const qat::TokenWindows& windows) {
-  double nats = 0.0;
-  for (qat::index_t i = 0; i < windows.count(); ++i) {
-    const auto inputs = qat::view(windows.inputs(i).data(), windows.length());
-    const auto targets = qat::view(windows.targets(i).data(), windows.length());
-    nats += model.evaluate(backend, inputs, targets, 1).sum;
-  }
-  return nats / static_cast<double>(windows.count() * windows.length());
-}
-
-/// Post-training quantization in its simplest form: rounds the weights of all linear layers in place, the tied head
-/// apart.
-inline void round_linear_weights(const qat::CpuBackend& backend, qat::nn::Transformer& model,
-                                 const qat::QuantSpec& spec) {
-  for (qat::nn::Linear* layer : model.linear_layers()) {
-    if (layer->weight_is_shared()) continue;
-    qat::Tensor<float>& w = layer->weight().value;
-    qat::kernels::fake_quantize_dynamic(backend, spec, w.data(), w.dim(0), w.dim(1), w.data());
-  }
 }
 
 }  // namespace qat_llm

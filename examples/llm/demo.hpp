@@ -15,6 +15,7 @@ struct DemoOptions {
   recipe::TrainConfig train;
   int seeds = 1;        ///< runs with seeds train.seed, train.seed + 1, ...
   bool control = true;  ///< also train in floating point on the same batches
+  bool report = false;  ///< print every layer with its scheme and bytes
 };
 
 /// One row of the table.
@@ -134,6 +135,7 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
   rows.push_back({"QAT, packed (deployed)", {}, 0.0, recipe::bytes_after(report), qat_seconds / o.seeds});
   detail::summarize(rows.back(), packed_runs);
 
+  if (o.report) print_report(report);
   print_table(rows, bytes_per_token);
   const double full = rows.front().evaluation.nats_per_token(), ptq = rows[1].evaluation.nats_per_token(),
                qat = rows.back().evaluation.nats_per_token();

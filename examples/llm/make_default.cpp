@@ -10,6 +10,8 @@
 #include "qat/optim/adamw.hpp"
 #include "qat/optim/grad_clip.hpp"
 #include "qat/optim/schedule.hpp"
+#include "qat/recipe/evaluate.hpp"
+#include "qat/recipe/prepare.hpp"
 
 namespace {
 
@@ -20,12 +22,16 @@ constexpr std::size_t kTextBytes = 20'000'000;  // every document is seen about 
 constexpr double kPeakRate = 4e-3;
 constexpr float kDeviation = 0.25f;
 
+double nats(const CpuBackend& backend, nn::Transformer& model, const TokenWindows& windows) {
+  return recipe::evaluate(backend, model, windows).nats_per_token();
+}
+
 /// How much rounding the weights costs, in nats per token.
 double damage(const CpuBackend& backend, nn::Transformer& model, const TokenWindows& windows, const char* spec) {
   nn::Transformer rounded(model.config());
   rounded.load(model.tensors());
-  qat_llm::round_linear_weights(backend, rounded, parse_spec(spec));
-  return qat_llm::nats_per_token(backend, rounded, windows) - qat_llm::nats_per_token(backend, model, windows);
+  recipe::quantize(backend, rounded, {{"linear", {parse_spec(spec), {}}}});
+  return nats(backend, rounded, windows) - nats(backend, model, windows);
 }
 
 void train(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text, const TokenStream& valid,
@@ -55,8 +61,7 @@ void train(const CpuBackend& backend, nn::Transformer& model, const TokenStream&
     if ((step + 1) % 250 == 0) {
       const TokenWindows windows = TokenWindows::contiguous(std::span(valid.tokens).first(6000), length);
       std::printf("step %5td of %td  train %.4f  valid %.4f  int4 %+.4f  int2 %+.4f  %.0f s\n", step + 1, steps,
-                  sum / 250, qat_llm::nats_per_token(backend, model, windows),
-                  damage(backend, model, windows, "int4:group32:symmetric"),
+                  sum / 250, nats(backend, model, windows), damage(backend, model, windows, "int4:group32:symmetric"),
                   damage(backend, model, windows, "int2:group32:symmetric"),
                   std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       std::fflush(stdout);
@@ -91,7 +96,7 @@ int run(int argc, char** argv) {
   write_hf_llama({config, model.tensors()}, directory);
 
   const TokenWindows windows = TokenWindows::contiguous(valid.tokens, 512);
-  std::printf("%-38s %.4f nats per token\n", "float", qat_llm::nats_per_token(backend, model, windows));
+  std::printf("%-38s %.4f nats per token\n", "float", nats(backend, model, windows));
   for (const char* spec : {"int8:group32:symmetric", "int4:group32:symmetric", "int4:group32:signed_extremum:bf16safe",
                            "int3:group32:symmetric", "int3:group32:signed_extremum:bf16safe", "int2:group32:symmetric",
                            "int2:group32:signed_extremum:bf16safe"})

@@ -147,7 +147,7 @@ void run_demo_verb(const CpuBackend& backend, Options o) {
     QAT_CHECK(is_default, kInvalidArgument, "--train-data is missing; it is needed with --model");
     text = make_token_stream(default_train_text(), *tokenizer, checkpoint.config().vocab_size, "generated text");
   }
-  DemoOptions demo{o.model, o.data, o.scheme, rule_of(o), o.train, o.seeds, !o.no_control};
+  DemoOptions demo{o.model, o.data, o.scheme, rule_of(o), o.train, o.seeds, !o.no_control, o.report};
   write_json(o.json, run_demo(backend, checkpoint, data, text, demo));
 }
 
@@ -163,7 +163,6 @@ void add_scheme(CLI::App* verb, Options& o, const char* what) {
   verb->add_option("--scheme", o.scheme, what);
   verb->add_option("--layers", o.layers, "layers it is for: linear, embedding, head, first, last, or a glob over names")
       ->capture_default_str();
-  verb->add_flag("--report", o.report, "print every layer with its scheme and bytes");
 }
 void add_training(CLI::App* verb, Options& o) {
   verb->add_option("--steps", o.train.steps)->capture_default_str();
@@ -208,6 +207,8 @@ int run(int argc, char** argv) {
   add_scheme(quantize, o, "scheme of the packed weights");
   quantize->get_option("--scheme")->required();
   quantize->add_option("--out", o.out, "directory of the packed model")->required();
+  for (CLI::App* verb : {eval, train})
+    verb->add_flag("--report", o.report, "print every layer with its scheme and bytes");
   CLI::App* generate = app.add_subcommand("generate", "continue a prompt");
   add_model(generate, o, true);
   add_scheme(generate, o, "quantize with this scheme first");
@@ -228,15 +229,18 @@ int run(int argc, char** argv) {
   demo->add_option("--seeds", o.seeds, "runs with successive seeds; the table gives the mean")
       ->capture_default_str()
       ->check(CLI::Range(1, 100));
+  demo->add_flag("--report", o.report, "print every layer with its scheme and bytes");
   demo->add_flag("--no-control", o.no_control, "leave out the full-precision control");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  if (demo->parsed() && demo->count("--steps") == 0 && o.model.empty()) o.train.steps = 300;  // enough for the default model
+  if (demo->parsed() && demo->count("--steps") == 0 && o.model.empty())
+    o.train.steps = 300;  // enough for the default model
   for (CLI::App* verb : {train, demo})
-    if (verb->parsed() && verb->count("--warmup") == 0) o.train.warmup_steps = std::min<index_t>(30, o.train.steps / 10);
+    if (verb->parsed() && verb->count("--warmup") == 0)
+      o.train.warmup_steps = std::min<index_t>(30, o.train.steps / 10);
   const CpuBackend backend(o.threads);
   if (eval->parsed()) run_eval(backend, o);
   if (train->parsed()) run_train(backend, o);

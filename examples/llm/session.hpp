@@ -111,7 +111,7 @@ inline void write_json(const std::string& path, const OrderedJson& json) {
   if (!path.empty()) write_file(path, json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
-/// A float model as a Hugging Face directory, with the tokenizer file of the model it came from.
+/// A float model as a Hugging Face directory.
 inline void save_model(nn::Transformer& model, const std::string& directory) {
   save_llama({model.config(), model.tensors()}, directory);
 }

@@ -11,6 +11,8 @@
 #include "../../examples/llm/default_model.hpp"
 #include "qat/data/bpe_tokenizer.hpp"
 #include "qat/io/hf_llama.hpp"
+#include "qat/recipe/evaluate.hpp"
+#include "qat/recipe/prepare.hpp"
 
 namespace {
 
@@ -100,8 +102,8 @@ TEST_CASE("the committed model has the recorded loss, and rounding its weights c
     std::map<std::string, Tensor<float>> tensors;
     for (const auto& [name, tensor] : weights.tensors) tensors.emplace(name, tensor.clone());
     model.load(std::move(tensors));
-    if (spec != nullptr) qat_llm::round_linear_weights(backend, model, parse_spec(spec));
-    return qat_llm::nats_per_token(backend, model, windows);
+    if (spec != nullptr) recipe::quantize(backend, model, {{"linear", {parse_spec(spec), {}}}});
+    return recipe::evaluate(backend, model, windows).nats_per_token();
   };
   const double reference = nats(nullptr);
   CHECK(std::abs(reference - kNats) <= 0.005);

@@ -51,7 +51,7 @@ struct PackedDestination {
     index_t first, step;
     QAT_INLINE Out advanced(index_t n) const { return {bytes, first + n * step, step}; }
     QAT_INLINE void store(index_t j, T code) const {
-      detail::store_packed<T::kBits>(bytes, first + j * step, code.bits());
+      detail::store_packed(bytes, first + j * step, T::kBits, code.bits());
     }
   };
 

@@ -97,7 +97,7 @@ struct PackedNode {
   struct Cursor {
     const std::uint8_t* bytes;
     index_t first, step;
-    QAT_INLINE T load(index_t j) const { return T::from_bits(detail::load_packed<T::kBits>(bytes, first + j * step)); }
+    QAT_INLINE T load(index_t j) const { return T::from_bits(detail::load_packed(bytes, first + j * step, T::kBits)); }
   };
 
   PackedView<const T, Rank> view;

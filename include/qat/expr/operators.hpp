@@ -116,11 +116,6 @@ constexpr auto make_arithmetic(F f, const A& a, const B& b) {
 
 }  // namespace expr
 
-/// The node of a view, a number or an expression (for code that takes any of them).
-template <class T>
-requires expr::Operand<T>
-constexpr auto as_expression(const T& x) { return expr::node<expr::Element<T>>(x); }
-
 template <class A, class B>
 requires expr::Operands<A, B>
 constexpr auto operator+(const A& a, const B& b) { return expr::make_arithmetic(expr::Add{}, a, b); }

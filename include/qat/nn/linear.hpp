@@ -65,11 +65,6 @@ class Linear {
   const Parameter& weight() const { return *weight_; }
   const std::shared_ptr<Parameter>& shared_weight() const { return weight_; }
   bool weight_is_shared() const { return weight_.use_count() > 1; }
-  /// Gives the layer a weight of its own, so that quantizing it leaves a tied embedding alone.
-  void untie() {
-    if (!weight_is_shared()) return;
-    weight_ = std::make_shared<Parameter>(name_ + ".weight", weight_->value.clone());
-  }
   Parameter* bias() { return bias_.get(); }  // (O), null without
   const Parameter* bias() const { return bias_.get(); }
 
@@ -94,15 +89,6 @@ class Linear {
 
   /// On a tape.   x (N, C); returns (N, O). The layer must outlive the tape's use.
   Variable forward(Tape& tape, Variable x);
-
-  /// The float product's gradients of W and b for this layer's parameters, dx by mode: what most backward passes end
-  /// in. weight: the values that were multiplied, (O, C).
-  void backward_product(const CpuBackend& backend, View<const float, 2> x, View<const float, 2> weight,
-                        View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode) {
-    ops::linear_backward(backend, x, weight, dy, dx, dx_mode, weight_->ensure_grad().view<2>(), GradMode::kAccumulate,
-                         bias_ == nullptr ? View<float, 1>{} : bias_->ensure_grad().flat(),
-                         bias_ == nullptr ? GradMode::kSkip : GradMode::kAccumulate);
-  }
 
  private:
   void check_input(index_t features) const {

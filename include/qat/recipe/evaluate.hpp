@@ -1,6 +1,7 @@
 // Language-model evaluation: nats per token, perplexity and bits per byte over windows of a token stream.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <vector>

@@ -19,6 +19,7 @@
 
 #include "qat/io/hf_llama.hpp"
 #include "qat/recipe/prepare.hpp"
+#include "qat/tensor/packed_view.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -31,21 +32,19 @@ inline bool is_packed_checkpoint(const std::string& path) {
 namespace detail {
 
 inline std::vector<std::uint8_t> dense_codes(const PackedWeight& weight) {
-  const index_t bits = weight.spec().bits, row_bytes = (weight.columns() * bits + 7) / 8;
+  const int bits = weight.spec().bits;
+  const index_t row_bytes = packed_bytes(weight.columns(), bits);
   std::vector<std::uint8_t> out(static_cast<std::size_t>(weight.rows() * row_bytes));
   for (index_t row = 0; row < weight.rows(); ++row)
-    for (index_t k = 0; k < weight.columns(); ++k) {
-      const unsigned u = static_cast<unsigned>(weight.code(row, k) - weight.spec().qmin());
-      for (index_t b = 0; b < bits; ++b)
-        out[static_cast<std::size_t>(row * row_bytes + (k * bits + b) / 8)] |=
-            static_cast<std::uint8_t>(((u >> b) & 1u) << ((k * bits + b) % 8));
-    }
+    for (index_t k = 0; k < weight.columns(); ++k)
+      qat::detail::store_packed(out.data() + row * row_bytes, k, bits,
+                                static_cast<std::uint32_t>(weight.code(row, k) - weight.spec().qmin()));
   return out;
 }
 
 inline PackedWeight read_packed_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec,
                                        const Shape& shape) {
-  const index_t rows = shape[0], columns = shape[1], row_bytes = (columns * spec.bits + 7) / 8;
+  const index_t rows = shape[0], columns = shape[1], row_bytes = packed_bytes(columns, spec.bits);
   const auto tensor = [&](const char* suffix, std::vector<index_t> expected) -> const SafetensorView& {
     const SafetensorView& view = file.at(name + suffix);
     QAT_CHECK(view.shape == expected, kBadFile, view.file, ": tensor ", printable(view.name), " has shape ",
@@ -65,11 +64,7 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
   std::vector<std::int8_t> codes(static_cast<std::size_t>(rows * columns));
   for (index_t row = 0; row < rows; ++row)
     for (index_t k = 0; k < columns; ++k) {
-      unsigned u = 0;
-      for (index_t b = 0; b < spec.bits; ++b) {
-        const index_t bit = k * spec.bits + b;
-        u |= ((dense[static_cast<std::size_t>(row * row_bytes + bit / 8)] >> (bit % 8)) & 1u) << b;
-      }
+      const std::uint32_t u = qat::detail::load_packed(dense.data() + row * row_bytes, k, spec.bits);
       codes[static_cast<std::size_t>(row * columns + k)] = static_cast<std::int8_t>(static_cast<int>(u) + spec.qmin());
     }
   return PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(),
@@ -125,7 +120,7 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
     }
     entries.push_back({layer.name + ".codes",
                        DType::kU8,
-                       {packed->rows(), (packed->columns() * packed->spec().bits + 7) / 8},
+                       {packed->rows(), packed_bytes(packed->columns(), packed->spec().bits)},
                        codes.back().data()});
     entries.push_back({layer.name + ".scale", DType::kF32, {tiles}, scale.data()});
     if (!has_constant_zero_point(packed->spec().mapping))

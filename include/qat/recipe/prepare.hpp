@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -155,6 +156,16 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
   }
 }
 
+/// What a prepared layer trains with; empty for any other.
+inline std::optional<LayerScheme> prepared_scheme(const NamedLayer& layer) {
+  if (layer.linear != nullptr)
+    if (const auto* p = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization())) return p->scheme();
+  if (layer.embedding != nullptr)
+    if (const auto* p = dynamic_cast<const nn::PreparedEmbedding*>(layer.embedding->quantization()))
+      return LayerScheme{p->spec(), {}};
+  return std::nullopt;
+}
+
 inline LayerReport report_of(const NamedLayer& layer) {
   LayerReport line{layer.name, "float", "", layer.weight->value.size(), 0, 0};
   const bool counted = !layer.is_tied;  // a tied head's bytes are the embedding's
@@ -301,12 +312,11 @@ inline Report apply(const CpuBackend& backend, nn::Transformer& model, const QAT
   }
   const int blocks = static_cast<int>(model.blocks().size());
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (!detail::selects(pattern, layer, blocks) || layer.linear == nullptr) continue;
-    const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
-    QAT_CHECK(prepared != nullptr, kInvalidArgument, layer.name, ": is not prepared; call the prepare step first");
-    QAT_CHECK(prepared->scheme() == scheme, kInvalidArgument, layer.name, ": was trained with ",
-              to_string(prepared->scheme()), ", base_config asks for ", to_string(scheme),
-              "; what is trained is what is shipped");
+    if (!detail::selects(pattern, layer, blocks) || (layer.linear == nullptr && layer.embedding == nullptr)) continue;
+    const std::optional<LayerScheme> prepared = detail::prepared_scheme(layer);
+    QAT_CHECK(prepared.has_value(), kInvalidArgument, layer.name, ": is not prepared; call the prepare step first");
+    QAT_CHECK(*prepared == scheme, kInvalidArgument, layer.name, ": was trained with ", to_string(*prepared),
+              ", base_config asks for ", to_string(scheme), "; what is trained is what is shipped");
   }
   return convert(backend, model);
 }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "qat/data/token_stream.hpp"
@@ -51,9 +52,10 @@ void train(const CpuBackend& backend, nn::Transformer& model, std::span<const st
   const LearningRateSchedule schedule{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps};
   const index_t n = config.batch * config.length;
   std::vector<std::int32_t> inputs(static_cast<std::size_t>(n)), targets(inputs.size());
+  set_fake_quantization(model, false);
   for (index_t step = 0; step < config.steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
-    set_fake_quantization(model, step >= config.delay_fake_quant_steps);
+    if (step == config.delay_fake_quant_steps) set_fake_quantization(model, true);
     zero_grad(parameters);
     StepReport report{step, 0.0, 0.0, schedule.at(step), 0.0};
     for (index_t micro = 0; micro < config.accumulation; ++micro) {

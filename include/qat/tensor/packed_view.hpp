@@ -14,26 +14,25 @@ namespace qat::inline v0 {
 QAT_HOST_DEVICE constexpr index_t packed_bytes(index_t count, int bits) { return (count * bits + 7) / 8; }
 
 namespace detail {
-// Element i occupies bits [i * B, (i + 1) * B) of the byte sequence, least significant bit first. Only bytes that hold
-// a bit of the element are touched, so the last element may end at the last byte of an allocation.
-template <int B>
-QAT_HOST_DEVICE QAT_INLINE constexpr std::uint32_t load_packed(const std::uint8_t* bytes, index_t i) {
-  const index_t bit = i * B;
+// Element i of `width` bits (1 to 8) occupies bits [i * width, (i + 1) * width) of the byte sequence, least significant
+// bit first. Only bytes that hold a bit of the element are touched, so the last element may end at the last byte of an
+// allocation.
+QAT_HOST_DEVICE QAT_INLINE constexpr std::uint32_t load_packed(const std::uint8_t* bytes, index_t i, int width) {
+  const index_t bit = i * width;
   const int shift = static_cast<int>(bit & 7);
   std::uint32_t word = bytes[bit >> 3];
-  if (8 % B != 0 && shift + B > 8) word |= static_cast<std::uint32_t>(bytes[(bit >> 3) + 1]) << 8;
-  return (word >> shift) & ((1u << B) - 1);
+  if (8 % width != 0 && shift + width > 8) word |= static_cast<std::uint32_t>(bytes[(bit >> 3) + 1]) << 8;
+  return (word >> shift) & ((1u << width) - 1);
 }
 
-template <int B>
-QAT_HOST_DEVICE QAT_INLINE constexpr void store_packed(std::uint8_t* bytes, index_t i, std::uint32_t bits) {
-  const index_t bit = i * B;
+QAT_HOST_DEVICE QAT_INLINE constexpr void store_packed(std::uint8_t* bytes, index_t i, int width, std::uint32_t bits) {
+  const index_t bit = i * width;
   const int shift = static_cast<int>(bit & 7);
-  const std::uint32_t mask = ((1u << B) - 1) << shift;
+  const std::uint32_t mask = ((1u << width) - 1) << shift;
   const std::uint32_t placed = (bits << shift) & mask;
   std::uint8_t* const p = bytes + (bit >> 3);
   p[0] = static_cast<std::uint8_t>((p[0] & ~mask) | placed);
-  if (8 % B != 0 && shift + B > 8) p[1] = static_cast<std::uint8_t>((p[1] & ~(mask >> 8)) | (placed >> 8));
+  if (8 % width != 0 && shift + width > 8) p[1] = static_cast<std::uint8_t>((p[1] & ~(mask >> 8)) | (placed >> 8));
 }
 }  // namespace detail
 
@@ -45,20 +44,20 @@ class PackedReference {
   QAT_HOST_DEVICE constexpr PackedReference(std::uint8_t* bytes, index_t index) : bytes_(bytes), index_(index) {}
   constexpr PackedReference(const PackedReference&) = default;
 
-  QAT_HOST_DEVICE constexpr operator T() const { return T::from_bits(detail::load_packed<T::kBits>(bytes_, index_)); }
+  QAT_HOST_DEVICE constexpr operator T() const { return T::from_bits(detail::load_packed(bytes_, index_, T::kBits)); }
   /// The code as an integer.
   QAT_HOST_DEVICE constexpr int value() const { return T(*this).value(); }
 
   // const: the reference does not change, what it names does (std::indirectly_writable asks for this form).
   QAT_HOST_DEVICE constexpr const PackedReference& operator=(T code) const {
-    detail::store_packed<T::kBits>(bytes_, index_, code.bits());
+    detail::store_packed(bytes_, index_, T::kBits, code.bits());
     return *this;
   }
   QAT_HOST_DEVICE constexpr const PackedReference& operator=(const PackedReference& other) const {
     return *this = T(other);
   }
   QAT_HOST_DEVICE constexpr PackedReference& operator=(const PackedReference& other) {
-    detail::store_packed<T::kBits>(bytes_, index_, T(other).bits());
+    detail::store_packed(bytes_, index_, T::kBits, T(other).bits());
     return *this;
   }
   friend constexpr void swap(PackedReference a, PackedReference b) {
@@ -93,7 +92,7 @@ class PackedIterator {
 
   constexpr reference operator*() const {
     if constexpr (kConst) {
-      return value_type::from_bits(detail::load_packed<value_type::kBits>(bytes_, index_));
+      return value_type::from_bits(detail::load_packed(bytes_, index_, value_type::kBits));
     } else {
       return reference(bytes_, index_);
     }

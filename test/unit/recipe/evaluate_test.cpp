@@ -39,6 +39,6 @@ TEST_CASE("a model that gives NaN is an error, not a NaN score") {
   nn::Transformer model = tiny_model();
   model.norm().weight().value[3] = __builtin_nanf("");
   const auto tokens = tiny_tokens(34);
-  CHECK(contains(message_of([&] { recipe::evaluate(two_threads(), model, TokenWindows::contiguous(tokens, 33)); }),
+  CHECK(contains(error_of([&] { recipe::evaluate(two_threads(), model, TokenWindows::contiguous(tokens, 33)); }),
                  "NaN or infinite logits"));
 }

@@ -45,9 +45,9 @@ TEST_CASE("defects are named, and an unconverted model is not saved") {
   nn::Transformer model = tiny_model();
   const test::TempDir temporary;
   const std::string directory = temporary.path();
-  CHECK(contains(message_of([&] { save_packed(model, directory); }), "no packed layer"));
+  CHECK(contains(error_of([&] { save_packed(model, directory); }), "no packed layer"));
   prepare(model, {{"linear", parse_scheme("qat4")}});
-  CHECK(contains(message_of([&] { save_packed(model, directory); }), "is prepared, not converted"));
+  CHECK(contains(error_of([&] { save_packed(model, directory); }), "is prepared, not converted"));
   CHECK_FALSE(is_packed_checkpoint(directory));
   convert(two_threads(), model);
   save_packed(model, directory);
@@ -58,7 +58,7 @@ TEST_CASE("defects are named, and an unconverted model is not saved") {
     REQUIRE(changed.find(from) != std::string::npos);
     changed.replace(changed.find(from), from.size(), to);
     write_file(path, changed);
-    return message_of([&] { load_packed(directory); });
+    return error_of([&] { load_packed(directory); });
   };
   CHECK(contains(message_with("\"qat-packed\"", "\"other\""), "format is"));
   CHECK(contains(message_with("int4:group32", "int4:group31"), "has shape"));

@@ -114,8 +114,8 @@ TEST_CASE("convert keeps nothing but packed weights, and the report counts them"
   CHECK(line.bytes_after <= 64 * 88 / 2 + 64 * 3 * 2 + 64);
   CHECK(line_of(report, "model.layers.1.mlp.down_proj").reason == "not prepared");
   CHECK_FALSE(model.blocks()[1].mlp.down_proj.weight().value.empty());
-  CHECK(contains(message_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}}); }), "is converted already"));
-  CHECK(contains(message_of([&] { restore_float(model); }), "its float weight is gone"));
+  CHECK(contains(error_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}}); }), "is converted already"));
+  CHECK(contains(error_of([&] { restore_float(model); }), "its float weight is gone"));
 }
 
 TEST_CASE("a tied embedding and head share their packed table, and the float one is freed") {
@@ -157,7 +157,7 @@ TEST_CASE("what cannot be prepared is refused by name, and the model stays as it
   nn::Transformer model = tiny_model();
   const Tensor<float> full = logits(model);
   const auto message = [&](const char* pattern, const char* scheme) {
-    return message_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}, {pattern, parse_scheme(scheme)}}); });
+    return error_of([&] { prepare(model, {{"linear", parse_scheme("qat4")}, {pattern, parse_scheme(scheme)}}); });
   };
   CHECK(contains(message("layers.9.*", "qat4"), "\"layers.9.*\" selects nothing"));
   CHECK(contains(message("model.norm", "qat4"), "model.norm: type RmsNorm has no quantization-aware form"));
@@ -170,13 +170,13 @@ TEST_CASE("NaN weights and activations end in one line that names the layer") {
   nn::Transformer model = tiny_model();
   prepare(model, {{"linear", parse_scheme("8da4w")}});
   model.blocks()[1].mlp.up_proj.weight().value[5] = __builtin_nanf("");
-  CHECK(contains(message_of([&] { logits(model); }),
+  CHECK(contains(error_of([&] { logits(model); }),
                  "model.layers.1.mlp.up_proj.weight: 1 of 5376 weights are NaN or infinite"));
-  CHECK(contains(message_of([&] { convert(two_threads(), model); }), "model.layers.1.mlp.up_proj"));
+  CHECK(contains(error_of([&] { convert(two_threads(), model); }), "model.layers.1.mlp.up_proj"));
   nn::Transformer other = tiny_model();
   prepare(other, {{"linear", parse_scheme("8da4w")}});
   other.embed_tokens().weight().value.fill(__builtin_inff());
-  CHECK(contains(message_of([&] { logits(other); }), "activations are NaN or infinite"));
+  CHECK(contains(error_of([&] { logits(other); }), "activations are NaN or infinite"));
 }
 
 TEST_CASE("switched off, a prepared model is the float model, bit for bit; restored too") {
@@ -200,15 +200,27 @@ TEST_CASE("QATConfig drives the same steps: prepare, convert with the base confi
   prepare(direct, {{"linear", parse_scheme("8da4w")}});
   CHECK(same_bits(logits(model), logits(direct)));
   CHECK(contains(
-      message_of([&] { apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{})).step("convert")); }),
+      error_of([&] { apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{})).step("convert")); }),
       "what is trained is what is shipped"));
   const Tensor<float> prepared = logits(model);
   apply(two_threads(), model, QATConfig(base).step("convert"));
   CHECK(same_bits(logits(model), prepared));
   apply(two_threads(), direct, QATConfig().step("convert"));
   CHECK(same_bits(logits(direct), full));
-  CHECK(
-      contains(message_of([&] { apply(two_threads(), direct, QATConfig(base).step("convert")); }), "is not prepared"));
+  CHECK(contains(error_of([&] { apply(two_threads(), direct, QATConfig(base).step("convert")); }), "is not prepared"));
+}
+
+TEST_CASE("QATConfig converts an embedding only with what it was trained with") {
+  nn::Transformer model = tiny_model();
+  apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{4})), "embedding");
+  const auto convert_with = [&](int bits) {
+    apply(two_threads(), model, QATConfig(AnyConfig(IntxWeightOnlyConfig{bits})).step("convert"), "embedding");
+  };
+  CHECK(contains(error_of([&] { convert_with(8); }), "model.embed_tokens: was trained with"));
+  const Tensor<float> prepared = logits(model);
+  convert_with(4);
+  CHECK(same_bits(logits(model), prepared));
+  CHECK(model.embed_tokens().weight().value.empty());
 }
 
 TEST_CASE("gradients reach every weight through fake quantization, and converted layers refuse to train") {
@@ -227,7 +239,7 @@ TEST_CASE("gradients reach every weight through fake quantization, and converted
     CHECK(std::isfinite(norm));
   }
   convert(two_threads(), model);
-  CHECK(contains(message_of([&] {
+  CHECK(contains(error_of([&] {
                    Tape tape(two_threads());
                    tape.backward(model.loss(tape, view_of(tokens), view_of(targets), 2));
                  }),

@@ -5,20 +5,15 @@
 
 #include <string>
 
+#include "support/files.hpp"
+
 using namespace qat;
 using namespace qat::recipe;
 
+using test::contains;
+using test::error_of;
+
 namespace {
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 const IntxFakeQuantizeConfig kWeight{parse_spec("int4:group32:symmetric")};
 const IntxFakeQuantizeConfig kActivation{parse_spec("int8:token:asymmetric")};
 }  // namespace
@@ -26,28 +21,26 @@ const IntxFakeQuantizeConfig kActivation{parse_spec("int8:token:asymmetric")};
 TEST_CASE("an unknown step is refused, a known one is taken in any case") {
   CHECK(parse_step("Prepare") == QATStep::kPrepare);
   CHECK(parse_step("CONVERT") == QATStep::kConvert);
-  CHECK(contains(message_of([] { parse_step("train"); }), "step is \"train\", must be one of: prepare, convert"));
+  CHECK(contains(error_of([] { parse_step("train"); }), "step is \"train\", must be one of: prepare, convert"));
 }
 
 TEST_CASE("base and explicit configurations exclude each other") {
   const QATConfig base{AnyConfig(Int8DynamicActivationIntxWeightConfig{})};
-  CHECK(contains(message_of([&] { QATConfig(base).activation_config(kActivation).scheme(); }),
+  CHECK(contains(error_of([&] { QATConfig(base).activation_config(kActivation).scheme(); }),
                  "base_config and activation_config"));
-  CHECK(
-      contains(message_of([&] { QATConfig(base).weight_config(kWeight).scheme(); }), "base_config and weight_config"));
+  CHECK(contains(error_of([&] { QATConfig(base).weight_config(kWeight).scheme(); }), "base_config and weight_config"));
 }
 
 TEST_CASE("prepare needs a configuration, convert takes only a base configuration or nothing") {
-  CHECK(contains(message_of([] { QATConfig().scheme(); }), "nothing is given in the prepare step"));
-  CHECK(
-      contains(message_of([] { QATConfig().weight_config(kWeight).step("convert").scheme(); }), "in the convert step"));
-  CHECK(contains(message_of([] { QATConfig().activation_config(kActivation).step("convert").scheme(); }),
+  CHECK(contains(error_of([] { QATConfig().scheme(); }), "nothing is given in the prepare step"));
+  CHECK(contains(error_of([] { QATConfig().weight_config(kWeight).step("convert").scheme(); }), "in the convert step"));
+  CHECK(contains(error_of([] { QATConfig().activation_config(kActivation).step("convert").scheme(); }),
                  "in the convert step"));
   CHECK(QATConfig().step("convert").scheme().empty());
 }
 
 TEST_CASE("a fake-quantize configuration as base configuration gets a suggestion") {
-  CHECK(contains(message_of([] { QATConfig(AnyConfig(kWeight)).scheme(); }),
+  CHECK(contains(error_of([] { QATConfig(AnyConfig(kWeight)).scheme(); }),
                  "did you mean activation_config or weight_config?"));
 }
 
@@ -57,16 +50,15 @@ TEST_CASE("range learning and static ranges are refused by name") {
   learned.is_dynamic = false;
   learned.range_learning = true;
   fixed.is_dynamic = false;
-  CHECK(contains(message_of([&] { QATConfig().weight_config(both).scheme(); }), "both is_dynamic and range_learning"));
-  CHECK(
-      contains(message_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
-  CHECK(contains(message_of([&] { QATConfig().weight_config(fixed).scheme(); }), "is static"));
+  CHECK(contains(error_of([&] { QATConfig().weight_config(both).scheme(); }), "both is_dynamic and range_learning"));
+  CHECK(contains(error_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
+  CHECK(contains(error_of([&] { QATConfig().weight_config(fixed).scheme(); }), "is static"));
 }
 
 TEST_CASE("a weight per token and an activation with a weight's mapping are refused") {
-  CHECK(contains(message_of([] { QATConfig().weight_config(kActivation).scheme(); }), "weight_config is per token"));
+  CHECK(contains(error_of([] { QATConfig().weight_config(kActivation).scheme(); }), "weight_config is per token"));
   const IntxFakeQuantizeConfig tinygemm{parse_spec("uint4:group32:float_zero_point:bfloat16")};
-  CHECK(contains(message_of([&] { QATConfig().activation_config(tinygemm).scheme(); }), "accepted mappings"));
+  CHECK(contains(error_of([&] { QATConfig().activation_config(tinygemm).scheme(); }), "accepted mappings"));
 }
 
 TEST_CASE("base configurations infer torchao's fake quantizers") {
@@ -78,10 +70,10 @@ TEST_CASE("base configurations infer torchao's fake quantizers") {
   CHECK(*b.weight == parse_spec("int8:axis0:symmetric:input"));
   CHECK(*infer_scheme(Int4WeightOnlyConfig{32}).weight ==
         parse_spec("uint4:group32:float_zero_point:bfloat16:eps=1e-6"));
-  CHECK(contains(message_of([] { infer_scheme(Int4WeightOnlyConfig{48}); }),
+  CHECK(contains(error_of([] { infer_scheme(Int4WeightOnlyConfig{48}); }),
                  "group_size is 48, accepted are 32, 64, 128, 256"));
-  CHECK(contains(message_of([] { infer_scheme(IntxWeightOnlyConfig{9}); }), "weight_bits is 9, accepted are 2 to 8"));
-  CHECK(contains(message_of([] {
+  CHECK(contains(error_of([] { infer_scheme(IntxWeightOnlyConfig{9}); }), "weight_bits is 9, accepted are 2 to 8"));
+  CHECK(contains(error_of([] {
                    infer_scheme(IntxWeightOnlyConfig{4, {GranularityKind::kPerGroup, 0, 0}});
                  }),
                  "group_size is 0"));
@@ -99,6 +91,6 @@ TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is 
   }
   for (const char* bad : {"", "8da9w", "8da1w", "int4", "qat", "qat4a4", "mxfp4",
                           "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
-    CHECK(contains(message_of([&] { parse_scheme(bad); }), "accepted"));
-  CHECK(contains(message_of([] { parse_scheme("8da4w:group0"); }), "group0"));
+    CHECK(contains(error_of([&] { parse_scheme(bad); }), "accepted"));
+  CHECK(contains(error_of([] { parse_scheme("8da4w:group0"); }), "group0"));
 }

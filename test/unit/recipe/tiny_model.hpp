@@ -1,10 +1,10 @@
 // A small random Llama and tokens for the tests of the loop.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "qat/recipe/prepare.hpp"
+#include "support/files.hpp"
 
 namespace qat_test {
 
@@ -39,16 +39,8 @@ inline View<const std::int32_t, 1> view_of(const std::vector<std::int32_t>& toke
   return view(tokens.data(), static_cast<index_t>(tokens.size()));
 }
 
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using test::contains;
+using test::error_of;
 
 inline const CpuBackend& two_threads() {
   static const CpuBackend backend(2);

@@ -129,12 +129,12 @@ TEST_CASE("bad settings and divergence end in one line") {
   nn::Transformer model = tiny_model();
   TrainConfig config = quick(4);
   config.warmup_steps = 5;
-  CHECK(contains(message_of([&] { losses(two_threads(), model, config); }), "warmup_steps 5"));
+  CHECK(contains(error_of([&] { losses(two_threads(), model, config); }), "warmup_steps 5"));
   const std::vector<std::int32_t> few = {1, 2, 3};
-  CHECK(contains(message_of([&] { train(two_threads(), model, few, quick(4), [](const StepReport&) {}); }),
+  CHECK(contains(error_of([&] { train(two_threads(), model, few, quick(4), [](const StepReport&) {}); }),
                  "one window needs 33"));
   config = quick(30);
   config.lr = 1e30;
   config.clip_norm = 0.0;
-  CHECK(contains(message_of([&] { losses(two_threads(), model, config); }), "lower the learning rate"));
+  CHECK(contains(error_of([&] { losses(two_threads(), model, config); }), "lower the learning rate"));
 }

@@ -318,10 +318,23 @@ void fake_quantize(const CpuBackend& backend, const QuantSpec& spec, const D* x,
   detail::run_job<QuantizeOp::kFakeQuantize>(backend, job, layout);
 }
 
-/// fake_quantize_dynamic that also writes which elements pass their gradient, so that backward needs no x:
-/// bit i % 8 of byte i / 8 of pass_mask, (rows * columns + 7) / 8 bytes, for linear index i. scale: not null unless
-/// empty. Half-to-even rounding and contiguous tiles (has_kernel) run fused; others in a second pass. y may be x if
-/// has_kernel.
+namespace detail {
+/// Parameters and gradient mask of schemes that no fused kernel covers.
+template <class D>
+index_t choose_with_mask(const char* who, const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows,
+                         index_t columns, float* scale, float* zero_point, SteMask mask, std::uint8_t* pass_mask,
+                         std::uint64_t seed) {
+  make_job<D>(spec, who, scale, zero_point, group_layout(spec.granularity, rows, columns).count());  // checks pointers
+  const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, scale, zero_point);
+  backend.parallel_for(
+      1, [&](index_t) { reference::gradient_mask(spec, x, rows, columns, scale, zero_point, mask, pass_mask, seed); });
+  return nonfinite;
+}
+}  // namespace detail
+
+/// fake_quantize_dynamic that also writes which elements pass their gradient, so that backward needs no x: bit i % 8 of
+/// byte i / 8 of pass_mask, (rows * columns + 7) / 8 bytes, for linear index i. scale: not null unless empty.
+/// Fused where has_kernel(spec), else in a second pass; y may be x if fused.
 template <class D>
 index_t fake_quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec, const D* x, index_t rows,
                                      index_t columns, D* y, float* scale, float* zero_point, SteMask mask,
@@ -329,11 +342,8 @@ index_t fake_quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec&
   detail::QuantizeJob<D> job = detail::make_job<D>(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (mask == SteMask::kPassThrough || !detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
-    detail::make_job<D>(spec, "fake_quantize_dynamic_masked", scale, zero_point, layout.count());
-    const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, scale, zero_point);
-    backend.parallel_for(1, [&](index_t) {
-      reference::gradient_mask(spec, x, rows, columns, scale, zero_point, mask, pass_mask, seed);
-    });
+    const index_t nonfinite = detail::choose_with_mask("fake_quantize_dynamic_masked", backend, spec, x, rows, columns,
+                                                       scale, zero_point, mask, pass_mask, seed);
     fake_quantize(backend, spec, x, rows, columns, scale, zero_point, y, seed);
     return nonfinite;
   }
@@ -371,14 +381,11 @@ index_t quantize_dynamic(const CpuBackend& backend, const QuantSpec& spec, const
   detail::QuantizeJob<D> job = detail::make_job<D>(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (!detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
-    AlignedBuffer<float> params(2 * layout.count());
-    float* zero = params.data() + layout.count();
-    const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, params.data(), zero);
-    quantize(backend, spec, x, rows, columns, params.data(), zero, codes, seed);
-    for (index_t tile = 0; tile < layout.count(); ++tile) {
-      if (scale != nullptr) scale[tile] = params[tile];
-      if (zero_point != nullptr) zero_point[tile] = zero[tile];
-    }
+    AlignedBuffer<float> unwanted(2 * layout.count());  // parameters that the caller does not take
+    float* const s = scale != nullptr ? scale : unwanted.data();
+    float* const z = zero_point != nullptr ? zero_point : unwanted.data() + layout.count();
+    const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, s, z);
+    quantize(backend, spec, x, rows, columns, s, z, codes, seed);
     return nonfinite;
   }
   job.x = x;
@@ -396,11 +403,8 @@ index_t quantize_dynamic_masked(const CpuBackend& backend, const QuantSpec& spec
   detail::QuantizeJob<D> job = detail::make_job<D>(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (mask == SteMask::kPassThrough || !detail::fits_kernel(spec, kFloatTypeOf<D>, layout)) {
-    detail::make_job<D>(spec, "quantize_dynamic_masked", scale, zero_point, layout.count());
-    const index_t nonfinite = choose_qparams(backend, spec, x, rows, columns, scale, zero_point);
-    backend.parallel_for(1, [&](index_t) {
-      reference::gradient_mask(spec, x, rows, columns, scale, zero_point, mask, pass_mask, seed);
-    });
+    const index_t nonfinite = detail::choose_with_mask("quantize_dynamic_masked", backend, spec, x, rows, columns,
+                                                       scale, zero_point, mask, pass_mask, seed);
     quantize(backend, spec, x, rows, columns, scale, zero_point, codes, seed);
     return nonfinite;
   }
