@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "qat/kernels/cpu/optimizer.hpp"
+#include "qat/kernels/cpu/scale.hpp"
 #include "qat/optim/parameter.hpp"
 
 namespace qat::inline v0 {
@@ -25,7 +26,8 @@ inline double clip_grad_norm(const CpuBackend& backend, const std::vector<Parame
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor < 1.0) || !(std::isfinite)(norm)) return norm;
   for (Parameter* parameter : parameters)
-    kernels::scale_in_place(backend, parameter->grad.data(), parameter->grad.size(), static_cast<float>(factor));
+    kernels::scale(backend, parameter->grad.data(), static_cast<float>(factor), parameter->grad.data(),
+                   parameter->grad.size());
   return norm;
 }
 

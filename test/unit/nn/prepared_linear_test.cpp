@@ -7,16 +7,13 @@
 
 #include "../examples/hand_written_layer.hpp"
 
+#include "support/random_values.hpp"
+
 using namespace qat;
 
 namespace {
 
-std::vector<float> uniform(index_t n, std::uint64_t seed) {
-  CounterRandom random(seed);
-  std::vector<float> v(static_cast<std::size_t>(n));
-  for (float& e : v) e = 2.0f * random.next_float() - 1.0f;
-  return v;
-}
+using test::uniform_values;
 Tensor<float> tensor(const std::vector<float>& v, index_t rows, index_t columns) {
   Tensor<float> t = Tensor<float>::uninitialized({rows, columns});
   std::memcpy(t.data(), v.data(), v.size() * sizeof(float));
@@ -32,8 +29,8 @@ bool same_bits(const Tensor<float>& a, const std::vector<float>& b) {
 TEST_CASE("the tape and a loop written by hand on raw kernels give the same gradients of two quantized layers") {
   constexpr index_t N = 19, C = 70, H = 45, O = 33;  // ragged groups, odd tails
   const CpuBackend cpu(2);
-  const std::vector<float> x = uniform(N * C, 1), w1 = uniform(H * C, 2), w2 = uniform(O * H, 3),
-                           dy = uniform(N * O, 4);
+  const std::vector<float> x = uniform_values(N * C, 1), w1 = uniform_values(H * C, 2), w2 = uniform_values(O * H, 3),
+                           dy = uniform_values(N * O, 4);
 
   HandWrittenLayer first(N, C, H), second(N, H, O);
   std::vector<float> h(N * H), a(N * H), y(N * O), da(N * H), dh(N * H), dx(N * C), dw1(H * C), dw2(O * H);
@@ -66,11 +63,11 @@ TEST_CASE("layers that read one variable share its codes, and gradients of all o
   const CpuBackend cpu(1);
   const LayerScheme scheme{parse_spec("int4:group32:symmetric"), parse_spec("int8:token:asymmetric")};
   nn::Linear q("q", C, C), k("k", C, C);
-  q.weight().value = tensor(uniform(C * C, 5), C, C);
-  k.weight().value = tensor(uniform(C * C, 6), C, C);
+  q.weight().value = tensor(uniform_values(C * C, 5), C, C);
+  k.weight().value = tensor(uniform_values(C * C, 6), C, C);
   for (nn::Linear* l : {&q, &k})
     l->set_quantization(std::make_unique<nn::PreparedLinear>(scheme, nn::Product::kInteger));
-  const std::vector<float> x = uniform(N * C, 7);
+  const std::vector<float> x = uniform_values(N * C, 7);
   const auto gradient = [&](bool through_q, bool through_k) {
     Tape tape(cpu);
     const Variable input = tape.leaf(tensor(x, N, C));
@@ -95,15 +92,15 @@ TEST_CASE("a bias is added and trained, and a layer whose input is quantized alo
   for (const char* weight : {"int4:group32:symmetric", ""}) {
     CAPTURE(weight);
     nn::Linear layer("layer", C, O, true);
-    layer.weight().value = tensor(uniform(O * C, 8), O, C);
+    layer.weight().value = tensor(uniform_values(O * C, 8), O, C);
     for (index_t o = 0; o < O; ++o) layer.bias()->value[o] = static_cast<float>(o);
     LayerScheme scheme{{}, parse_spec("int8:token:asymmetric")};
     if (*weight != '\0') scheme.weight = parse_spec(weight);
     layer.set_quantization(std::make_unique<nn::PreparedLinear>(scheme, nn::Product::kInteger));
     Tape tape(cpu);
-    const Variable y = layer.forward(tape, tape.leaf(tensor(uniform(N * C, 9), N, C)));
+    const Variable y = layer.forward(tape, tape.leaf(tensor(uniform_values(N * C, 9), N, C)));
     Tensor<float> plain = Tensor<float>::uninitialized({N, O});
-    const Tensor<float> x = tensor(uniform(N * C, 9), N, C);
+    const Tensor<float> x = tensor(uniform_values(N * C, 9), N, C);
     ops::linear(cpu, x.view<2>(), std::as_const(layer.weight().value).view<2>(), layer.bias()->value.data(),
                 plain.view<2>());
     for (index_t i = 0; i < plain.size(); ++i) CHECK(std::abs(tape.value(y)[i] - plain[i]) < 1.2f);

@@ -7,18 +7,13 @@
 #include <vector>
 
 #include "qat/quantizer/histogram_observer.hpp"
-#include "support/compare.hpp"
+#include "support/random_values.hpp"
 
 using namespace qat;
 
 namespace {
 
-std::vector<float> uniform(index_t n, std::uint64_t seed, float range = 1.0f) {
-  CounterRandom random(seed);
-  std::vector<float> v(static_cast<std::size_t>(n));
-  for (float& e : v) e = (2.0f * random.next_float() - 1.0f) * range;
-  return v;
-}
+using test::uniform_values;
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return !a.empty() && a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -31,7 +26,7 @@ constexpr index_t kRows = 5, kColumns = 70;  // a ragged last group
 }  // namespace
 
 TEST_CASE("the type, its run-time twin and the definition give the same bits, forward and backward") {
-  const std::vector<float> x = uniform(kRows * kColumns, 1), dy = uniform(kRows * kColumns, 2);
+  const std::vector<float> x = uniform_values(kRows * kColumns, 1), dy = uniform_values(kRows * kColumns, 2);
   FakeQuantizer<Int4, PerGroup<32>, Symmetric> typed;
   RuntimeFakeQuantizer<> twin(parse_spec("int4:group32:symmetric"));
   FakeQuantizer<Int4, PerGroup<kDynamicGroupSize>, Symmetric> sized(parse_spec("int4:group32:symmetric"));
@@ -61,7 +56,7 @@ TEST_CASE("the type, its run-time twin and the definition give the same bits, fo
 }
 
 TEST_CASE("dequantized codes are the fake-quantized values, bit for bit") {
-  const std::vector<float> x = uniform(kRows * kColumns, 3);
+  const std::vector<float> x = uniform_values(kRows * kColumns, 3);
   for (const char* spec : {"int4:group32:symmetric", "uint8:token:asymmetric", "int3:tensor:signed_extremum:bf16safe",
                            "uint4:group32:float_zero_point:bfloat16"}) {
     CAPTURE(spec);
@@ -77,7 +72,8 @@ TEST_CASE("dequantized codes are the fake-quantized values, bit for bit") {
 }
 
 TEST_CASE("static ranges come from an observer, clip what lies outside, and mask its gradient") {
-  const std::vector<float> calibration = uniform(kRows * kColumns, 4), wide = uniform(kRows * kColumns, 5, 2.0f);
+  const std::vector<float> calibration = uniform_values(kRows * kColumns, 4),
+                           wide = uniform_values(kRows * kColumns, 5, 2.0f);
   MinMaxObserver observer({GranularityKind::kPerTensor});
   observer.observe(calibration.data(), kRows, kColumns);
   FakeQuantizer<Int8, PerTensor, Asymmetric> q;
@@ -104,7 +100,7 @@ TEST_CASE("static ranges come from an observer, clip what lies outside, and mask
 }
 
 TEST_CASE("every observer calibrates, MSE with no more error than the full range") {
-  std::vector<float> x = uniform(4096, 6);
+  std::vector<float> x = uniform_values(4096, 6);
   x[5] = 8.0f;
   const QuantSpec spec = parse_spec("int4:tensor:symmetric");
   MinMaxObserver min_max(spec.granularity);
@@ -132,7 +128,7 @@ TEST_CASE("every observer calibrates, MSE with no more error than the full range
 }
 
 TEST_CASE("switched off it is the identity both ways") {
-  const std::vector<float> x = uniform(kRows * kColumns, 7), dy = uniform(kRows * kColumns, 8);
+  const std::vector<float> x = uniform_values(kRows * kColumns, 7), dy = uniform_values(kRows * kColumns, 8);
   FakeQuantizer<Int2, PerGroup<32>, Symmetric> q;
   q.set_enabled(false);
   std::vector<float> y(x.size()), dx(x.size());
@@ -143,7 +139,7 @@ TEST_CASE("switched off it is the identity both ways") {
 }
 
 TEST_CASE("strict and pass-through estimators are types too") {
-  const std::vector<float> x = uniform(64, 9), ones(64, 1.0f);
+  const std::vector<float> x = uniform_values(64, 9), ones(64, 1.0f);
   std::vector<float> y(64), inclusive(64), strict(64), all(64);
   const auto run = [&](auto&& q, std::vector<float>& dx) {
     q.forward(cpu(), x.data(), 1, 64, y.data());
@@ -176,7 +172,7 @@ TEST_CASE("a spec that is not the type's, wrong counts and bad scales are refuse
 }
 
 TEST_CASE("non-finite input is counted and never turns the output non-finite") {
-  std::vector<float> x = uniform(64, 10), y(64);
+  std::vector<float> x = uniform_values(64, 10), y(64);
   x[3] = __builtin_nanf("");
   x[40] = -__builtin_inff();
   FakeQuantizer<Int8, PerToken, Asymmetric> q;

@@ -5,27 +5,19 @@
 
 #include <vector>
 
-#include "qat/base/random.hpp"
+#include "support/random_values.hpp"
 
 namespace {
 
 using namespace qat;
 
-std::vector<float> normal(index_t n, std::uint64_t seed) {
-  CounterRandom random(seed);
-  std::vector<float> x(static_cast<std::size_t>(n));
-  for (float& v : x) {
-    v = -6.0f;
-    for (int i = 0; i < 12; ++i) v += random.next_float();
-  }
-  return x;
-}
+using test::normal_values;
 constexpr Granularity kTensor{GranularityKind::kPerTensor};
 
 }  // namespace
 
 TEST_CASE("a histogram does not depend on how the data was cut, also when its width had to grow") {
-  std::vector<float> x = normal(5000, 2);
+  std::vector<float> x = normal_values(5000, 2);
   x[4000] = 50.0f;
   HistogramObserver whole(kTensor), parts(kTensor);
   whole.observe(x.data(), 1, 5000);
@@ -38,7 +30,7 @@ TEST_CASE("a histogram does not depend on how the data was cut, also when its wi
 }
 
 TEST_CASE("a percentile range brackets the true quantiles within a bin, and percentile 1 is the full range") {
-  const std::vector<float> x = normal(20000, 3);
+  const std::vector<float> x = normal_values(20000, 3);
   PercentileObserver observer(kTensor, 0.98), all(kTensor, 1.0);
   observer.observe(x.data(), 1, 20000);
   all.observe(x.data(), 1, 20000);
@@ -55,7 +47,7 @@ TEST_CASE("a percentile range brackets the true quantiles within a bin, and perc
 }
 
 TEST_CASE("the least-squares range never has a larger error than the full range, and clips an outlier") {
-  std::vector<float> x = normal(4096, 4);
+  std::vector<float> x = normal_values(4096, 4);
   x[17] = 40.0f;
   constexpr QuantSpec spec{4, true, kTensor, MappingKind::kSymmetric};
   const AffineScheme scheme(spec, FloatType::kFloat32);

@@ -6,28 +6,20 @@
 
 #include <vector>
 
-#include "qat/base/random.hpp"
+#include "support/random_values.hpp"
 
 namespace {
 
 using namespace qat;
 
-std::vector<float> normal(index_t n, std::uint64_t seed) {
-  CounterRandom random(seed);
-  std::vector<float> x(static_cast<std::size_t>(n));
-  for (float& v : x) {
-    v = -6.0f;
-    for (int i = 0; i < 12; ++i) v += random.next_float();
-  }
-  return x;
-}
+using test::normal_values;
 constexpr Granularity kTensor{GranularityKind::kPerTensor};
 constexpr Granularity kRows{GranularityKind::kPerAxis, 0};
 
 }  // namespace
 
 TEST_CASE("MinMaxObserver holds the extremes of everything it has seen, per tile, whatever the batches") {
-  const std::vector<float> x = normal(6 * 40, 1);
+  const std::vector<float> x = normal_values(6 * 40, 1);
   MinMaxObserver whole(kRows), parts(kRows);
   whole.observe(x.data(), 2, 120);
   for (index_t part = 0; part < 3; ++part) {

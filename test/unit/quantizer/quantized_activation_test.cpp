@@ -7,23 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "qat/base/random.hpp"
+#include "support/random_values.hpp"
 
 using namespace qat;
 
 namespace {
-std::vector<float> uniform(index_t n, std::uint64_t seed) {
-  CounterRandom random(seed);
-  std::vector<float> v(static_cast<std::size_t>(n));
-  for (float& e : v) e = 2.0f * random.next_float() - 1.0f;
-  return v;
-}
+using test::uniform_values;
 }  // namespace
 
 TEST_CASE("codes dequantize to the fake-quantized activation and their mask gives its gradient, bit for bit") {
   const CpuBackend cpu(2);
   constexpr index_t kRows = 37, kColumns = 45;
-  const std::vector<float> x = uniform(kRows * kColumns, 1), dy = uniform(kRows * kColumns, 2);
+  const std::vector<float> x = uniform_values(kRows * kColumns, 1), dy = uniform_values(kRows * kColumns, 2);
   for (const char* text :
        {"int8:token:asymmetric", "int4:token:asymmetric", "int8:tensor:symmetric", "int4:group16:symmetric"})
     for (const SteMask mask : {SteMask::kInclusive, SteMask::kStrict, SteMask::kPassThrough}) {
@@ -45,7 +40,7 @@ TEST_CASE("codes dequantize to the fake-quantized activation and their mask give
 
 TEST_CASE("inference keeps no mask, and non-finite activations name the layer") {
   const CpuBackend cpu(1);
-  std::vector<float> x = uniform(64, 3);
+  std::vector<float> x = uniform_values(64, 3);
   const QuantSpec spec = parse_spec("int8:token:asymmetric");
   CHECK(quantize_activation(cpu, spec, view(static_cast<const float*>(x.data()), 2, 32), "layer").pass_mask.empty());
   x[9] = __builtin_inff();

@@ -42,11 +42,4 @@ inline void sgd(const CpuBackend& backend, float* p, const float* g, float* buff
   });
 }
 
-/// x *= factor
-inline void scale_in_place(const CpuBackend& backend, float* x, index_t n, float factor) {
-  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
-    for (index_t j = i; j < i + count; ++j) x[j] *= factor;
-  });
-}
-
 }  // namespace qat::inline v0::kernels
