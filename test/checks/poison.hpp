@@ -46,6 +46,9 @@
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif
+#if __has_include(<sentencepiece_processor.h>)
+#include <sentencepiece_processor.h>
+#endif
 
 #undef major
 #undef minor

@@ -105,11 +105,11 @@ class PackedWeight {
         w.layout_.put(w.codes_.data(), n, k, q - qmin);
       }
     }
-    const index_t slots = w.groups_.tile_rows == 1
+    const index_t scale_slots = w.groups_.tile_rows == 1
                               ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
                               : w.groups_.count();
-    w.scales_ = Tensor<std::uint8_t>({slots * scale_bits(w.scheme_.spec.scale_type) / 8});
-    w.zero_points_ = Tensor<std::uint8_t>({slots * w.zero_point_bytes()});
+    w.scales_ = Tensor<std::uint8_t>({scale_slots * scale_bits(w.scheme_.spec.scale_type) / 8});
+    w.zero_points_ = Tensor<std::uint8_t>({scale_slots * w.zero_point_bytes()});
     for (index_t i = 0; i < w.groups_.count(); ++i) {
       w.put_scale(i, scales[i]);
       QAT_CHECK(w.scale(i) == scales[i], kInvalidArgument, "PackedWeight: scale ", i, " is ", scales[i],
