@@ -1,4 +1,4 @@
-// Shared by the tests of operations: random tensors, gradcheck as an assertion, the same bytes for every thread count.
+// Shared by the tests of operations: random tokens, gradcheck as an assertion, the same bytes for every thread count.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -10,16 +10,9 @@
 #include "qat/autodiff/functions.hpp"
 #include "qat/autodiff/gradcheck.hpp"
 #include "support/compare.hpp"
+#include "support/random_values.hpp"
 
 namespace qat::test {
-
-/// Uniform in [-scale, scale).
-inline Tensor<float> random_tensor(const Shape& shape, std::uint64_t seed, float scale = 1.0f) {
-  Tensor<float> t = Tensor<float>::uninitialized(shape);
-  CounterRandom random(seed, 77);
-  for (float& x : t) x = (random.next_float() * 2.0f - 1.0f) * scale;
-  return t;
-}
 
 template <class... T>
 std::vector<Tensor<float>> tensors(T&&... t) {

@@ -1,9 +1,10 @@
-// Vectors of random numbers for tests, from the counter generator: the same on every machine.
+// Vectors and tensors of random numbers for tests, from the counter generator: the same on every machine.
 #pragma once
 
 #include <vector>
 
 #include "qat/base/random.hpp"
+#include "qat/tensor/tensor.hpp"
 
 namespace qat::test {
 
@@ -24,6 +25,14 @@ inline std::vector<float> normal_values(index_t n, std::uint64_t seed) {
     for (int i = 0; i < 12; ++i) v += random.next_float();
   }
   return values;
+}
+
+/// Uniform in [-range, range).
+inline Tensor<float> random_tensor(const Shape& shape, std::uint64_t seed, float range = 1.0f) {
+  Tensor<float> t = Tensor<float>::uninitialized(shape);
+  CounterRandom random(seed, 77);
+  for (float& x : t) x = (random.next_float() * 2.0f - 1.0f) * range;
+  return t;
 }
 
 }  // namespace qat::test

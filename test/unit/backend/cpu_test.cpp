@@ -80,8 +80,8 @@ TEST_CASE("chunks run in the default floating-point mode on every thread, and th
     const qat::test::HostMode host;
     std::atomic<int> wrong{0};
     backend.parallel_for(100, [&](index_t) {
-      volatile float small = 0x1p-126f, half = 0.5f;
-      const float product = small * half;
+      volatile float small = 0x1p-126f, factor = 0.5f;
+      const float product = small * factor;
       wrong += product != 0x1p-127f || !qat::test::rounds_to_nearest();
     });
     CHECK(wrong == 0);

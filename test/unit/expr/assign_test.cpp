@@ -8,25 +8,15 @@
 #include <string>
 
 #include "counting.hpp"
-#include "qat/backend/cpu.hpp"
-#include "qat/base/random.hpp"
 #include "support/compare.hpp"
+#include "support/random_values.hpp"
+#include "support/two_threads.hpp"
 
 namespace {
 
 using qat::index_t;
-
-const qat::CpuBackend& two_threads() {
-  static const qat::CpuBackend backend(2);
-  return backend;
-}
-
-qat::Tensor<float> random_tensor(const qat::Shape& shape, std::uint64_t seed) {
-  qat::Tensor<float> t(shape);
-  qat::CounterRandom random(seed);
-  for (float& x : t) x = random.next_float() * 8.0f - 4.0f;
-  return t;
-}
+using qat::test::random_tensor;
+using qat::test::two_threads;
 
 /// a + b * c, a rounded before and the sum after the product: whatever the compiler may contract or reorder.
 float multiply_add(float a, float b, float c) {

@@ -5,27 +5,13 @@
 
 #include <vector>
 
-#include "qat/backend/cpu.hpp"
-#include "qat/base/random.hpp"
 #include "qat/expr/assign.hpp"
+#include "support/random_values.hpp"
+#include "support/two_threads.hpp"
 
 using qat::index_t;
-
-namespace {
-
-const qat::CpuBackend& two_threads() {
-  static const qat::CpuBackend backend(2);
-  return backend;
-}
-
-qat::Tensor<float> random_tensor(const qat::Shape& shape, std::uint64_t seed) {
-  qat::Tensor<float> t(shape);
-  qat::CounterRandom random(seed);
-  for (float& x : t) x = random.next_float() * 8.0f - 4.0f;
-  return t;
-}
-
-}  // namespace
+using qat::test::random_tensor;
+using qat::test::two_threads;
 
 TEST_CASE("functions of expressions") {
   const auto a = random_tensor({50}, 9), b = random_tensor({50}, 10);

@@ -8,20 +8,16 @@
 #include <string>
 
 #include "counting.hpp"
-#include "qat/backend/cpu.hpp"
 #include "qat/base/random.hpp"
 #include "support/compare.hpp"
+#include "support/two_threads.hpp"
 
 namespace {
 
 std::atomic<long> news{0};
 
 using qat::index_t;
-
-const qat::CpuBackend& two_threads() {
-  static const qat::CpuBackend backend(2);
-  return backend;
-}
+using qat::test::two_threads;
 
 const float kNan = std::bit_cast<float>(0x7FC00000u), kInfinity = std::bit_cast<float>(0x7F800000u);
 

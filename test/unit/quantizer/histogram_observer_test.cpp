@@ -12,14 +12,14 @@ namespace {
 using namespace qat;
 
 using test::normal_values;
-constexpr Granularity kTensor{GranularityKind::kPerTensor};
+constexpr Granularity kWhole{GranularityKind::kPerTensor};
 
 }  // namespace
 
 TEST_CASE("a histogram does not depend on how the data was cut, also when its width had to grow") {
   std::vector<float> x = normal_values(5000, 2);
   x[4000] = 50.0f;
-  HistogramObserver whole(kTensor), parts(kTensor);
+  HistogramObserver whole(kWhole), parts(kWhole);
   whole.observe(x.data(), 1, 5000);
   std::vector<float> late(x.rbegin(), x.rend());  // the large element comes early here, late there
   for (index_t i = 0; i < 5000; i += 500) parts.observe(late.data() + i, 1, 500);
@@ -31,7 +31,7 @@ TEST_CASE("a histogram does not depend on how the data was cut, also when its wi
 
 TEST_CASE("a percentile range brackets the true quantiles within a bin, and percentile 1 is the full range") {
   const std::vector<float> x = normal_values(20000, 3);
-  PercentileObserver observer(kTensor, 0.98), all(kTensor, 1.0);
+  PercentileObserver observer(kWhole, 0.98), all(kWhole, 1.0);
   observer.observe(x.data(), 1, 20000);
   all.observe(x.data(), 1, 20000);
   index_t inside = 0;
@@ -43,16 +43,16 @@ TEST_CASE("a percentile range brackets the true quantiles within a bin, and perc
   for (const float v : x) expected.observe(v);
   CHECK(all.range(0).min == expected.min);
   CHECK(all.range(0).max == expected.max);
-  CHECK_THROWS_AS(PercentileObserver(kTensor, 1.5), Error);
+  CHECK_THROWS_AS(PercentileObserver(kWhole, 1.5), Error);
 }
 
 TEST_CASE("the least-squares range never has a larger error than the full range, and clips an outlier") {
   std::vector<float> x = normal_values(4096, 4);
   x[17] = 40.0f;
-  constexpr QuantSpec spec{4, true, kTensor, MappingKind::kSymmetric};
+  constexpr QuantSpec spec{4, true, kWhole, MappingKind::kSymmetric};
   const AffineScheme scheme(spec, FloatType::kFloat32);
   MseObserver mse(spec);
-  MinMaxObserver min_max(kTensor);
+  MinMaxObserver min_max(kWhole);
   mse.observe(x.data(), 1, 4096);
   min_max.observe(x.data(), 1, 4096);
   const auto error = [&](const GroupRange& range) {

@@ -13,14 +13,14 @@ namespace {
 using namespace qat;
 
 using test::normal_values;
-constexpr Granularity kTensor{GranularityKind::kPerTensor};
-constexpr Granularity kRows{GranularityKind::kPerAxis, 0};
+constexpr Granularity kOneRange{GranularityKind::kPerTensor};
+constexpr Granularity kRowRanges{GranularityKind::kPerAxis, 0};
 
 }  // namespace
 
 TEST_CASE("MinMaxObserver holds the extremes of everything it has seen, per tile, whatever the batches") {
   const std::vector<float> x = normal_values(6 * 40, 1);
-  MinMaxObserver whole(kRows), parts(kRows);
+  MinMaxObserver whole(kRowRanges), parts(kRowRanges);
   whole.observe(x.data(), 2, 120);
   for (index_t part = 0; part < 3; ++part) {
     std::vector<float> batch;
@@ -42,7 +42,7 @@ TEST_CASE("MinMaxObserver holds the extremes of everything it has seen, per tile
 }
 
 TEST_CASE("MovingAverageMinMaxObserver starts at the first batch and follows with its rate") {
-  MovingAverageMinMaxObserver observer(kTensor, 0.25f);
+  MovingAverageMinMaxObserver observer(kOneRange, 0.25f);
   const float first[] = {-1.0f, 2.0f}, second[] = {-3.0f, 4.0f};
   observer.observe(first, 1, 2);
   CHECK(observer.range(0).min == -1.0f);
@@ -51,13 +51,13 @@ TEST_CASE("MovingAverageMinMaxObserver starts at the first batch and follows wit
   CHECK(observer.range(0).min == -1.5f);
   CHECK(observer.range(0).max == 2.5f);
   CHECK(observer.range(0).extremum == 2.5f);
-  CHECK_THROWS_AS(MovingAverageMinMaxObserver(kTensor, 0.0f), Error);
+  CHECK_THROWS_AS(MovingAverageMinMaxObserver(kOneRange, 0.0f), Error);
 }
 
 TEST_CASE("observers leave NaN and infinities out of the range and count them") {
   const float x[] = {1.0f, __builtin_nanf(""), -2.0f, __builtin_inff()};
-  MinMaxObserver min_max(kTensor);
-  HistogramObserver histogram(kTensor);
+  MinMaxObserver min_max(kOneRange);
+  HistogramObserver histogram(kOneRange);
   min_max.observe(x, 1, 4);
   histogram.observe(x, 1, 4);
   for (const GroupRange& r : {min_max.range(0), histogram.range(0)}) {
@@ -69,7 +69,7 @@ TEST_CASE("observers leave NaN and infinities out of the range and count them") 
 
 TEST_CASE("a batch with another number of scales is refused") {
   const float x[6] = {};
-  MinMaxObserver observer(kRows);
+  MinMaxObserver observer(kRowRanges);
   observer.observe(x, 2, 3);
   CHECK_THROWS_AS(observer.observe(x, 3, 2), Error);
 }

@@ -3,8 +3,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cstring>
-
 #include "unit/recipe/tiny_model.hpp"
 
 using namespace qat;
@@ -13,14 +11,6 @@ using namespace qat_test;
 
 namespace {
 
-bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
-  return a.size() > 0 && a.shape() == b.shape() &&
-         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0;
-}
-Tensor<float> logits(nn::Transformer& model) {
-  const auto tokens = tiny_tokens(60);
-  return model.forward(two_threads(), view_of(tokens), 2);
-}
 double largest_difference(const Tensor<float>& a, const Tensor<float>& b) {
   double d = 0.0;
   for (index_t i = 0; i < a.size(); ++i) {

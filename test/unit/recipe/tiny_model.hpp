@@ -1,10 +1,12 @@
 // A small random Llama and tokens for the tests of the loop.
 #pragma once
 
+#include <cstring>
 #include <vector>
 
 #include "qat/recipe/prepare.hpp"
 #include "support/files.hpp"
+#include "support/two_threads.hpp"
 
 namespace qat_test {
 
@@ -41,10 +43,16 @@ inline View<const std::int32_t, 1> view_of(const std::vector<std::int32_t>& toke
 
 using test::contains;
 using test::error_of;
+using test::two_threads;
 
-inline const CpuBackend& two_threads() {
-  static const CpuBackend backend(2);
-  return backend;
+/// [60, vocab]: two sequences of 30 tokens.
+inline Tensor<float> logits(nn::Transformer& model) {
+  const auto tokens = tiny_tokens(60);
+  return model.forward(two_threads(), view_of(tokens), 2);
+}
+inline bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
+  return a.size() > 0 && a.shape() == b.shape() &&
+         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size_bytes())) == 0;
 }
 
 }  // namespace qat_test
