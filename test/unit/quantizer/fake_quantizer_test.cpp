@@ -21,34 +21,34 @@ const CpuBackend& cpu() {
   static const CpuBackend backend(1);
   return backend;
 }
-constexpr index_t kRows = 5, kColumns = 70;  // a ragged last group
+constexpr index_t kFakeRows = 5, kFakeColumns = 70;  // a ragged last group
 
 }  // namespace
 
 TEST_CASE("the type, its run-time twin and the definition give the same bits, forward and backward") {
-  const std::vector<float> x = uniform_values(kRows * kColumns, 1), dy = uniform_values(kRows * kColumns, 2);
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 1), dy = uniform_values(kFakeRows * kFakeColumns, 2);
   FakeQuantizer<Int4, PerGroup<32>, Symmetric> typed;
   RuntimeFakeQuantizer<> twin(parse_spec("int4:group32:symmetric"));
   FakeQuantizer<Int4, PerGroup<kDynamicGroupSize>, Symmetric> sized(parse_spec("int4:group32:symmetric"));
   std::vector<float> y(x.size()), y_twin(x.size()), y_sized(x.size()), dx(x.size()), dx_twin(x.size());
-  CHECK(typed.forward(cpu(), x.data(), kRows, kColumns, y.data()) == 0);
-  twin.forward(cpu(), x.data(), kRows, kColumns, y_twin.data());
-  sized.forward(cpu(), x.data(), kRows, kColumns, y_sized.data());
+  CHECK(typed.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y.data()) == 0);
+  twin.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y_twin.data());
+  sized.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y_sized.data());
   CHECK(same_bits(y, y_twin));
   CHECK(same_bits(y, y_sized));
-  typed.backward(cpu(), dy.data(), x.data(), kRows, kColumns, dx.data());
-  twin.backward(cpu(), dy.data(), x.data(), kRows, kColumns, dx_twin.data());
+  typed.backward(cpu(), dy.data(), x.data(), kFakeRows, kFakeColumns, dx.data());
+  twin.backward(cpu(), dy.data(), x.data(), kFakeRows, kFakeColumns, dx_twin.data());
   CHECK(same_bits(dx, dx_twin));
   const AffineScheme scheme(typed.spec(), FloatType::kFloat32);
-  for (index_t row = 0; row < kRows; ++row)
-    for (index_t begin = 0; begin < kColumns; begin += 32) {
-      const index_t end = begin + 32 < kColumns ? begin + 32 : kColumns;
+  for (index_t row = 0; row < kFakeRows; ++row)
+    for (index_t begin = 0; begin < kFakeColumns; begin += 32) {
+      const index_t end = begin + 32 < kFakeColumns ? begin + 32 : kFakeColumns;
       GroupRange range;
-      for (index_t k = begin; k < end; ++k) range.observe(x[static_cast<std::size_t>(row * kColumns + k)]);
+      for (index_t k = begin; k < end; ++k) range.observe(x[static_cast<std::size_t>(row * kFakeColumns + k)]);
       const QParams p = choose_qparams(range, scheme);
       CHECK(typed.scale()[row * 3 + begin / 32] == p.scale);
       for (index_t k = begin; k < end; ++k) {
-        const auto i = static_cast<std::size_t>(row * kColumns + k);
+        const auto i = static_cast<std::size_t>(row * kFakeColumns + k);
         CHECK(y[i] == fake_quantize(x[i], p, scheme));
         CHECK(dx[i] == fake_quantize_backward(dy[i], x[i], p, scheme));
       }
@@ -56,35 +56,35 @@ TEST_CASE("the type, its run-time twin and the definition give the same bits, fo
 }
 
 TEST_CASE("dequantized codes are the fake-quantized values, bit for bit") {
-  const std::vector<float> x = uniform_values(kRows * kColumns, 3);
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 3);
   for (const char* spec : {"int4:group32:symmetric", "uint8:token:asymmetric", "int3:tensor:signed_extremum:bf16safe",
                            "uint4:group32:float_zero_point:bfloat16"}) {
     CAPTURE(spec);
     RuntimeFakeQuantizer<> q(parse_spec(spec));
     std::vector<float> y(x.size()), z(x.size());
     std::vector<std::int8_t> codes(x.size());
-    q.forward(cpu(), x.data(), kRows, kColumns, y.data());
-    q.quantize(cpu(), x.data(), kRows, kColumns, codes.data());
-    kernels::dequantize(cpu(), q.spec(), codes.data(), kRows, kColumns, q.scale().data(), q.zero_point().data(),
+    q.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y.data());
+    q.quantize(cpu(), x.data(), kFakeRows, kFakeColumns, codes.data());
+    kernels::dequantize(cpu(), q.spec(), codes.data(), kFakeRows, kFakeColumns, q.scale().data(), q.zero_point().data(),
                         z.data());
     CHECK(same_bits(y, z));
   }
 }
 
 TEST_CASE("static ranges come from an observer, clip what lies outside, and mask its gradient") {
-  const std::vector<float> calibration = uniform_values(kRows * kColumns, 4),
-                           wide = uniform_values(kRows * kColumns, 5, 2.0f);
+  const std::vector<float> calibration = uniform_values(kFakeRows * kFakeColumns, 4),
+                           wide = uniform_values(kFakeRows * kFakeColumns, 5, 2.0f);
   MinMaxObserver observer({GranularityKind::kPerTensor});
-  observer.observe(calibration.data(), kRows, kColumns);
+  observer.observe(calibration.data(), kFakeRows, kFakeColumns);
   FakeQuantizer<Int8, PerTensor, Asymmetric> q;
   CHECK(q.range_mode() == RangeMode::kDynamic);
   q.calibrate(observer);
   CHECK(q.range_mode() == RangeMode::kStatic);
   const float scale = q.scale()[0];
   std::vector<float> y(wide.size()), dx(wide.size()), ones(wide.size(), 1.0f);
-  q.forward(cpu(), wide.data(), kRows, kColumns, y.data());
+  q.forward(cpu(), wide.data(), kFakeRows, kFakeColumns, y.data());
   CHECK(q.scale()[0] == scale);
-  q.backward(cpu(), ones.data(), wide.data(), kRows, kColumns, dx.data());
+  q.backward(cpu(), ones.data(), wide.data(), kFakeRows, kFakeColumns, dx.data());
   index_t clipped = 0;
   for (std::size_t i = 0; i < wide.size(); ++i) {
     const bool outside = wide[i] > 1.1f || wide[i] < -1.1f;
@@ -95,7 +95,7 @@ TEST_CASE("static ranges come from an observer, clip what lies outside, and mask
   }
   CHECK(clipped > 50);
   q.set_dynamic();
-  q.forward(cpu(), wide.data(), kRows, kColumns, y.data());
+  q.forward(cpu(), wide.data(), kFakeRows, kFakeColumns, y.data());
   CHECK(q.scale()[0] > 1.5f * scale);
 }
 
@@ -128,12 +128,12 @@ TEST_CASE("every observer calibrates, MSE with no more error than the full range
 }
 
 TEST_CASE("switched off it is the identity both ways") {
-  const std::vector<float> x = uniform_values(kRows * kColumns, 7), dy = uniform_values(kRows * kColumns, 8);
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 7), dy = uniform_values(kFakeRows * kFakeColumns, 8);
   FakeQuantizer<Int2, PerGroup<32>, Symmetric> q;
   q.set_enabled(false);
   std::vector<float> y(x.size()), dx(x.size());
-  q.forward(cpu(), x.data(), kRows, kColumns, y.data());
-  q.backward(cpu(), dy.data(), x.data(), kRows, kColumns, dx.data());
+  q.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y.data());
+  q.backward(cpu(), dy.data(), x.data(), kFakeRows, kFakeColumns, dx.data());
   CHECK(same_bits(x, y));
   CHECK(same_bits(dy, dx));
 }
