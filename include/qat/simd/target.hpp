@@ -12,92 +12,41 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <string>
 
 #include "qat/base/check.hpp"
-#include "qat/base/config.hpp"
-
-// QAT_HAVE_X86_TARGETS: the compiler can build AVX2 and AVX-512 code in regions of this translation unit.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(QAT_BASELINE_ONLY)
-#define QAT_HAVE_X86_TARGETS 1
-#if !defined(__clang__)
-// As in the regions below.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#if !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-#else
-#define QAT_HAVE_X86_TARGETS 0
-#endif
-
-// Regions. Each switches the target on and, under an optimizing g++, -O3 (g++ -O2 leaves loops scalar; a debug or sanitized
-// build stays what it was asked to be); fast-math is off in all of them, so that an -Ofast host gets the same bits. Under
-// clang a region holds functions only.
-#define QAT_PRAGMA(text) _Pragma(#text)
-#define QAT_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2"
-#define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
-#define QAT_AVX512VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
-#if defined(__clang__)
-#define QAT_TARGET_BEGIN(features) \
-  QAT_EXACT_BEGIN QAT_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
-#define QAT_TARGET_END _Pragma("clang attribute pop") QAT_EXACT_END
-#define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN
-#define QAT_TARGET_BASELINE_END QAT_EXACT_END
-#elif defined(__GNUC__)
-// The warnings are g++ 12's about the deliberately undefined operands of its own intrinsics (GCC bug 105593).
-#define QAT_TARGET_BEGIN(features)                                                          \
-  QAT_TARGET_BASELINE_BEGIN QAT_PRAGMA(GCC target(features)) _Pragma("GCC diagnostic push") \
-      _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                 \
-          _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
-#define QAT_TARGET_END _Pragma("GCC diagnostic pop") QAT_EXACT_END
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
-#define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN _Pragma("GCC optimize(\"O3\")")
-#else
-#define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN
-#endif
-#define QAT_TARGET_BASELINE_END QAT_EXACT_END
-#else
-#define QAT_TARGET_BASELINE_BEGIN
-#define QAT_TARGET_BASELINE_END
-#endif
-#define QAT_TARGET_AVX2_BEGIN QAT_TARGET_BEGIN(QAT_AVX2_FEATURES)
-#define QAT_TARGET_AVX2_END QAT_TARGET_END
-#define QAT_TARGET_AVX512_BEGIN QAT_TARGET_BEGIN(QAT_AVX512_FEATURES)
-#define QAT_TARGET_AVX512_END QAT_TARGET_END
-#define QAT_TARGET_AVX512VNNI_BEGIN QAT_TARGET_BEGIN(QAT_AVX512VNNI_FEATURES)
-#define QAT_TARGET_AVX512VNNI_END QAT_TARGET_END
-
-// QAT_UNROLL(n): unrolls the loop that follows completely, for register tiles; n must not be below its trip count.
-#if defined(__clang__)
-#define QAT_UNROLL(n) _Pragma("clang loop unroll(full)")
-#elif defined(__GNUC__)
-#define QAT_UNROLL(n) QAT_PRAGMA(GCC unroll n)
-#else
-#define QAT_UNROLL(n)
-#endif
+#include "qat/simd/cpuid.hpp"
+#include "qat/simd/region.hpp"
 
 namespace qat::inline v0 {
 
 enum class Target {
   kBaseline,    ///< what the including program is compiled for (x86-64: SSE2); no fused multiply-add is assumed
   kAvx2,        ///< AVX2, FMA, F16C
+  kAvx2Vnni,    ///< kAvx2 and the int8 dot product of 256 bits (AVX-VNNI)
   kAvx512,      ///< AVX-512 F, BW, DQ, VL
-  kAvx512Vnni,  ///< kAvx512 and the int8 dot product; float kernels are those of kAvx512
+  kAvx512Vnni,  ///< kAvx512 and the int8 dot product
+  kAvx512Bf16,  ///< kAvx512Vnni and the bf16 dot product
 };
 
-inline constexpr Target kAllTargets[] = {Target::kBaseline, Target::kAvx2, Target::kAvx512, Target::kAvx512Vnni};
+/// Worst first, where a processor can run several.
+inline constexpr Target kAllTargets[] = {Target::kBaseline, Target::kAvx2,       Target::kAvx2Vnni,
+                                         Target::kAvx512,   Target::kAvx512Vnni, Target::kAvx512Bf16};
 
 constexpr const char* name(Target target) {
   switch (target) {
     case Target::kAvx2:
       return "avx2";
+    case Target::kAvx2Vnni:
+      return "avx2vnni";
     case Target::kAvx512:
       return "avx512";
     case Target::kAvx512Vnni:
       return "avx512vnni";
+    case Target::kAvx512Bf16:
+      return "avx512bf16";
     case Target::kBaseline:
       break;
   }
@@ -111,13 +60,19 @@ inline bool is_supported(Target target) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  // Leaf 7, subleaf 1, EAX: bit 4 AVX-VNNI, bit 5 AVX512-BF16. Not every __builtin_cpu_supports knows them.
+  const std::uint32_t extended = detail::cpuid(7).a >= 1 ? detail::cpuid(7, 1).a : 0;
   switch (target) {
     case Target::kAvx2:
       return avx2;
+    case Target::kAvx2Vnni:
+      return avx2 && (extended >> 4 & 1) != 0;
     case Target::kAvx512:
       return avx512;
     case Target::kAvx512Vnni:
       return avx512 && __builtin_cpu_supports("avx512vnni");
+    case Target::kAvx512Bf16:
+      return avx512 && __builtin_cpu_supports("avx512vnni") && (extended >> 5 & 1) != 0;
     case Target::kBaseline:
       break;
   }
@@ -127,7 +82,7 @@ inline bool is_supported(Target target) {
 
 /// The targets this processor can run, worst first.
 struct TargetList {
-  Target targets[4] = {};
+  Target targets[std::size(kAllTargets)] = {};
   int size = 0;
   const Target* begin() const { return targets; }
   const Target* end() const { return targets + size; }
@@ -152,7 +107,9 @@ inline Target target_from_environment() {
   if (wanted == nullptr || *wanted == '\0') return list.targets[list.size - 1];
   for (const Target target : kAllTargets)
     if (std::strcmp(wanted, name(target)) == 0) return checked_target(target, "QAT_TARGET");
-  raise(ErrorCode::kInvalidArgument, "QAT_TARGET is '", wanted, "', must be baseline, avx2, avx512 or avx512vnni");
+  std::string names;
+  for (const Target target : kAllTargets) names += (names.empty() ? "" : ", ") + std::string(name(target));
+  raise(ErrorCode::kInvalidArgument, "QAT_TARGET is '", wanted, "', must be one of ", names);
 }
 
 inline std::atomic<int>& active_target_slot() {
@@ -189,13 +146,26 @@ class ScopedTarget {
 
 }  // namespace qat::inline v0
 
-/// Calls namespace_::<target>::call for the active target: QAT_DISPATCH(kernels, scale(x, n)). For kernels that are
-/// compiled for baseline, avx2 and avx512; kAvx512Vnni runs the avx512 form.
+// Calls the form of a kernel that the active target runs: QAT_DISPATCH(kernels, scale(x, n)) is
+// kernels::<form>::scale(x, n). Which macro says which forms the kernel has (simd/foreach_target-inl.hpp); every target
+// falls back to the next lower form, int8 kernels of avx512bf16 to those of avx512vnni.
+//   QAT_DISPATCH        baseline, avx2, avx512
+//   QAT_DISPATCH_DOT8   and those of QAT_TARGET_WITH_DOT8
+//   QAT_DISPATCH_BF16   and those of QAT_TARGET_WITH_BF16
 #if QAT_HAVE_X86_TARGETS
 #define QAT_DISPATCH(namespace_, ...)                                                 \
   (::qat::active_target() >= ::qat::Target::kAvx512 ? namespace_::avx512::__VA_ARGS__ \
-   : ::qat::active_target() == ::qat::Target::kAvx2 ? namespace_::avx2::__VA_ARGS__   \
+   : ::qat::active_target() >= ::qat::Target::kAvx2 ? namespace_::avx2::__VA_ARGS__   \
                                                     : namespace_::baseline::__VA_ARGS__)
+#define QAT_DISPATCH_DOT8(namespace_, ...)                                                    \
+  (::qat::active_target() >= ::qat::Target::kAvx512Vnni ? namespace_::avx512vnni::__VA_ARGS__ \
+   : ::qat::active_target() == ::qat::Target::kAvx2Vnni ? namespace_::avx2vnni::__VA_ARGS__   \
+                                                        : QAT_DISPATCH(namespace_, __VA_ARGS__))
+#define QAT_DISPATCH_BF16(namespace_, ...)                                                    \
+  (::qat::active_target() >= ::qat::Target::kAvx512Bf16 ? namespace_::avx512bf16::__VA_ARGS__ \
+                                                        : QAT_DISPATCH(namespace_, __VA_ARGS__))
 #else
 #define QAT_DISPATCH(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
+#define QAT_DISPATCH_DOT8(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
+#define QAT_DISPATCH_BF16(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #endif

@@ -7,8 +7,11 @@
 #define QAT_TARGET_INCLUDE "qat/simd/vec-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
+// A target that adds a dot product has the vectors of the one below.
 namespace qat::inline v0::simd {
 #if QAT_HAVE_X86_TARGETS
+namespace avx2vnni = avx2;
 namespace avx512vnni = avx512;
+namespace avx512bf16 = avx512;
 #endif
 }  // namespace qat::inline v0::simd

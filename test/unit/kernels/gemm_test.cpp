@@ -91,7 +91,7 @@ struct Problem {
 std::vector<Target> fused_targets() {
   std::vector<Target> targets;
   for (const Target target : qat::supported_targets())
-    if (target == Target::kAvx2 || target == Target::kAvx512) targets.push_back(target);
+    if (target != Target::kBaseline) targets.push_back(target);
   return targets;
 }
 

@@ -5,6 +5,25 @@
 
 #include <doctest/doctest.h>
 
+#include "support/skip.hpp"
+
+#define QAT_TARGET_PROBE target_plain
+#define QAT_TARGET_INCLUDE "unit/simd/target_test-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+#undef QAT_TARGET_PROBE
+
+#define QAT_TARGET_PROBE target_dot8
+#define QAT_TARGET_WITH_DOT8
+#define QAT_TARGET_INCLUDE "unit/simd/target_test-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+#undef QAT_TARGET_PROBE
+
+#define QAT_TARGET_PROBE target_bf16
+#define QAT_TARGET_WITH_BF16
+#define QAT_TARGET_INCLUDE "unit/simd/target_test-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+#undef QAT_TARGET_PROBE
+
 using qat::Target;
 
 TEST_CASE("baseline is always supported and the active target is a supported one") {
@@ -36,5 +55,28 @@ TEST_CASE("a target the processor lacks is refused with its name, and the best o
       message = error.what();
     }
     CHECK(message.find(qat::name(target)) != std::string::npos);
+  }
+}
+
+TEST_CASE("a kernel without a form for the active target runs the next lower one; with one, that") {
+  struct Row {
+    Target target, plain, dot8, bf16;
+  };
+  using enum Target;
+  constexpr Row kRows[] = {
+      {kBaseline, kBaseline, kBaseline, kBaseline}, {kAvx2, kAvx2, kAvx2, kAvx2},
+      {kAvx2Vnni, kAvx2, kAvx2Vnni, kAvx2},         {kAvx512, kAvx512, kAvx512, kAvx512},
+      {kAvx512Vnni, kAvx512, kAvx512Vnni, kAvx512}, {kAvx512Bf16, kAvx512, kAvx512Vnni, kAvx512Bf16}};
+  static_assert(std::size(kRows) == std::size(qat::kAllTargets));
+  for (const Row& row : kRows) {
+    if (!qat::is_supported(row.target)) {
+      QAT_SKIP(std::string("target ") + name(row.target), "this processor cannot run it");
+      continue;
+    }
+    const qat::ScopedTarget scope(row.target);
+    CAPTURE(std::string(name(row.target)));
+    CHECK(QAT_DISPATCH(target_plain, form()) == row.plain);
+    CHECK(QAT_DISPATCH_DOT8(target_dot8, form()) == row.dot8);
+    CHECK(QAT_DISPATCH_BF16(target_bf16, form()) == row.bf16);
   }
 }

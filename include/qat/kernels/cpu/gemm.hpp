@@ -253,13 +253,7 @@ struct GemmCall {
   bool collide(index_t row_stride, index_t rows) const { return rows > 4 && (row_stride * 4) % 2048 == 0; }
 };
 
-inline const GemmKernels& gemm_kernels() {
-#if QAT_HAVE_X86_TARGETS
-  if (active_target() >= Target::kAvx512) return avx512::kGemmKernels;
-  if (active_target() == Target::kAvx2) return avx2::kGemmKernels;
-#endif
-  return baseline::kGemmKernels;
-}
+inline const GemmKernels& gemm_kernels() { return QAT_DISPATCH(kernels, kGemmKernels); }
 
 inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
                  float* C, index_t ldc, bool accumulate, const float* bias) {

@@ -166,11 +166,13 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
 /// acc + the four products of unsigned bytes (u) and signed bytes (s) of each lane. kWide: u may exceed 127.
 template <bool kWide>
 QAT_INLINE simd::QAT_TARGET::Int dot4(simd::QAT_TARGET::Int acc, simd::QAT_TARGET::Int u, simd::QAT_TARGET::Int s) {
-#if QAT_TARGET_LEVEL == 3
+#if QAT_TARGET_DOT8 && QAT_TARGET_LEVEL == 1
+  return {_mm256_dpbusd_avx_epi32(acc.v, u.v, s.v)};
+#elif QAT_TARGET_DOT8 && QAT_TARGET_LEVEL >= 2
   // As assembly: g++ 12 turns the intrinsic in an unrolled tile into register copies and spills.
   asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(u.v), "v"(s.v));
   return acc;
-#elif QAT_TARGET_LEVEL == 2
+#elif QAT_TARGET_LEVEL >= 2
   const __m512i ones = _mm512_set1_epi16(1);
   if constexpr (kWide) {  // 2 * 255 * 127 exceeds int16, so the top bit of u goes apart
     const __m512i top = _mm512_and_si512(u.v, _mm512_set1_epi8(-128));
@@ -378,8 +380,8 @@ inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std
                        index_t column) {
   using Rows = std::make_integer_sequence<int, kQgemmRows>;
   // The dot product instruction and the baseline form take any byte.
-  const bool wide = (QAT_TARGET_LEVEL == 1 || QAT_TARGET_LEVEL == 2) && call.weight->spec().bits == 8;
-  constexpr bool kWide = QAT_TARGET_LEVEL == 1 || QAT_TARGET_LEVEL == 2;
+  constexpr bool kWide = QAT_TARGET_LEVEL > 0 && !QAT_TARGET_DOT8;
+  const bool wide = kWide && call.weight->spec().bits == 8;
   const QgemmTileFunction function = call.general ? (wide ? QgemmTiles<true, kWide, Rows>::functions[rows - 1]
                                                           : QgemmTiles<true, false, Rows>::functions[rows - 1])
                                                   : (wide ? QgemmTiles<false, kWide, Rows>::functions[rows - 1]

@@ -42,7 +42,7 @@ struct QgemmKernels {
 
 }  // namespace qat::inline v0::kernels
 
-#define QAT_TARGET_WITH_VNNI
+#define QAT_TARGET_WITH_DOT8
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/qgemm-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
@@ -67,21 +67,7 @@ class PackedOperand {
 
 namespace detail {
 
-inline const QgemmKernels& qgemm_kernels() {
-#if QAT_HAVE_X86_TARGETS
-  switch (active_target()) {
-    case Target::kAvx512Vnni:
-      return avx512vnni::kQgemmKernels;
-    case Target::kAvx512:
-      return avx512::kQgemmKernels;
-    case Target::kAvx2:
-      return avx2::kQgemmKernels;
-    case Target::kBaseline:
-      break;
-  }
-#endif
-  return baseline::kQgemmKernels;
-}
+inline const QgemmKernels& qgemm_kernels() { return QAT_DISPATCH_DOT8(kernels, kQgemmKernels); }
 
 struct QgemmWorkspace {
   AlignedBuffer<std::uint8_t> rows, strip;

@@ -112,19 +112,11 @@ inline constexpr index_t kQuantizeChunk = 1 << 15;  ///< elements of a parallel 
 
 template <QuantizeOp kOp, class D>
 index_t run_tiles(const QuantizeJob<D>& job, const TileRun& run) {
-#if QAT_HAVE_X86_TARGETS
-  if (active_target() >= Target::kAvx512) return avx512::quantization::run_tiles<kOp, D>(job, run);
-  if (active_target() == Target::kAvx2) return avx2::quantization::run_tiles<kOp, D>(job, run);
-#endif
-  return baseline::quantization::run_tiles<kOp, D>(job, run);
+  return QAT_DISPATCH(kernels, quantization::run_tiles<kOp, D>(job, run));
 }
 template <class D>
 GroupRange range_of(const D* x, index_t length) {
-#if QAT_HAVE_X86_TARGETS
-  if (active_target() >= Target::kAvx512) return avx512::quantization::range_of<D>(x, length);
-  if (active_target() == Target::kAvx2) return avx2::quantization::range_of<D>(x, length);
-#endif
-  return baseline::quantization::range_of<D>(x, length);
+  return QAT_DISPATCH(kernels, quantization::range_of<D>(x, length));
 }
 
 /// Tiles longer than a chunk: each is split, its range reduced in order, then its elements run with given parameters.
