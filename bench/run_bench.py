@@ -23,11 +23,45 @@ def cpu_name():
         return platform.processor()
 
 
+def build(directory, programs):
+    if not programs:
+        return
+    built = subprocess.run(["ninja", "-C", directory, "-j", os.environ.get("QAT_JOBS", "2"), *programs], capture_output=True, text=True)
+    if built.returncode != 0:
+        sys.exit(built.stdout[-20000:] + built.stderr)
+
+
+def peers(directory, args):
+    """Builds the measuring programs and runs bench/peers/peers.py; without --peers only its check."""
+    targets = json.loads(subprocess.run(["meson", "introspect", "--targets", directory], capture_output=True, text=True, check=True).stdout)
+    build(directory, ["bench/" + t["name"] for t in targets if t["name"].endswith("_worker")])
+    here = os.path.join(ROOT, "bench", "peers")
+    python = os.environ.get("QAT_PEER_PYTHON")
+    if args.peers and not args.no_install:
+        installed = subprocess.run([sys.executable, os.path.join(here, "install.py"), os.path.join(os.path.abspath(args.build), "peers")],
+                                   stdout=subprocess.PIPE, text=True)
+        python = python or installed.stdout.strip() or None
+    command = [sys.executable, os.path.join(here, "peers.py"), "--workers", directory]
+    command += ["--python", python] if python else []
+    command += ["--rows", args.name] if args.name and args.peers else []
+    command += ["--check"] if args.check else []
+    command += ["--rounds", str(args.rounds) if args.peers else "0"]
+    if args.peers:
+        command += ["--json", os.path.abspath(args.json)] if args.json else []
+        command += ["--add"] if args.add else []
+    return subprocess.run(command, cwd=ROOT).returncode
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE", help="write all results to one file")
     parser.add_argument("name", nargs="?", default="", help="only benchmarks whose name contains this")
+    parser.add_argument("--peers", action="store_true", help="the table of performance targets, beside peers and ceilings; NAME: its rows")
+    parser.add_argument("--check", action="store_true", help="compare the kernels of the table with kernels/reference first")
+    parser.add_argument("--rounds", type=int, default=3, help="of the table")
+    parser.add_argument("--add", action="store_true", help="keep the rows that FILE has, and add the new rounds to them")
+    parser.add_argument("--no-install", action="store_true", help="compare with the peers that are here")
     args = parser.parse_args()
 
     directory = os.path.join(os.path.abspath(args.build), "release")
@@ -36,6 +70,10 @@ def main():
     configured = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, CXX="g++"))
     if configured.returncode != 0:
         sys.exit(configured.stdout + configured.stderr)
+    if args.peers or args.check:
+        code = peers(directory, args)
+        if code or args.peers:
+            return code
     listed = json.loads(subprocess.run(["meson", "introspect", "--benchmarks", directory], capture_output=True, text=True,
                                        check=True).stdout)
     chosen = [b for b in listed if args.name in b["name"]]
@@ -48,11 +86,7 @@ def main():
                             not os.path.exists(os.path.join(ROOT, word)) else word for word in benchmark["cmd"]]
     words = [os.path.normpath(word) for b in chosen for word in b["cmd"]]
     programs = [os.path.relpath(word, directory) for word in words if word.startswith(directory + os.sep)]
-    if programs:
-        built = subprocess.run(["ninja", "-C", directory, "-j", os.environ.get("QAT_JOBS", "2"), *programs],
-                               capture_output=True, text=True)
-        if built.returncode != 0:
-            sys.exit(built.stdout[-20000:] + built.stderr)
+    build(directory, programs)
 
     results, failed = {}, []
     for benchmark in chosen:

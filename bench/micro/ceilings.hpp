@@ -7,54 +7,132 @@
 
 namespace qat::bench {
 
-#if QAT_HAVE_X86_TARGETS
-#define QAT_BENCH_TEN(op, r)                                                                                  \
-  op " %10, %10, %0\n" op " %10, %10, %1\n" op " %10, %10, %2\n" op " %10, %10, %3\n" op " %10, %10, %4\n" op \
-     " %10, %10, %5\n" op " %10, %10, %6\n" op " %10, %10, %7\n" op " %10, %10, %8\n" op " %10, %10, %9\n"
-
-/// Operations of one run of `instruction`, ten independent chains: best of many short runs, as other programs share the
-/// core.
-#define QAT_BENCH_CEILING(function, instruction, type, target_text, ops)                                         \
-  __attribute__((target(target_text))) inline double function() {                                                \
-    type a = {}, x0 = a, x1 = a, x2 = a, x3 = a, x4 = a, x5 = a, x6 = a, x7 = a, x8 = a, x9 = a;                 \
-    double best = 0;                                                                                             \
-    for (int repeat = 0; repeat < 200; ++repeat) {                                                               \
-      const auto start = std::chrono::steady_clock::now();                                                       \
-      for (int i = 0; i < 20000; ++i)                                                                            \
-        asm volatile(QAT_BENCH_TEN(instruction, 0)                                                               \
-                     : "+v"(x0), "+v"(x1), "+v"(x2), "+v"(x3), "+v"(x4), "+v"(x5), "+v"(x6), "+v"(x7), "+v"(x8), \
-                       "+v"(x9)                                                                                  \
-                     : "v"(a));                                                                                  \
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();    \
-      const double rate = 20000.0 * 10 * ops / seconds;                                                          \
-      if (rate > best) best = rate;                                                                              \
-    }                                                                                                            \
-    return best;                                                                                                 \
+/// The best rate of many short runs, as other programs share the core. run() does `ops` operations.
+template <class F>
+double best_rate(double ops, int repeats, F&& run) {
+  double best = 0;
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    const double rate = ops / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (rate > best) best = rate;
   }
-QAT_BENCH_CEILING(fma_zmm, "vfmadd231ps", __m512, "avx512f", 32)
-QAT_BENCH_CEILING(fma_ymm, "vfmadd231ps", __m256, "avx2,fma", 16)
-QAT_BENCH_CEILING(vnni_zmm, "vpdpbusd", __m512i, "avx512f,avx512vnni", 128)
-#undef QAT_BENCH_CEILING
-#undef QAT_BENCH_TEN
+  return best;
+}
+
+#if QAT_HAVE_X86_TARGETS
+constexpr int kCeilingRuns = 200, kCeilingLoops = 20000;
+
+/// `loops` rounds of ten independent chains of one instruction.
+#define QAT_BENCH_CHAINS(function, instruction, type, target_text)                                  \
+  __attribute__((target(target_text))) inline void function(int loops) {                            \
+    type x = {}, chain[10] = {};                                                                    \
+    for (int i = 0; i < loops; ++i) QAT_UNROLL(10)                                                  \
+    for (int c = 0; c < 10; ++c) asm volatile(instruction " %1, %1, %0" : "+v"(chain[c]) : "v"(x)); \
+  }
+QAT_BENCH_CHAINS(fma_zmm_chains, "vfmadd231ps", __m512, "avx512f")
+QAT_BENCH_CHAINS(fma_ymm_chains, "vfmadd231ps", __m256, "avx2,fma")
+QAT_BENCH_CHAINS(vnni_zmm_chains, "vpdpbusd", __m512i, "avx512f,avx512vnni")
+QAT_BENCH_CHAINS(bf16_zmm_chains, "vdpbf16ps", __m512, "avx512f,avx512bf16")
+#undef QAT_BENCH_CHAINS
+
+/// The int8 product of a processor without dot-product instructions: 16-bit sums, 32-bit sums, accumulate.
+#define QAT_BENCH_MADDUBS(x, t, sum) \
+  asm volatile("vpmaddubsw %2, %2, %1\n vpmaddwd %2, %1, %1\n vpaddd %1, %0, %0" : "+x"(sum), "=&x"(t) : "x"(x))
+
+__attribute__((target("avx2"))) inline void maddubs_ymm_chains(int loops) {
+  __m256i x = {}, t = {}, chain[10] = {};
+  for (int i = 0; i < loops; ++i) QAT_UNROLL(10)
+  for (int c = 0; c < 10; ++c) QAT_BENCH_MADDUBS(x, t, chain[c]);
+}
+
+/// The group bound: what group-wise scales leave of the int8 peak if nothing is loaded or stored. `multiplies` products
+/// of four codes per accumulator (8 at group 32), then one conversion and one multiply-add.
+__attribute__((target("avx512f,avx512vnni"))) inline void group_zmm(int loops) {
+  __m512i x = {}, sum[10] = {};
+  __m512 scale = {}, t, total[10] = {};
+  for (int i = 0; i < loops; ++i) {
+    QAT_UNROLL(8)
+    for (int q = 0; q < 8; ++q) QAT_UNROLL(10)
+    for (int c = 0; c < 10; ++c) asm volatile("vpdpbusd %1, %1, %0" : "+v"(sum[c]) : "v"(x));
+    QAT_UNROLL(10)
+    for (int c = 0; c < 10; ++c) {
+      asm volatile("vcvtdq2ps %1, %0" : "=v"(t) : "v"(sum[c]));
+      asm volatile("vfmadd231ps %1, %2, %0" : "+v"(total[c]) : "v"(t), "v"(scale));
+    }
+  }
+}
+__attribute__((target("avx2,fma"))) inline void group_ymm(int loops) {
+  __m256i x = {}, s = {}, sum[5] = {};
+  __m256 scale = {}, t, total[5] = {};
+  for (int i = 0; i < loops; ++i) {
+    QAT_UNROLL(8)
+    for (int q = 0; q < 8; ++q) QAT_UNROLL(5)
+    for (int c = 0; c < 5; ++c) QAT_BENCH_MADDUBS(x, s, sum[c]);
+    QAT_UNROLL(5)
+    for (int c = 0; c < 5; ++c) {
+      asm volatile("vcvtdq2ps %1, %0" : "=x"(t) : "x"(sum[c]));
+      asm volatile("vfmadd231ps %1, %2, %0" : "+x"(total[c]) : "x"(t), "x"(scale));
+    }
+  }
+}
+#undef QAT_BENCH_MADDUBS
+
+inline bool has_bf16_dot_product() { return is_supported(Target::kAvx512) && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
-/// fp32 multiply-add operations a second of one thread, two per multiply-add; 0 if unknown.
-inline double fma_ceiling() {
+/// Operations a second of one thread, two per multiply-add; 0 where there is no such instruction. Each call measures.
+inline double fma_rate() {
 #if QAT_HAVE_X86_TARGETS
-  static const double rate = is_supported(Target::kAvx512) ? fma_zmm() : is_supported(Target::kAvx2) ? fma_ymm() : 0.0;
-  return rate;
-#else
-  return 0.0;
+  if (is_supported(Target::kAvx512))
+    return best_rate(320.0 * kCeilingLoops, kCeilingRuns, [] { fma_zmm_chains(kCeilingLoops); });
+  if (is_supported(Target::kAvx2))
+    return best_rate(160.0 * kCeilingLoops, kCeilingRuns, [] { fma_ymm_chains(kCeilingLoops); });
 #endif
+  return 0.0;
 }
-/// int8 dot-product operations a second of one thread; 0 without the instruction.
-inline double vnni_ceiling() {
+/// With the int8 dot-product instruction.
+inline double vnni_rate() {
 #if QAT_HAVE_X86_TARGETS
-  static const double rate = is_supported(Target::kAvx512Vnni) ? vnni_zmm() : 0.0;
-  return rate;
-#else
-  return 0.0;
+  if (is_supported(Target::kAvx512Vnni))
+    return best_rate(1280.0 * kCeilingLoops, kCeilingRuns, [] { vnni_zmm_chains(kCeilingLoops); });
 #endif
+  return 0.0;
+}
+/// int8 products in the best way this processor has.
+inline double int8_rate() {
+  double rate = vnni_rate();
+#if QAT_HAVE_X86_TARGETS
+  if (rate == 0.0 && is_supported(Target::kAvx2))
+    rate = best_rate(640.0 * kCeilingLoops, kCeilingRuns, [] { maddubs_ymm_chains(kCeilingLoops); });
+#endif
+  return rate;
+}
+/// int8 operations of group_zmm or group_ymm: int8 products with a scale per 32 of them.
+inline double group_bound_rate() {
+#if QAT_HAVE_X86_TARGETS
+  constexpr int kLoops = kCeilingLoops / 8;
+  if (is_supported(Target::kAvx512Vnni)) return best_rate(8 * 1280.0 * kLoops, kCeilingRuns, [] { group_zmm(kLoops); });
+  if (is_supported(Target::kAvx2)) return best_rate(8 * 320.0 * kLoops, kCeilingRuns, [] { group_ymm(kLoops); });
+#endif
+  return 0.0;
+}
+inline double bf16_rate() {
+#if QAT_HAVE_X86_TARGETS
+  if (has_bf16_dot_product())
+    return best_rate(640.0 * kCeilingLoops, kCeilingRuns, [] { bf16_zmm_chains(kCeilingLoops); });
+#endif
+  return 0.0;
+}
+
+/// The same, measured once.
+inline double fma_ceiling() {
+  static const double rate = fma_rate();
+  return rate;
+}
+inline double vnni_ceiling() {
+  static const double rate = vnni_rate();
+  return rate;
 }
 
 }  // namespace qat::bench

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""The table of performance targets, measured: `./dev bench --peers`.
+
+Ours, peers and ceilings alternate for some rounds; a row is the median of the rounds' ratios. targets.json has the works and what
+each must reach. --add keeps the rows that FILE has and adds the new rounds to them, so that a long table can be made in pieces.
+"""
+import argparse
+import json
+import os
+import sys
+
+import machine as machines
+import measure
+import rows as row_list
+import table
+from workers import PACKAGES, Workers
+
+
+def selected(cases, patterns):
+    return [c for c in cases if not patterns or any(p in c.name for p in patterns)]
+
+
+def wrong_row(case, error):
+    rows = [table.row_of(case, check, dict(rounds=[], missing={}, disturbed=False, discarded=0), {}) for check in case.checks]
+    for row in rows:
+        row.update(wrong=True, note="wrong output: " + error, holds=False, reaches_aim=False)
+    return rows
+
+
+def run(args, works):
+    workers = Workers(args.workers, args.python)
+    machine = machines.describe()
+    rotate = max(64 << 20, 2 * machine["last_level_cache"])
+    cases = selected(row_list.cases(works, rotate), args.rows)
+    rows, failures = [], []
+    try:
+        gate = measure.Gate(workers)
+        clock = workers.ask("qat", "time ceiling name=clock")
+        machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"])
+        for case in cases:
+            error = measure.check_case(case, workers) if args.check else None
+            if error:
+                failures.append(f"{case.name}: {error}")
+                rows += wrong_row(case, error)
+                continue
+            if args.rounds:
+                two_cores = case.threads == 1 or measure.two_real_cores(workers)
+                result = measure.measure_case(case, workers, gate, args.rounds)
+                rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
+                print(f"  {case.name}: {result['discarded']} rounds discarded", file=sys.stderr, flush=True)
+            elif args.check:
+                print(f"right: {case.name}", flush=True)
+            workers.forget()
+        machine["peers"] = {peer: version for peer, version in workers.versions.items() if peer != "qat"}
+        machine["absent"] = dict(workers.missing)
+    finally:
+        workers.close()
+    return machine, rows, failures
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench --peers", description=__doc__.split("\n")[0])
+    parser.add_argument("--workers", required=True, help="the build directory that has the measuring programs")
+    parser.add_argument("--python", help="a Python that has the peers' packages")
+    parser.add_argument("--rows", action="append", default=[], help="only cases whose name contains this; may be given again")
+    parser.add_argument("--rounds", type=int, default=3, help="0: with --check, only the check")
+    parser.add_argument("--check", action="store_true", help="compare each kernel with kernels/reference before it is timed")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--add", action="store_true", help="keep what FILE has and add to it")
+    args = parser.parse_args()
+    works = row_list.load_targets()
+    machine, rows, failures = run(args, works)
+    if args.add and args.json and os.path.exists(args.json):
+        with open(args.json) as file:
+            before = json.load(file)
+        if before["machine"]["cpu"] != machine["cpu"]:
+            sys.exit(f"{args.json} is of another machine: {before['machine']['cpu']}")
+        rows = table.merge(before["rows"], rows)
+        for key in ("peers", "absent"):
+            machine[key] = {**before["machine"].get(key, {}), **machine[key]}
+    for line in table.lines(works, rows):
+        print(line)
+    print(f"\n{machine['cpu']}, {machine['clock'] * 1e-9:.2f} GHz, {machine['target']}, {machine['compiler']}")
+    for peer, why in machine["absent"].items():
+        print(f"no {peer}: {why}" + (f" ({PACKAGES[peer]})" if PACKAGES.get(peer, why) != why else ""))
+    if args.json and rows:
+        with open(args.json, "w") as file:
+            json.dump(dict(machine=machine, rows=rows), file, indent=1)
+            file.write("\n")
+    for failure in failures:
+        print("wrong output: " + failure, file=sys.stderr)
+    return exit_code(rows, failures, args)
+
+
+def exit_code(rows, failures, args):
+    """A table without one measured row is a failure, however it came to be."""
+    if failures:
+        return 1
+    if args.rounds and not any(row["value"] is not None for row in rows):
+        print("peers: no row was measured", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
