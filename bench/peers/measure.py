@@ -61,8 +61,8 @@ def measure_case(case, workers, gate, rounds, milliseconds=150):
 
 
 def check_case(case, workers):
-    """None if our output equals the reference's, else what is wrong; a kernel that is not built has nothing to check."""
+    """("right", ""), ("wrong", what differs from the reference) or ("absent", why there is nothing to check)."""
     reply = workers.ask(case.ours.peer, f"check {case.ours.request}", case.ours.threads)
-    if reply.get("ok") or "missing" in reply:
-        return None
-    return reply.get("error", "no answer")
+    if "missing" in reply:
+        return "absent", reply["missing"]
+    return ("right", "") if reply.get("ok") else ("wrong", reply.get("error", "no answer"))

@@ -38,8 +38,10 @@ def run(args, works):
         clock = workers.ask("qat", "time ceiling name=clock")
         machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"])
         for case in cases:
-            error = measure.check_case(case, workers) if args.check else None
-            if error:
+            verdict, error = measure.check_case(case, workers) if args.check else ("", "")
+            if verdict:
+                print(f"{verdict}: {case.name}" + (f" ({error})" if error else ""), flush=True)
+            if verdict == "wrong":
                 failures.append(f"{case.name}: {error}")
                 rows += wrong_row(case, error)
                 continue
@@ -48,8 +50,6 @@ def run(args, works):
                 result = measure.measure_case(case, workers, gate, args.rounds)
                 rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} rounds discarded", file=sys.stderr, flush=True)
-            elif args.check:
-                print(f"right: {case.name}", flush=True)
             workers.forget()
         machine["peers"] = {peer: version for peer, version in workers.versions.items() if peer != "qat"}
         machine["absent"] = dict(workers.missing)
