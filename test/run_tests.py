@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds and runs everything that must hold; `./dev test` calls it.
 
-Meson's list of tests is the list; this script decides the order (what fails fastest first), builds with g++, clang++ and the
-sanitizers, adds up what each test printed, and ends with `N passed, N failed, N skipped`.
+Meson's list of tests is the list; this script decides the order (what fails fastest first), builds with g++, clang++, the
+sanitizers and for AArch64 (run by qemu-user), adds up what each test printed, and ends with `N passed, N failed, N skipped`.
 
 How a test is counted: `[qat-test] P passed, F failed, S skipped` (test/main.cpp prints it) is added as it is; else the lines
 that start with `PASSED:`, `FAILED:`, `SKIPPED:`; else the exit code (0 passed, 77 skipped, anything else failed). A non-zero
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("QAT_JOBS", "2")
 FIRST = ["unit"]
 REST = ["property", "golden", "consistency", "odr", "checks", "examples", "cli", "train"]
+# Built by a cross compiler and run by an emulator: the kernels, on the targets of that architecture.
+AARCH64 = dict(compiler="aarch64-linux-gnu-g++", emulator=["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
+               packages="g++-aarch64-linux-gnu qemu-user", tests=["unit/numeric", "unit/kernels", "unit/ops", "consistency/consistency"])
 SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but the long training runs
 
 SUMMARY = re.compile(r"^\[qat-test\] (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
@@ -95,12 +99,13 @@ class Run:
         relative = not os.path.isabs(word) and os.sep in word and not word.startswith("-")
         return os.path.join(directory, word) if relative and not os.path.exists(os.path.join(ROOT, word)) else word
 
-    def stage(self, stage, directory, suites, env):
-        """Builds what the tests of `suites` need, then runs them; a program that does not build is a failed test."""
-        tests = [t for t in self.tests(directory) if t["suite"] in suites]
+    def stage(self, stage, directory, suites, env, only=None, emulator=()):
+        """Builds what the tests of `suites` (only those named suite/name in `only`) need, then runs them; a program that does
+        not build is a failed test."""
+        tests = [t for t in self.tests(directory) if t["suite"] in suites and (not only or f"{t['suite']}/{t['name']}" in only)]
         tests.sort(key=lambda t: suites.index(t["suite"]))
         for test in tests:
-            test["cmd"] = [self.resolve(word, directory) for word in test["cmd"]]
+            test["cmd"] = [*emulator, *(self.resolve(word, directory) for word in test["cmd"])]
         words = {os.path.normpath(w) for t in tests for w in t["cmd"] + [v for k, v in t["env"].items() if k.startswith("QAT_")]}
         targets = json.loads(subprocess.run(["meson", "introspect", "--targets", directory], capture_output=True, text=True,
                                             check=True).stdout)
@@ -134,6 +139,20 @@ class Run:
                     say("  " + line)
 
 
+    def emulated(self, stage, machine, options, env):
+        """The tests of another architecture, or one skip for each, said, where its compiler or emulator is missing."""
+        missing = [name for name in (machine["compiler"], machine["emulator"][0]) if shutil.which(name) is None]
+        if missing:
+            for name in machine["tests"]:
+                say(f"SKIPPED: {stage}: {name} ({' and '.join(missing)} not found; Debian: {machine['packages']})")
+                self.record(stage, *name.split("/"), (0, 0, 1), 0.0)
+            return
+        cross = os.path.join(ROOT, "test", "cross", stage + ".ini")
+        directory = self.configure(stage, "g++", options + ["--cross-file", cross])
+        suites = list(dict.fromkeys(name.split("/")[0] for name in machine["tests"]))
+        self.stage(stage, directory, suites, env, machine["tests"], machine["emulator"])
+
+
 def say(text):
     print(text, flush=True)
 
@@ -143,7 +162,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help=argparse.SUPPRESS)
     parser.add_argument("--full", action="store_true", help="also the slow matrix: long property runs, all with clang++, -O3")
     parser.add_argument("--json", metavar="FILE", help="write counts and seconds per test")
-    parser.add_argument("--only", metavar="SUITE", help="one suite (unit, property, golden, ...), with g++ alone")
+    parser.add_argument("--only", metavar="SUITE", help="one suite (unit, property, golden, ...), with g++ alone; or aarch64")
     args = parser.parse_args()
     json_path = os.path.abspath(args.json) if args.json else None
 
@@ -155,8 +174,10 @@ def main():
     version = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True).stdout
     # Warnings are errors for the compilers this repository is checked with, not for whatever a user has.
     werror = ["-Dwerror=true"] if version.startswith("12") else []
-    release = run.configure("release", "g++", werror)
-    if args.only:
+    release = None if args.only == "aarch64" else run.configure("release", "g++", werror)
+    if args.only == "aarch64":
+        run.emulated("aarch64", AARCH64, werror + ["-Doptimization=1"], env)
+    elif args.only:
         run.stage("release", release, [args.only], env)
     else:
         run.stage("release", release, FIRST, env)
@@ -168,6 +189,7 @@ def main():
                                                       "-Db_lundef=false", "-Dcpp_args=-g1 -fno-sanitize-recover=all"])
         run.stage("asan", asan, SANITIZED, dict(env, ASAN_OPTIONS="detect_stack_use_after_return=1",
                                                 UBSAN_OPTIONS="print_stacktrace=1"))
+        run.emulated("aarch64", AARCH64, werror + ["-Doptimization=1"], env)
         if args.full:
             o3 = run.configure("o3", "g++", werror + ["-Doptimization=3"])
             run.stage("o3", o3, FIRST + ["property", "golden", "consistency"], env)

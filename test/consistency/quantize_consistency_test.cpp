@@ -7,6 +7,7 @@
 
 #include "consistency/quantize_bits.hpp"
 #include "support/compare.hpp"
+#include "support/targets.hpp"
 
 using namespace qat;
 using namespace qat::test;
@@ -121,7 +122,7 @@ void check_case(const CpuBackend& backend, const QuantSpec& spec, Shape shape, i
 template <class D>
 void check_type() {
   const CpuBackend backend(2);
-  for (const Target target : supported_targets()) {
+  for (const Target target : plain_targets()) {
     const ScopedTarget forced(target);
     Found found;
     for (const QuantSpec& spec : specs_under_test()) {

@@ -37,7 +37,8 @@ class ScopedFloatMode {
   }
 #elif defined(__aarch64__)
   using Word = std::uint64_t;
-  static constexpr Word kControl = (Word{1} << 24) | (Word{3} << 22) | Word{1};  // FPCR: FZ, RMode, FIZ
+  // FPCR: AHP (alternative half precision), DN (one NaN for all), FZ, RMode, FZ16; NEP, AH, FIZ.
+  static constexpr Word kControl = (Word{0x1F} << 22) | (Word{1} << 19) | Word{7};
   static constexpr Word kDefault = 0;
   static Word read() {
     Word word;

@@ -28,7 +28,13 @@
 // program is built with -Ofast: no reassociation, no reciprocal estimates, no contraction, NaN and signed zeros kept.
 // Every header that defines quantization arithmetic is wrapped in it. (The rounding mode and flush-to-zero are run-time
 // state: backend/float_mode.hpp.)
-#if defined(__clang__)
+#if defined(__clang__) && defined(__aarch64__) && __clang_major__ < 15  // has no float_control there
+#if defined(__FAST_MATH__)
+#error "clang before 15 cannot switch fast-math off for a part of a program on AArch64: build without -ffast-math"
+#endif
+#define QAT_EXACT_BEGIN _Pragma("clang fp contract(off)")
+#define QAT_EXACT_END
+#elif defined(__clang__)
 #define QAT_EXACT_BEGIN _Pragma("float_control(precise, on, push)") _Pragma("clang fp contract(off)")
 #define QAT_EXACT_END _Pragma("float_control(pop)")
 #elif defined(__GNUC__)

@@ -1,5 +1,6 @@
-// Text of simd/math.hpp, compiled once per target. Functions that use mul_add give the same bits on avx2 and avx512,
-// and differ by rounding on baseline. Lanes mix only in sum_of, max_of and the shuffles.
+// Text of simd/math.hpp, compiled once per target. Functions that use mul_add give the same bits on every target
+// with fused multiply-add, and differ by rounding on the baseline of x86-64. Lanes mix only in sum_of, max_of and the
+// shuffles.
 namespace qat::inline v0::simd::QAT_TARGET {
 
 /// e^x.

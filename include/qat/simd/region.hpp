@@ -21,6 +21,17 @@
 #else
 #define QAT_HAVE_X86_TARGETS 0
 #endif
+#if defined(__aarch64__) && defined(__GNUC__) && !defined(QAT_BASELINE_ONLY)
+#define QAT_HAVE_ARM_TARGETS 1
+#else
+#define QAT_HAVE_ARM_TARGETS 0
+#endif
+// QAT_HAVE_NEON: the baseline may use NEON and its fused multiply-add, which every AArch64 processor has.
+#if defined(__aarch64__) && defined(__GNUC__)
+#define QAT_HAVE_NEON 1
+#else
+#define QAT_HAVE_NEON 0
+#endif
 
 // Each region switches the target on and, under an optimizing g++, -O3 (g++ -O2 leaves loops scalar; a debug or
 // sanitized build stays what it was asked to be); fast-math is off in all of them, so that an -Ofast host gets the same
@@ -31,6 +42,13 @@
 #define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
 #define QAT_AVX512VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 #define QAT_AVX512BF16_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"
+#if defined(__clang__)
+#define QAT_NEONDOT_FEATURES "dotprod"
+#define QAT_NEONI8MM_FEATURES "dotprod,i8mm"
+#else
+#define QAT_NEONDOT_FEATURES "arch=armv8.2-a+dotprod"
+#define QAT_NEONI8MM_FEATURES "arch=armv8.2-a+dotprod+i8mm"
+#endif
 #if defined(__clang__)
 #define QAT_TARGET_BEGIN(features) \
   QAT_EXACT_BEGIN QAT_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
@@ -64,6 +82,10 @@
 #define QAT_TARGET_AVX512VNNI_END QAT_TARGET_END
 #define QAT_TARGET_AVX512BF16_BEGIN QAT_TARGET_BEGIN(QAT_AVX512BF16_FEATURES)
 #define QAT_TARGET_AVX512BF16_END QAT_TARGET_END
+#define QAT_TARGET_NEONDOT_BEGIN QAT_TARGET_BEGIN(QAT_NEONDOT_FEATURES)
+#define QAT_TARGET_NEONDOT_END QAT_TARGET_END
+#define QAT_TARGET_NEONI8MM_BEGIN QAT_TARGET_BEGIN(QAT_NEONI8MM_FEATURES)
+#define QAT_TARGET_NEONI8MM_END QAT_TARGET_END
 
 // QAT_UNROLL(n): unrolls the loop that follows completely, for register tiles; n must not be below its trip count.
 #if defined(__clang__)

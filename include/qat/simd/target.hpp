@@ -20,20 +20,29 @@
 #include "qat/simd/cpuid.hpp"
 #include "qat/simd/region.hpp"
 
+#if QAT_HAVE_ARM_TARGETS && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace qat::inline v0 {
 
 enum class Target {
-  kBaseline,    ///< what the including program is compiled for (x86-64: SSE2); no fused multiply-add is assumed
+  /// What the including program is compiled for. x86-64: SSE2, and no fused multiply-add is assumed. AArch64: NEON
+  /// with its fused multiply-add, which every such processor has, so a plainer baseline could never be chosen.
+  kBaseline,
   kAvx2,        ///< AVX2, FMA, F16C
   kAvx2Vnni,    ///< kAvx2 and the int8 dot product of 256 bits (AVX-VNNI)
   kAvx512,      ///< AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  ///< kAvx512 and the int8 dot product
   kAvx512Bf16,  ///< kAvx512Vnni and the bf16 dot product
+  kNeonDot,     ///< AArch64 with the dot product of signed bytes (dotprod)
+  kNeonI8mm,    ///< kNeonDot and the dot product of unsigned by signed bytes (i8mm)
 };
 
 /// Worst first, where a processor can run several.
 inline constexpr Target kAllTargets[] = {Target::kBaseline, Target::kAvx2,       Target::kAvx2Vnni,
-                                         Target::kAvx512,   Target::kAvx512Vnni, Target::kAvx512Bf16};
+                                         Target::kAvx512,   Target::kAvx512Vnni, Target::kAvx512Bf16,
+                                         Target::kNeonDot,  Target::kNeonI8mm};
 
 constexpr const char* name(Target target) {
   switch (target) {
@@ -47,11 +56,24 @@ constexpr const char* name(Target target) {
       return "avx512vnni";
     case Target::kAvx512Bf16:
       return "avx512bf16";
+    case Target::kNeonDot:
+      return "neondot";
+    case Target::kNeonI8mm:
+      return "neoni8mm";
     case Target::kBaseline:
       break;
   }
   return "baseline";
 }
+
+/// True if the target's code is in this program: targets of another architecture are not.
+constexpr bool is_compiled(Target target) {
+  if (target == Target::kBaseline) return true;
+  return target >= Target::kNeonDot ? QAT_HAVE_ARM_TARGETS != 0 : QAT_HAVE_X86_TARGETS != 0;
+}
+
+/// True if mul_add of simd/vec.hpp rounds once on the target.
+constexpr bool has_fused_multiply_add(Target target) { return target != Target::kBaseline || QAT_HAVE_NEON != 0; }
 
 /// True if this processor (and operating system) can run the target.
 inline bool is_supported(Target target) {
@@ -73,9 +95,14 @@ inline bool is_supported(Target target) {
       return avx512 && __builtin_cpu_supports("avx512vnni");
     case Target::kAvx512Bf16:
       return avx512 && __builtin_cpu_supports("avx512vnni") && (extended >> 5 & 1) != 0;
-    case Target::kBaseline:
+    default:
       break;
   }
+#elif QAT_HAVE_ARM_TARGETS && defined(__linux__)
+  const bool dot = (getauxval(AT_HWCAP) >> 20 & 1) != 0;           // HWCAP_ASIMDDP
+  const bool i8mm = dot && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;  // HWCAP2_I8MM
+  if (target == Target::kNeonDot) return dot;
+  if (target == Target::kNeonI8mm) return i8mm;
 #endif
   return target == Target::kBaseline;
 }
@@ -149,7 +176,7 @@ class ScopedTarget {
 // Calls the form of a kernel that the active target runs: QAT_DISPATCH(kernels, scale(x, n)) is
 // kernels::<form>::scale(x, n). Which macro says which forms the kernel has (simd/foreach_target-inl.hpp); every target
 // falls back to the next lower form, int8 kernels of avx512bf16 to those of avx512vnni.
-//   QAT_DISPATCH        baseline, avx2, avx512
+//   QAT_DISPATCH        baseline, avx2, avx512; baseline on AArch64
 //   QAT_DISPATCH_DOT8   and those of QAT_TARGET_WITH_DOT8
 //   QAT_DISPATCH_BF16   and those of QAT_TARGET_WITH_BF16
 #if QAT_HAVE_X86_TARGETS
@@ -164,6 +191,13 @@ class ScopedTarget {
 #define QAT_DISPATCH_BF16(namespace_, ...)                                                    \
   (::qat::active_target() >= ::qat::Target::kAvx512Bf16 ? namespace_::avx512bf16::__VA_ARGS__ \
                                                         : QAT_DISPATCH(namespace_, __VA_ARGS__))
+#elif QAT_HAVE_ARM_TARGETS
+#define QAT_DISPATCH(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
+#define QAT_DISPATCH_DOT8(namespace_, ...)                                                 \
+  (::qat::active_target() == ::qat::Target::kNeonI8mm  ? namespace_::neoni8mm::__VA_ARGS__ \
+   : ::qat::active_target() == ::qat::Target::kNeonDot ? namespace_::neondot::__VA_ARGS__  \
+                                                       : namespace_::baseline::__VA_ARGS__)
+#define QAT_DISPATCH_BF16(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #else
 #define QAT_DISPATCH(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #define QAT_DISPATCH_DOT8(namespace_, ...) (namespace_::baseline::__VA_ARGS__)

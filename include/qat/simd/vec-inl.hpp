@@ -1,12 +1,13 @@
 // Text of simd/vec.hpp, compiled once per target.
 //
 //   Float, Int, Mask   kLanes lanes: 4 (baseline), 8 (avx2), 16 (avx512)
-// Same bits on every target, except mul_add: one rounding on avx2 and avx512, two on baseline.
+// Same bits on every target, except mul_add: two roundings on the baseline of x86-64, one elsewhere.
 // Arithmetic is the language's own and moves of lanes are integer ones: under clang, a floating-point intrinsic keeps
 // the fast-math flags of the program that includes <immintrin.h>, and may then be reassociated or assume that nothing
 // is NaN. minimum, maximum: (a < b ? a : b) and (a > b ? a : b), so the second operand is the result if either is NaN
 // (as minps, maxps). Partial loads fill the other lanes with zero; partial accesses touch no byte beyond n lanes, 0 <=
-// n <= kLanes.
+// n <= kLanes. NEON is written as assembly for the same reason: an instruction has no flags, and <arm_neon.h> takes a
+// second to read.
 namespace qat::inline v0::simd::QAT_TARGET {
 
 #if QAT_TARGET_LEVEL >= 2
@@ -287,11 +288,19 @@ QAT_INLINE Float operator+(Float a, Float b) { return {a.v + b.v}; }
 QAT_INLINE Float operator-(Float a, Float b) { return {a.v - b.v}; }
 QAT_INLINE Float operator*(Float a, Float b) { return {a.v * b.v}; }
 QAT_INLINE Float operator/(Float a, Float b) { return {a.v / b.v}; }
+#if QAT_HAVE_NEON
+QAT_INLINE Float mul_add(Float a, Float b, Float c) {
+  asm("fmla %0.4s, %1.4s, %2.4s" : "+w"(c.v) : "w"(a.v), "w"(b.v));
+  return c;
+}
+QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) { return mul_add(a, b, c); }
+#else
 QAT_INLINE Float mul_add(Float a, Float b, Float c) { return {a.v * b.v + c.v}; }
 QAT_INLINE Float fused_mul_add(Float a, Float b, Float c) {
   for (int i = 0; i < 4; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
   return c;
 }
+#endif
 
 QAT_INLINE Mask operator<(Float a, Float b) { return {a.v < b.v}; }
 QAT_INLINE Mask operator<=(Float a, Float b) { return {a.v <= b.v}; }
@@ -305,6 +314,18 @@ QAT_INLINE Float select(Mask condition, Float a, Float b) {
 QAT_INLINE Float minimum(Float a, Float b) { return select(a < b, a, b); }
 QAT_INLINE Float maximum(Float a, Float b) { return select(b < a, a, b); }
 QAT_INLINE Float abs(Float a) { return {as_float(as_int(a.v) & 0x7FFFFFFF)}; }
+#if QAT_HAVE_NEON
+QAT_INLINE Float sqrt(Float a) {
+  Float root;
+  asm("fsqrt %0.4s, %1.4s" : "=w"(root.v) : "w"(a.v));
+  return root;
+}
+QAT_INLINE Float round_even(Float a) {
+  Float rounded;
+  asm("frintn %0.4s, %1.4s" : "=w"(rounded.v) : "w"(a.v));
+  return rounded;
+}
+#else
 QAT_INLINE Float sqrt(Float a) {
   for (int i = 0; i < 4; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);
   return a;
@@ -317,6 +338,7 @@ QAT_INLINE Float round_even(Float a) {
   const IntLanes sign = as_int(a.v) & ~0x7FFFFFFF;
   return select(magnitude < set(0x1p23f), Float{as_float(as_int(rounded.v) | sign)}, a);
 }
+#endif
 QAT_INLINE float reduce_max(Float a) {
   const float x = a.v[0] > a.v[1] ? a.v[0] : a.v[1];
   const float y = a.v[2] > a.v[3] ? a.v[2] : a.v[3];

@@ -13,5 +13,8 @@ namespace qat::inline v0::simd {
 namespace avx2vnni = avx2;
 namespace avx512vnni = avx512;
 namespace avx512bf16 = avx512;
+#elif QAT_HAVE_ARM_TARGETS
+namespace neondot = baseline;
+namespace neoni8mm = baseline;
 #endif
 }  // namespace qat::inline v0::simd

@@ -17,6 +17,16 @@ inline qat::Target form() {
   const __m512i sums =
       _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(0x04030201), _mm512_set1_epi32(0x08070605));
   return _mm512_cvtsi512_si32(sums) == 70 ? Target::kAvx512Vnni : Target::kBaseline;
+#elif QAT_TARGET_DOT8
+  typedef int Lanes __attribute__((vector_size(16)));
+  Lanes sums = {0, 0, 0, 0}, a = {0x04030201, 0, 0, 0}, b = {0x08070605, 0, 0, 0};
+#if QAT_TARGET_DOT8 == 1
+  asm("usdot %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(a), "w"(b));
+  return sums[0] == 70 ? Target::kNeonI8mm : Target::kBaseline;
+#else
+  asm("sdot %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(a), "w"(b));
+  return sums[0] == 70 ? Target::kNeonDot : Target::kBaseline;
+#endif
 #elif QAT_TARGET_LEVEL == 1
   return Target::kAvx2;
 #elif QAT_TARGET_LEVEL == 2

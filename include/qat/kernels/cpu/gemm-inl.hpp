@@ -7,6 +7,8 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 inline constexpr int kTileRows = 14;  // 28 + 2 + 1 of 32 registers; 16 loads per 28 multiply-adds
 #elif QAT_TARGET_LEVEL == 1
 inline constexpr int kTileRows = 6;  // 12 + 2 + 1 of 16 registers
+#elif QAT_HAVE_NEON
+inline constexpr int kTileRows = 12;  // 24 + 2 + 1 of 32 registers
 #else
 inline constexpr int kTileRows = 4;
 #endif

@@ -3,9 +3,9 @@
 //
 // Each output is one chain of multiply-adds over ascending k that starts at 0; then C is added if `accumulate`, then
 // the bias. So the bits of an output depend on its row of A, its row of B and nothing else: not on M, N, blocking,
-// threads, or how an operand is stored. On avx2 and avx512 every step is one fused multiply-add and the bits equal
-// kernels/reference/gemm.hpp; on baseline each step rounds twice (error at most (K + 1) * 2^-24 * sum |a||b|, twice
-// that).
+// threads, or how an operand is stored. Where has_fused_multiply_add(target) every step is one fused multiply-add and
+// the bits equal kernels/reference/gemm.hpp; on the baseline of x86-64 each step rounds twice (error at most (K + 1) *
+// 2^-24 * sum |a||b|, twice that).
 #pragma once
 
 #include <type_traits>

@@ -8,6 +8,9 @@ inline constexpr int kQgemmVectors = 2;
 #elif QAT_TARGET_LEVEL == 1
 inline constexpr int kQgemmRows = 2;
 inline constexpr int kQgemmVectors = 2;
+#elif QAT_HAVE_NEON && QAT_TARGET_DOT8
+inline constexpr int kQgemmRows = 3;  // 24 + 4 + 1 of 32 registers
+inline constexpr int kQgemmVectors = 4;
 #else
 inline constexpr int kQgemmRows = 1;
 inline constexpr int kQgemmVectors = 4;
@@ -188,6 +191,19 @@ QAT_INLINE simd::QAT_TARGET::Int dot4(simd::QAT_TARGET::Int acc, simd::QAT_TARGE
     u.v = _mm256_andnot_si256(_mm256_set1_epi8(-128), u.v);
   }
   return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(_mm256_maddubs_epi16(u.v, s.v), ones))};
+#elif QAT_TARGET_DOT8 == 1
+  asm("usdot %0.4s, %1.16b, %2.16b" : "+w"(acc.v) : "w"(u.v), "w"(s.v));
+  return acc;
+#elif QAT_TARGET_DOT8 == 2
+  if constexpr (kWide) {  // u - 128 is signed; 128 times the sum of s is 2 * 64 times it
+    const simd::QAT_TARGET::Int half = simd::QAT_TARGET::set_int(0x40404040);
+    const simd::QAT_TARGET::Int flip = simd::QAT_TARGET::set_int(-0x7F7F7F80);
+    asm("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc.v) : "w"(half.v), "w"(s.v));
+    asm("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc.v) : "w"(half.v), "w"(s.v));
+    u.v = u.v ^ flip.v;
+  }
+  asm("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc.v) : "w"(u.v), "w"(s.v));
+  return acc;
 #else
   for (int j = 0; j < 4; ++j) acc.v += ((u.v >> (8 * j)) & 255) * ((s.v << (24 - 8 * j)) >> 24);
   return acc;
@@ -379,8 +395,8 @@ struct QgemmTiles<kGeneral, kWide, std::integer_sequence<int, kRowsMinus1...>> {
 inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row, index_t rows,
                        index_t column) {
   using Rows = std::make_integer_sequence<int, kQgemmRows>;
-  // The dot product instruction and the baseline form take any byte.
-  constexpr bool kWide = QAT_TARGET_LEVEL > 0 && !QAT_TARGET_DOT8;
+  // The dot product of unsigned by signed bytes and the baseline form take any byte.
+  constexpr bool kWide = QAT_TARGET_DOT8 == 2 || (QAT_TARGET_LEVEL > 0 && QAT_TARGET_DOT8 == 0);
   const bool wide = kWide && call.weight->spec().bits == 8;
   const QgemmTileFunction function = call.general ? (wide ? QgemmTiles<true, kWide, Rows>::functions[rows - 1]
                                                           : QgemmTiles<true, false, Rows>::functions[rows - 1])

@@ -84,6 +84,26 @@ QAT_INLINE Mask from_mask_bits(std::uint32_t bits) {
 QAT_INLINE void store_uint16(std::uint16_t* p, Int a) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint16_t>(a.v[i]);
 }
+#if QAT_HAVE_NEON
+QAT_INLINE Float half_to_float(const std::uint16_t* p) {
+  double halves;
+  Float out;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  asm("fcvtl %0.4s, %1.4h" : "=w"(out.v) : "w"(halves));
+  return out;
+}
+QAT_INLINE Int float_to_half(Float a) {
+  double halves;
+  Int out;
+  asm("fcvtn %0.4h, %1.4s" : "=w"(halves) : "w"(a.v));
+  asm("uxtl %0.4s, %1.4h" : "=w"(out.v) : "w"(halves));
+  return out;
+}
+QAT_INLINE Float half_grid(Float a) {
+  asm("fcvtn %0.4h, %0.4s\n\tfcvtl %0.4s, %0.4h" : "+w"(a.v));
+  return a;
+}
+#else
 QAT_INLINE Float half_to_float(const std::uint16_t* p) {
   Float out{};
   for (int i = 0; i < 4; ++i) out.v[i] = static_cast<float>(half::from_bits(p[i]));
@@ -98,6 +118,7 @@ QAT_INLINE Float half_grid(Float a) {
   for (int i = 0; i < 4; ++i) a.v[i] = static_cast<float>(half(a.v[i]));
   return a;
 }
+#endif
 QAT_INLINE Float unpack_low(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 0, 4, 1, 5)}; }
 QAT_INLINE Float unpack_high(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 2, 6, 3, 7)}; }
 QAT_INLINE Float unpack_low_pairs(Float a, Float b) { return {__builtin_shufflevector(a.v, b.v, 0, 1, 4, 5)}; }
