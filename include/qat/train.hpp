@@ -28,6 +28,7 @@
 #include "qat/nn/attention.hpp"
 #include "qat/nn/embedding.hpp"
 #include "qat/nn/linear.hpp"
+#include "qat/nn/linear_cross_entropy.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/nn/mlp.hpp"
 #include "qat/nn/packed_linear.hpp"

@@ -19,6 +19,7 @@ NO_OWN_TEST = {
     "kernels/cpu/elementwise.hpp": "unit/ops/swiglu_test.cpp",
     "kernels/cpu/optimizer.hpp": "unit/optim/optimizer_test.cpp",
     "kernels/cpu/rmsnorm.hpp": "unit/ops/rmsnorm_test.cpp",
+    "kernels/cpu/rope.hpp": "unit/ops/rope_test.cpp",
     "kernels/cpu/softmax_cross_entropy.hpp": "unit/ops/softmax_cross_entropy_test.cpp",
     "simd/region.hpp": "unit/simd/target_test.cpp",
     "nn/attention.hpp": "unit/nn/transformer_test.cpp",

@@ -109,6 +109,15 @@ class Tape {
     if (any_input_needs_grad) records_.push_back({std::make_unique<Holder<Record>>(std::move(record)), v});
     return v;
   }
+  /// The same for an operation whose result is no float tensor, such as int8 codes kept by their readers: a node that
+  /// collects the gradient of a tensor of this shape and has no value.
+  template <class Record>
+  Variable record_without_value(const Shape& shape, bool any_input_needs_grad, Record record) {
+    const Variable v = this->record(Tensor<float>(), any_input_needs_grad, std::move(record));
+    node(v).shape = shape;
+    node(v).taken = true;
+    return v;
+  }
 
   // --- for operations, backward ------------------------------------------------------------------------------------
 

@@ -35,6 +35,19 @@ class AlignedBuffer {
   }
   ~AlignedBuffer() { std::free(data_); }
 
+  /// Takes over memory of std::aligned_alloc that holds `size` values.
+  static AlignedBuffer adopt(T* data, index_t size) {
+    AlignedBuffer buffer;
+    buffer.data_ = data;
+    buffer.size_ = size;
+    return buffer;
+  }
+  /// Gives the memory up, to be freed with std::free; the buffer is empty afterwards.
+  T* release() {
+    size_ = 0;
+    return std::exchange(data_, nullptr);
+  }
+
   T* data() { return data_; }
   const T* data() const { return data_; }
   index_t size() const { return size_; }

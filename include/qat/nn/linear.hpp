@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "qat/autodiff/functions.hpp"
+#include "qat/kernels/cpu/backward_operands.hpp"
 #include "qat/quantizer/quantized_activation.hpp"
 
 namespace qat::inline v0::nn {
@@ -25,16 +26,20 @@ class LinearQuantization {
   /// Which elements of the activation pass their gradient.
   virtual SteMask activation_mask() const { return SteMask::kInclusive; }
 
+  /// Brings what the other functions multiply with up to date with layer.weight(). Runs before a forward pass.
+  virtual void refresh(const CpuBackend&, Linear&) {}
   /// y = x W^T + b.   y (N, O); codes of x (N, C) where activation() says so, else null.
   /// Must treat the rows of x alike and independently, so that evaluation may cut them into chunks.
   virtual void forward(const CpuBackend& backend, Linear& layer, View<const float, 2> x,
                        const QuantizedActivation* codes, View<float, 2> y) = 0;
 
-  /// Adds to layer.weight().grad and layer.bias()->grad, and writes dx by dx_mode. codes as given to forward; x
-  /// likewise, but empty where there are codes.
+  /// dx by dx_mode: the gradient dy W of what the product reads, which is x or the values that its codes stand for.
   /// @throws qat::Error (kUnsupported) by default: packed weights are not trained
-  virtual void backward(const CpuBackend& backend, Linear& layer, View<const float, 2> x,
-                        const QuantizedActivation* codes, View<const float, 2> dy, View<float, 2> dx, GradMode dx_mode);
+  virtual void input_gradient(const CpuBackend& backend, Linear& layer, View<const float, 2> dy, View<float, 2> dx,
+                              GradMode dx_mode);
+  /// Adds to layer.weight().grad, given the gradient of the weight as the product reads it.   dweight (O, C)
+  /// @throws qat::Error (kUnsupported) by default
+  virtual void add_weight_gradient(const CpuBackend& backend, Linear& layer, const Tensor<float>& dweight);
 
   /// Bytes that stay resident for the weight besides layer.weight(): packed codes and scales.
   virtual index_t resident_bytes() const { return 0; }
@@ -78,6 +83,7 @@ class Linear {
   void forward(const CpuBackend& backend, View<const float, 2> x, View<float, 2> y) {
     check_input(x.shape[1]);
     if (quantization_ != nullptr) {
+      quantization_->refresh(backend, *this);
       const std::optional<QuantSpec> activation = quantization_->activation();
       if (!activation) return quantization_->forward(backend, *this, x, nullptr, y);
       const QuantizedActivation codes = quantize_activation(backend, *activation, x, name_.c_str());
@@ -103,49 +109,98 @@ class Linear {
   std::unique_ptr<LinearQuantization> quantization_;
 };
 
-inline void LinearQuantization::backward(const CpuBackend&, Linear& layer, View<const float, 2>,
-                                         const QuantizedActivation*, View<const float, 2>, View<float, 2>, GradMode) {
+inline void LinearQuantization::input_gradient(const CpuBackend&, Linear& layer, View<const float, 2>, View<float, 2>,
+                                               GradMode) {
+  raise(ErrorCode::kUnsupported, layer.name(), ": packed weights have no gradient; train before convert");
+}
+inline void LinearQuantization::add_weight_gradient(const CpuBackend&, Linear& layer, const Tensor<float>&) {
   raise(ErrorCode::kUnsupported, layer.name(), ": packed weights have no gradient; train before convert");
 }
 
+/// dweight (+)= dy^T x, where x (N, C) is read if codes is null, and the values of the codes otherwise.
+inline void product_weight_gradient(const CpuBackend& backend, View<const float, 2> x, const QuantizedActivation* codes,
+                                    View<const float, 2> dy, Tensor<float>& dweight, GradMode mode) {
+  const index_t columns = dweight.dim(1);
+  const auto product = [&](const auto& operand) {
+    kernels::gemm(backend, dweight.dim(0), columns, dy.shape[0],
+                  kernels::MatrixOperand{dy.data, dy.stride[1], dy.stride[0]}, operand, dweight.data(), columns,
+                  mode == GradMode::kAccumulate);
+  };
+  if (codes == nullptr) return product(kernels::MatrixOperand{x.data, x.stride[1], x.stride[0]});
+  if (codes->has_row_parameters())
+    return product(
+        kernels::ActivationColumns{codes->codes.data(), columns, codes->scale.data(), codes->zero_point.data()});
+  const Tensor<float> values = codes->dequantize(backend);  // (N, C)
+  product(kernels::MatrixOperand{values.data(), 1, columns});
+}
+
+/// The codes of a variable on a tape, made once for all layers that read it.
+struct SharedCodes {
+  QuantizedActivation activation;
+  Variable node;  ///< collects the gradient of the fake-quantized activation
+};
+
 namespace detail {
+/// Every reader's gradient has been summed when this runs, so the straight-through estimator takes one pass, in place.
+struct ActivationRecord {
+  Variable x;
+  std::shared_ptr<const SharedCodes> codes;
+  void backward(Tape& tape, Tensor<float> dy) {
+    codes->activation.backward(tape.backend(), dy.data(), dy.data(), false);
+    tape.give(x, std::move(dy));
+  }
+};
 struct QuantizedLinearRecord {
   Linear* layer;
-  Variable x;
-  std::shared_ptr<const QuantizedActivation> codes;
+  Variable x;  // the input, or the node of its codes
+  std::shared_ptr<const SharedCodes> codes;
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dx = tape.target(x);
     const View<const float, 2> x_value = codes == nullptr ? tape.value(x).matrix() : View<const float, 2>{};
-    layer->quantization()->backward(tape.backend(), *layer, x_value, codes.get(), std::as_const(dy).matrix(),
-                                    dx.matrix(), dx.mode);
+    const View<const float, 2> upstream = std::as_const(dy).matrix();
+    const CpuBackend& backend = tape.backend();
+    LinearQuantization& quantization = *layer->quantization();
+    if (dx.mode != GradMode::kSkip) quantization.input_gradient(backend, *layer, upstream, dx.matrix(), dx.mode);
+    Tensor<float> dweight = Tensor<float>::uninitialized({layer->out_features(), layer->in_features()});
+    product_weight_gradient(backend, x_value, codes == nullptr ? nullptr : &codes->activation, upstream, dweight,
+                            GradMode::kOverwrite);
+    quantization.add_weight_gradient(backend, *layer, dweight);
+    if (layer->bias() != nullptr)
+      ops::sum_rows(backend, upstream, layer->bias()->ensure_grad().flat(), GradMode::kAccumulate);
     if (codes == nullptr) tape.unsave(x);
   }
 };
 
-/// The codes of x under the scheme, made once per variable.
-inline std::shared_ptr<const QuantizedActivation> shared_codes(Tape& tape, Variable x, const QuantSpec& spec,
-                                                               SteMask mask, const char* name) {
-  std::shared_ptr<const QuantizedActivation> codes = tape.derived<QuantizedActivation>(x);
-  if (codes != nullptr && codes->spec == spec && codes->mask == mask) return codes;
-  codes = std::make_shared<const QuantizedActivation>(
-      quantize_activation(tape.backend(), spec, tape.value(x).matrix(), name, mask));
-  tape.set_derived(x, codes);
+inline std::shared_ptr<const SharedCodes> shared_codes(Tape& tape, Variable x, const QuantSpec& spec, SteMask mask,
+                                                       const char* name) {
+  std::shared_ptr<const SharedCodes> shared = tape.derived<SharedCodes>(x);
+  if (shared != nullptr && shared->activation.spec == spec && shared->activation.mask == mask) return shared;
+  const auto codes = std::make_shared<SharedCodes>();
+  codes->activation = quantize_activation(tape.backend(), spec, tape.value(x).matrix(), name, mask);
+  const Shape shape = {codes->activation.rows, codes->activation.columns};
+  codes->node = tape.record_without_value(shape, tape.needs_grad(x), ActivationRecord{x, codes});
+  tape.set_derived<SharedCodes>(x, codes);
   return codes;
 }
 }  // namespace detail
 
 inline Variable Linear::forward(Tape& tape, Variable x) {
-  const Tensor<float>& x_value = tape.value(x);
-  check_input(x_value.dim(x_value.rank() - 1));
+  check_input(tape.value(x).dim(tape.value(x).rank() - 1));
   if (quantization_ == nullptr) {
     return autodiff::linear(tape, x, tape.parameter(*weight_), bias_ == nullptr ? Variable{} : tape.parameter(*bias_));
   }
   detail::QuantizedLinearRecord record{this, x, nullptr};
-  if (const std::optional<QuantSpec> activation = quantization_->activation())
+  if (const std::optional<QuantSpec> activation = quantization_->activation()) {
     record.codes = detail::shared_codes(tape, x, *activation, quantization_->activation_mask(), name_.c_str());
+    record.x = record.codes->node;
+  } else {
+    tape.save(x);
+  }
+  const Tensor<float>& x_value = tape.value(x);
   Tensor<float> y = Tensor<float>::uninitialized({x_value.size() / in_features_, out_features_});
-  quantization_->forward(tape.backend(), *this, x_value.matrix(), record.codes.get(), y.matrix());
-  if (record.codes == nullptr) tape.save(x);
+  quantization_->refresh(tape.backend(), *this);
+  quantization_->forward(tape.backend(), *this, x_value.matrix(),
+                         record.codes == nullptr ? nullptr : &record.codes->activation, y.matrix());
   return tape.record(std::move(y), true, std::move(record));
 }
 

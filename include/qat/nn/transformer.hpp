@@ -10,6 +10,7 @@
 #include "qat/base/random.hpp"
 #include "qat/nn/attention.hpp"
 #include "qat/nn/embedding.hpp"
+#include "qat/nn/linear_cross_entropy.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/nn/mlp.hpp"
 #include "qat/nn/rmsnorm.hpp"
@@ -132,6 +133,11 @@ class Transformer {
 
   /// Logits on a tape.   tokens (batch * T); returns (batch * T, V). The model must outlive the tape's use.
   Variable forward(Tape& tape, View<const std::int32_t, 1> tokens, index_t batch) {
+    return lm_head_.forward(tape, hidden(tape, tokens, batch));
+  }
+
+  /// What the head reads, on a tape.   returns (batch * T, C)
+  Variable hidden(Tape& tape, View<const std::int32_t, 1> tokens, index_t batch) {
     const index_t per_sequence = check_tokens(tokens, batch);
     ensure_positions(per_sequence);
     Variable x = embed_tokens_.forward(tape, tokens);
@@ -142,13 +148,17 @@ class Transformer {
       const Variable fed = b.mlp.forward(tape, b.post_attention_layernorm.forward(tape, x));
       x = autodiff::add(tape, x, fed, autodiff::Storage::kReuse);
     }
-    return lm_head_.forward(tape, norm_.forward(tape, x));
+    return norm_.forward(tape, x);
   }
 
-  /// Mean cross-entropy on a tape.   targets (batch * T), ignore_index where they do not count
+  /// Mean cross-entropy on a tape, without the logits of all rows.   targets (batch * T), ignore_index where they do
+  /// not count
   Variable loss(Tape& tape, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> targets, index_t batch,
                 ops::CrossEntropyResult* stats = nullptr) {
-    return autodiff::softmax_cross_entropy(tape, forward(tape, tokens, batch), targets, ops::kIgnoreIndex, stats);
+    const Variable x = hidden(tape, tokens, batch);
+    const Variable mean = linear_cross_entropy(tape, lm_head_, x, targets, ops::kIgnoreIndex, stats);
+    tape.discard(x);
+    return mean;
   }
 
   /// Logits without a tape.   tokens (batch * T); returns (batch * T, V)

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "qat/backend/cpu.hpp"
+#include "qat/kernels/cpu/rope.hpp"
 #include "qat/ops/grad_mode.hpp"
 #include "qat/ops/rope_config.hpp"
 #include "qat/tensor/tensor.hpp"
@@ -104,19 +104,10 @@ inline void rotate(const CpuBackend& backend, const char* op, View<const float, 
     const index_t end = (chunk + 1) * kTokens < all ? (chunk + 1) * kTokens : all;
     for (index_t i = chunk * kTokens; i < end; ++i) {
       const index_t b = i / tokens, t = i % tokens;
-      const float* c = cosine.data + (first_position + t) * half;
-      const float* s = sine.data + (first_position + t) * half;
-      for (index_t h = 0; h < heads; ++h) {
-        const float* source = &x(b, t, h, 0);
-        float* target = &y(b, t, h, 0);
-        const index_t step = pairing == RopePairing::kHalf ? 1 : 2, other = pairing == RopePairing::kHalf ? half : 1;
-        for (index_t k = 0; k < half; ++k) {
-          const float first = source[k * step], second = source[k * step + other];
-          const float cos_k = c[k], sin_k = direction * s[k];
-          target[k * step] = first * cos_k - second * sin_k;
-          target[k * step + other] = second * cos_k + first * sin_k;
-        }
-      }
+      const index_t position = (first_position + t) * half;
+      kernels::rope_token(
+          {cosine.data + position, sine.data + position, half, direction, pairing != RopePairing::kHalf},
+          &x(b, t, 0, 0), x.stride[2], heads, &y(b, t, 0, 0), y.stride[2]);
     }
   });
 }

@@ -87,14 +87,8 @@ class PackedWeight {
   ///         cannot hold exactly
   static PackedWeight pack(const QuantSpec& spec, index_t rows, index_t columns, const std::int8_t* codes,
                            const float* scales, const float* zero_points = nullptr) {
-    validate(spec);
-    QAT_CHECK(rows >= 0 && columns >= 0, kShapeMismatch, "PackedWeight: shape is ", rows, " x ", columns,
-              ", must not be negative");
     PackedWeight w;
-    w.scheme_ = AffineScheme(spec, FloatType::kFloat32);
-    w.groups_ = group_layout(spec.granularity, rows, columns);
-    w.layout_ = {spec.bits, rows, columns};
-    w.codes_ = Tensor<std::uint8_t>({w.layout_.bytes()});
+    w.reset(spec, rows, columns);
     const int qmin = spec.qmin(), qmax = spec.qmax();
     for (index_t n = 0; n < rows; ++n) {
       for (index_t k = 0; k < columns; ++k) {
@@ -105,25 +99,54 @@ class PackedWeight {
         w.layout_.put(w.codes_.data(), n, k, q - qmin);
       }
     }
-    const index_t scale_slots = w.groups_.tile_rows == 1
-                              ? w.layout_.panels() * PanelLayout::kPanelRows * w.groups_.tiles_per_row
-                              : w.groups_.count();
-    w.scales_ = Tensor<std::uint8_t>({scale_slots * scale_bits(w.scheme_.spec.scale_type) / 8});
-    w.zero_points_ = Tensor<std::uint8_t>({scale_slots * w.zero_point_bytes()});
     for (index_t i = 0; i < w.groups_.count(); ++i) {
-      w.put_scale(i, scales[i]);
+      w.put_scale(w.slot_of(i), scales[i]);
       QAT_CHECK(w.scale(i) == scales[i], kInvalidArgument, "PackedWeight: scale ", i, " is ", scales[i],
                 ", the scale type of ", to_string(spec), " holds ", w.scale(i), " instead");
       if (w.zero_point_bytes() == 0) continue;
       QAT_CHECK(zero_points != nullptr, kInvalidArgument, "PackedWeight: ", to_string(spec),
                 " needs zero points, found none");
-      w.put_zero_point(i, zero_points[i]);
+      w.put_zero_point(w.slot_of(i), zero_points[i]);
       QAT_CHECK(w.zero_point(i) == zero_points[i], kInvalidArgument, "PackedWeight: zero point ", i, " is ",
                 zero_points[i], ", must be ",
                 w.has_float_zero_point() ? "a value of the scale's float type" : "an integer in [qmin, qmax]");
     }
     return w;
   }
+
+  // --- for kernels that quantize and pack at once -------------------------------------------------------------------
+
+  /// Makes this the storage of such weights. If it was already, nothing happens; else all bytes are zero afterwards.
+  void reset(const QuantSpec& spec, index_t rows, index_t columns) {
+    validate(spec);
+    QAT_CHECK(rows >= 0 && columns >= 0, kShapeMismatch, "PackedWeight: shape is ", rows, " x ", columns,
+              ", must not be negative");
+    const AffineScheme scheme(spec, FloatType::kFloat32);
+    if (layout_.rows == rows && layout_.columns == columns && scheme_.spec == scheme.spec && !codes_.empty()) return;
+    scheme_ = scheme;
+    groups_ = group_layout(spec.granularity, rows, columns);
+    layout_ = {spec.bits, rows, columns};
+    codes_ = Tensor<std::uint8_t>({layout_.bytes()});
+    const index_t scale_slots =
+        groups_.tile_rows == 1 ? layout_.panels() * PanelLayout::kPanelRows * groups_.tiles_per_row : groups_.count();
+    scales_ = Tensor<std::uint8_t>({scale_slots * scale_bits(scheme_.spec.scale_type) / 8});
+    zero_points_ = Tensor<std::uint8_t>({scale_slots * zero_point_bytes()});
+  }
+  std::uint8_t* mutable_data() { return codes_.data(); }
+  /// Stores scales and zero points of the rows [row, row + count), one per tile in the order of groups(). row: the
+  /// first of a panel; groups().tile_rows must be 1. The values must be what the storage holds: pack() checks that,
+  /// this does not.
+  void put_qparams_of_rows(index_t row, index_t count, const float* scales, const float* zero_points) {
+    const index_t tiles = groups_.tiles_per_row, first = row * tiles;
+    for (index_t r = 0; r < count; ++r)
+      for (index_t t = 0; t < tiles; ++t) {
+        const index_t slot = first + t * PanelLayout::kPanelRows + r;
+        put_scale(slot, scales[r * tiles + t]);
+        if (zero_point_bytes() != 0) put_zero_point(slot, zero_points[r * tiles + t]);
+      }
+  }
+
+  // -----------------------------------------------------------------------------------------------------------------
 
   /// The codes as pack took them.
   void unpack(std::int8_t* codes) const {
@@ -212,8 +235,8 @@ class PackedWeight {
     if (!has_float_zero_point()) return 1;
     return scheme_.scale == FloatType::kFloat32 ? 4 : 2;
   }
-  void put_scale(index_t group, float s) {
-    std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
+  void put_scale(index_t slot, float s) {
+    std::uint8_t* p = scales_.data() + slot * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16:
         write(p, half(s).bits);
@@ -233,8 +256,8 @@ class PackedWeight {
         break;
     }
   }
-  void put_zero_point(index_t group, float z) {
-    std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
+  void put_zero_point(index_t slot, float z) {
+    std::uint8_t* p = zero_points_.data() + slot * zero_point_bytes();
     if (!has_float_zero_point()) {
       const float u = z - scheme_.qmin;
       *p = static_cast<std::uint8_t>(u >= 0.0f && u <= scheme_.qmax - scheme_.qmin ? u : 0.0f);

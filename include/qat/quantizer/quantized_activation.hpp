@@ -16,6 +16,11 @@ struct QuantizedActivation {
   Tensor<float> scale, zero_point;  // (tiles) of spec.granularity
   Tensor<std::uint8_t> pass_mask;   // 1 bit an element; empty without a backward pass, or if every element passes
 
+  /// True where a value is (code - zero_point[row]) * scale[row].
+  bool has_row_parameters() const {
+    return spec.granularity.kind == GranularityKind::kPerToken && spec.is_signed &&
+           spec.mapping != MappingKind::kFloatZeroPoint;
+  }
   /// The fake-quantized activation.  // (rows, columns)
   Tensor<float> dequantize(const CpuBackend& backend) const {
     Tensor<float> values = Tensor<float>::uninitialized({rows, columns});

@@ -33,48 +33,98 @@ struct TrainConfig {
 struct StepReport {
   index_t step = 0;  ///< from 0
   double loss = 0.0, grad_norm = 0.0, lr = 0.0, seconds = 0.0;
+  double forward_seconds = 0.0, backward_seconds = 0.0;  ///< parts of seconds; the rest: clipping, optimizer, batches
 };
 
-/// Trains model.parameters(); prepared layers are fake-quantized from step delay_fake_quant_steps on.
+/// The state of a run: optimizer, schedule and batches. The model, the tokens and the backend must outlive it.
+class Trainer {
+ public:
+  /// @throws qat::Error naming settings or tokens that do not make a run
+  Trainer(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,
+          const TrainConfig& config)
+      : backend_(backend),
+        model_(model),
+        config_(checked(config)),
+        sampler_(tokens, config.batch, config.length, config.seed),
+        parameters_(model.parameters()),
+        optimizer_(parameters_, {config.lr, config.beta1, config.beta2, 1e-8, config.weight_decay}),
+        schedule_{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps},
+        inputs_(static_cast<std::size_t>(config.batch * config.length)),
+        targets_(inputs_.size()) {
+    set_fake_quantization(model, false);
+  }
+
+  bool done() const { return next_ >= config_.steps; }
+
+  /// One step. Prepared layers are fake-quantized from step delay_fake_quant_steps on.
+  /// @throws qat::Error naming the step if the loss or the gradient is not finite
+  StepReport step() {
+    const auto start = std::chrono::steady_clock::now();
+    if (next_ == config_.delay_fake_quant_steps) set_fake_quantization(model_, true);
+    zero_grad(parameters_);
+    StepReport report;
+    report.step = next_;
+    report.lr = schedule_.at(next_);
+    const index_t n = config_.batch * config_.length;
+    for (index_t micro = 0; micro < config_.accumulation; ++micro) {
+      sampler_.sample(static_cast<std::uint64_t>(next_ * config_.accumulation + micro), inputs_.data(),
+                      targets_.data());
+      const auto begin = std::chrono::steady_clock::now();
+      Tape tape(backend_);
+      const Variable loss = model_.loss(tape, view(static_cast<const std::int32_t*>(inputs_.data()), n),
+                                        view(static_cast<const std::int32_t*>(targets_.data()), n), config_.batch);
+      report.loss += static_cast<double>(tape.value(loss)[0]) / static_cast<double>(config_.accumulation);
+      report.forward_seconds += seconds_since(begin);
+      const auto turn = std::chrono::steady_clock::now();
+      tape.backward(loss, 1.0f / static_cast<float>(config_.accumulation));
+      report.backward_seconds += seconds_since(turn);
+    }
+    report.grad_norm = config_.clip_norm > 0.0 ? clip_grad_norm(backend_, parameters_, config_.clip_norm)
+                                               : grad_norm(backend_, parameters_);
+    QAT_CHECK((std::isfinite)(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ",
+              next_, " has loss ", report.loss, " and gradient norm ", report.grad_norm, "; lower the learning rate (",
+              report.lr, ")");
+    optimizer_.set_learning_rate(report.lr);
+    optimizer_.step(backend_);
+    report.seconds = seconds_since(start);
+    ++next_;
+    return report;
+  }
+
+ private:
+  static const TrainConfig& checked(const TrainConfig& c) {
+    QAT_CHECK(c.steps >= 0 && c.accumulation >= 1 && c.warmup_steps >= 0 && c.warmup_steps <= c.steps, kInvalidArgument,
+              "train: steps is ", c.steps, ", warmup_steps ", c.warmup_steps, ", accumulation ", c.accumulation,
+              "; accepted: steps >= 0, 0 <= warmup_steps <= steps, accumulation >= 1");
+    return c;
+  }
+  static double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  const ScopedTensorCache cache_;  // every step allocates what the one before has freed
+  const CpuBackend& backend_;
+  nn::Transformer& model_;
+  TrainConfig config_;
+  BatchSampler sampler_;
+  std::vector<Parameter*> parameters_;
+  AdamW optimizer_;
+  LearningRateSchedule schedule_;
+  std::vector<std::int32_t> inputs_, targets_;
+  index_t next_ = 0;
+};
+
+/// Trains model.parameters(); prepared layers are fake-quantized from step delay_fake_quant_steps on, and at the end.
 /// on_step(const StepReport&) is called after each step.
-/// @throws qat::Error naming the step if the loss or the gradient is not finite
+/// @throws qat::Error as Trainer
 template <class OnStep>
 void train(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,
            const TrainConfig& config, OnStep&& on_step) {
-  QAT_CHECK(
-      config.steps >= 0 && config.accumulation >= 1 && config.warmup_steps >= 0 && config.warmup_steps <= config.steps,
-      kInvalidArgument, "train: steps is ", config.steps, ", warmup_steps ", config.warmup_steps, ", accumulation ",
-      config.accumulation, "; accepted: steps >= 0, 0 <= warmup_steps <= steps, accumulation >= 1");
   if (config.steps == 0) return;
-  const BatchSampler sampler(tokens, config.batch, config.length, config.seed);
-  const std::vector<Parameter*> parameters = model.parameters();
-  AdamW optimizer(parameters, {config.lr, config.beta1, config.beta2, 1e-8, config.weight_decay});
-  const LearningRateSchedule schedule{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps};
-  const index_t n = config.batch * config.length;
-  std::vector<std::int32_t> inputs(static_cast<std::size_t>(n)), targets(inputs.size());
-  set_fake_quantization(model, false);
-  for (index_t step = 0; step < config.steps; ++step) {
-    const auto start = std::chrono::steady_clock::now();
-    if (step == config.delay_fake_quant_steps) set_fake_quantization(model, true);
-    zero_grad(parameters);
-    StepReport report{step, 0.0, 0.0, schedule.at(step), 0.0};
-    for (index_t micro = 0; micro < config.accumulation; ++micro) {
-      sampler.sample(static_cast<std::uint64_t>(step * config.accumulation + micro), inputs.data(), targets.data());
-      Tape tape(backend);
-      const Variable loss = model.loss(tape, view(static_cast<const std::int32_t*>(inputs.data()), n),
-                                       view(static_cast<const std::int32_t*>(targets.data()), n), config.batch);
-      report.loss += static_cast<double>(tape.value(loss)[0]) / static_cast<double>(config.accumulation);
-      tape.backward(loss, 1.0f / static_cast<float>(config.accumulation));
-    }
-    report.grad_norm =
-        config.clip_norm > 0.0 ? clip_grad_norm(backend, parameters, config.clip_norm) : grad_norm(backend, parameters);
-    QAT_CHECK((std::isfinite)(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ", step,
-              " has loss ", report.loss, " and gradient norm ", report.grad_norm, "; lower the learning rate (",
-              report.lr, ")");
-    optimizer.set_learning_rate(report.lr);
-    optimizer.step(backend);
-    report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    on_step(static_cast<const StepReport&>(report));
+  Trainer trainer(backend, model, tokens, config);
+  while (!trainer.done()) {
+    const StepReport report = trainer.step();
+    on_step(report);
   }
   set_fake_quantization(model, true);
 }

@@ -8,7 +8,7 @@
 
 #include "qat/base/aligned.hpp"
 #include "qat/base/check.hpp"
-#include "qat/tensor/memory.hpp"
+#include "qat/tensor/cache.hpp"
 #include "qat/tensor/view.hpp"
 
 namespace qat::inline v0 {
@@ -148,11 +148,18 @@ class Tensor {
 
  private:
   struct Uninitialized {};
-  Tensor(const Shape& shape, Uninitialized) : buffer_(shape.size()), shape_(shape) {
+  Tensor(const Shape& shape, Uninitialized) : buffer_(storage(shape.size())), shape_(shape) {
     if (size() > 0) record_allocation(size_bytes());
   }
+  static AlignedBuffer<T> storage(index_t size) {
+    const bool fits = size > 0 && size < (index_t{1} << 48);
+    void* const kept = fits ? detail::tensor_cache.take(size * static_cast<index_t>(sizeof(T))) : nullptr;
+    return kept != nullptr ? AlignedBuffer<T>::adopt(static_cast<T*>(kept), size) : AlignedBuffer<T>(size);
+  }
   void release() {
-    if (size() > 0) record_release(size_bytes());
+    if (size() == 0) return;
+    record_release(size_bytes());
+    if (detail::tensor_cache.put(buffer_.data(), size_bytes())) buffer_.release();
   }
   template <int Rank, class Pointer>
   auto make_view(Pointer pointer) const {

@@ -73,10 +73,10 @@ TEST_CASE("layers that read one variable share its codes, and gradients of all o
     const Variable input = tape.leaf(tensor(x, N, C));
     Variable output;
     if (through_q) output = q.forward(tape, input);
-    const auto codes = tape.derived<QuantizedActivation>(input);
+    const auto codes = tape.derived<nn::SharedCodes>(input);
     if (through_k) {
       const Variable second = k.forward(tape, input);
-      CHECK((codes == nullptr || tape.derived<QuantizedActivation>(input) == codes));
+      CHECK((codes == nullptr || tape.derived<nn::SharedCodes>(input) == codes));
       output = through_q ? autodiff::add(tape, output, second) : second;
     }
     tape.backward(output, tensor(std::vector<float>(static_cast<std::size_t>(N * C), 1.0f), N, C));

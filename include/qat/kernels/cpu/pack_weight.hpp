@@ -1,0 +1,56 @@
+// Float weights to packed integer weights in one pass over memory: what a quantization-aware step does to every weight.
+#pragma once
+
+#include "qat/kernels/cpu/quantize.hpp"
+#include "qat/pack/packed_weight.hpp"
+
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/pack_weight-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
+namespace qat::inline v0::kernels {
+
+/// packed = quantize(w), the bytes that quantize_dynamic and PackedWeight::pack give one after the other. Sixteen rows
+/// at a time: their codes stay in the first-level cache until they are packed.
+///
+/// @param w       (rows, columns), row-major
+/// @param packed  its storage is used again if it held weights of this shape and scheme
+/// @param scale, zero_point  receive the parameters, one per tile; null where they are not wanted
+/// @returns how many elements of w are NaN or infinite
+inline index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                                 index_t columns, PackedWeight& packed, float* scale = nullptr,
+                                 float* zero_point = nullptr) {
+  constexpr index_t kPanel = PanelLayout::kPanelRows;
+  const GroupLayout groups = group_layout(spec.granularity, rows, columns);
+  if (groups.tile_rows != 1 || !has_kernel(spec)) {  // tiles that span rows, or a random stream over the whole tensor
+    AlignedBuffer<std::int8_t> codes(rows * columns);
+    AlignedBuffer<float> params(2 * groups.count());
+    float* const s = scale != nullptr ? scale : params.data();
+    float* const z = zero_point != nullptr ? zero_point : params.data() + groups.count();
+    const index_t nonfinite = quantize_dynamic(backend, spec, w, rows, columns, codes.data(), s, z);
+    if (nonfinite == 0) packed = PackedWeight::pack(spec, rows, columns, codes.data(), s, z);
+    return nonfinite;
+  }
+  packed.reset(spec, rows, columns);
+  std::atomic<index_t> nonfinite{0};
+  backend.parallel_for((rows + kPanel - 1) / kPanel, [&](index_t panel) {
+    static thread_local AlignedBuffer<std::int8_t> codes;  // (16, columns)
+    static thread_local AlignedBuffer<float> params;       // scales, zero points
+    const index_t row = panel * kPanel, count = rows - row < kPanel ? rows - row : kPanel;
+    const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
+    if (codes.size() < kPanel * columns) codes = AlignedBuffer<std::int8_t>(kPanel * columns);
+    if (params.size() < 2 * tiles) params = AlignedBuffer<float>(2 * tiles);
+    float* const s = scale != nullptr ? scale + first : params.data();
+    float* const z = zero_point != nullptr ? zero_point + first : params.data() + tiles;
+    const index_t found = quantize_dynamic(backend, spec, w + row * columns, count, columns, codes.data(), s, z);
+    if (found != 0) {
+      nonfinite.fetch_add(found, std::memory_order_relaxed);
+      return;
+    }
+    QAT_DISPATCH(kernels, pack_panel_codes(packed.layout(), spec.is_signed, codes.data(), count,
+                                           packed.mutable_data() + panel * packed.layout().panel_bytes()));
+    packed.put_qparams_of_rows(row, count, s, z);
+  });
+  return nonfinite.load();
+}
+
+}  // namespace qat::inline v0::kernels

@@ -1,0 +1,91 @@
+// quantize_and_pack gives the bytes of its two definitions one after the other: quantize, then put every code.
+#include "qat/kernels/cpu/pack_weight.hpp"
+
+#include <limits>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "support/compare.hpp"
+#include "support/packed_weights.hpp"
+#include "support/random_values.hpp"
+
+namespace {
+
+using qat::index_t;
+using qat::PackedWeight;
+using qat::Target;
+
+std::vector<std::uint8_t> bytes_of(const PackedWeight& w) {
+  const index_t slots =
+      w.groups().tile_rows == 1 ? w.layout().panels() * 16 * w.groups().tiles_per_row : w.groups().count();
+  std::vector<std::uint8_t> all(w.data(), w.data() + w.layout().bytes());
+  const index_t scales = slots * qat::scale_bits(w.spec().scale_type) / 8;
+  all.insert(all.end(), w.scale_data(), w.scale_data() + scales);
+  const index_t rest = w.resident_bytes() - static_cast<index_t>(all.size());
+  if (rest > 0) all.insert(all.end(), w.zero_point_data(), w.zero_point_data() + rest);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("quantize_and_pack leaves the bytes of quantize and pack: every scheme, width, ragged shape and target") {
+  const qat::CpuBackend backend(2);
+  for (const char* text : qat::test::packed_schemes()) {
+    const qat::QuantSpec spec = qat::parse_spec(text);
+    CAPTURE(text);
+    for (const index_t rows : {1, 15, 16, 17, 50})
+      for (const index_t columns : {1, 4, 7, 31, 32, 33, 64, 65, 200}) {
+        if (spec.granularity.group_size > columns) continue;
+        CAPTURE(rows);
+        CAPTURE(columns);
+        const std::vector<float> w = qat::test::uniform_values(rows * columns, static_cast<std::uint64_t>(columns));
+        const auto tiles = static_cast<std::size_t>(qat::group_layout(spec.granularity, rows, columns).count());
+        std::vector<std::int8_t> codes(w.size());
+        std::vector<float> scale(tiles), zero(tiles);
+        qat::kernels::quantize_dynamic(backend, spec, w.data(), rows, columns, codes.data(), scale.data(), zero.data());
+        const PackedWeight expected = PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(), zero.data());
+        for (const Target target : qat::supported_targets()) {
+          const qat::ScopedTarget scope(target);
+          CAPTURE(qat::name(target));
+          PackedWeight packed;
+          std::vector<float> s(tiles), z(tiles);
+          for (int repeat = 0; repeat < 2; ++repeat)  // into new storage, then into the same
+            CHECK(qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, packed, s.data(), z.data()) ==
+                  0);
+          CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(packed)));
+          CHECK(qat::test::compare_bits(scale, s));
+          CHECK(qat::test::compare_bits(zero, z));
+          PackedWeight without;
+          qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, without);
+          CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(without)));
+        }
+      }
+  }
+}
+
+TEST_CASE("storage that held weights of another shape or scheme is replaced") {
+  const qat::CpuBackend backend(1);
+  const std::vector<float> w = qat::test::uniform_values(64 * 64, 1);
+  PackedWeight packed;
+  for (const char* text : {"int4:group32:symmetric", "int8:axis0:symmetric", "int4:group32:asymmetric:bfloat16"})
+    for (const index_t rows : {64, 20}) {
+      const qat::QuantSpec spec = qat::parse_spec(text);
+      qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, 64, packed);
+      PackedWeight fresh;
+      qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, 64, fresh);
+      CHECK(packed.rows() == rows);
+      CHECK(qat::test::compare_bits(bytes_of(fresh), bytes_of(packed)));
+    }
+}
+
+TEST_CASE("weights that are not finite are counted") {
+  const qat::CpuBackend backend(2);
+  std::vector<float> w = qat::test::uniform_values(40 * 32, 2);
+  w[5] = std::numeric_limits<float>::quiet_NaN();
+  w[1000] = std::numeric_limits<float>::infinity();
+  for (const char* text : {"int4:group32:symmetric", "int8:tensor:symmetric"}) {
+    PackedWeight packed;
+    CHECK(qat::kernels::quantize_and_pack(backend, qat::parse_spec(text), w.data(), 40, 32, packed) == 2);
+  }
+}
