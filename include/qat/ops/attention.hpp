@@ -59,7 +59,7 @@ inline kernels::AttentionExtents attention_extents(const char* op, const View<co
 ///           query t sees the keys 0 .. t + Tk - Tq: Tq = Tk in training, Tq = 1 in a decoding step
 /// Exact:    the bits of a row depend on its query and the keys it sees alone, so decoding equals the full forward pass
 /// Saved:    row_max and row_inverse, if saved is not null
-/// Cost:     scratch of 16 rows of scores per thread; no (Tq, Tk) matrix
+/// Cost:     scratch of 32 rows of scores per thread; no (Tq, Tk) matrix
 inline void attention(const CpuBackend& backend, View<const float, 4> q, View<const float, 4> k, View<const float, 4> v,
                       View<float, 4> out, AttentionSaved* saved = nullptr) {
   const kernels::AttentionExtents extents = detail::attention_extents("attention", q, k, v, out);

@@ -7,103 +7,193 @@
 
 namespace qat::inline v0::kernels::QAT_TARGET {
 
-/// out = softmax(scale * q k^T) v for rows [row_begin, row_end).
-/// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be
-/// null. scratch: (key_tokens + 2 * head_dim) * vec::kLanes floats, aligned to 64 bytes.
-inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
+/// out[d * width + lane] = source[offset[lane] + d] for d < dim; 0 in lanes whose offset is negative. width: a multiple
+/// of kLanes.
+inline void transpose_in(const float* source, const index_t* offset, index_t dim, index_t width, float* out) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t lane = 0; lane < width; lane += vec::kLanes) {
+    index_t d = 0;
+    for (; d + vec::kLanes <= dim; d += vec::kLanes) {
+      vec::Float block[vec::kLanes];
+      for (index_t i = 0; i < vec::kLanes; ++i)
+        block[i] = offset[lane + i] < 0 ? vec::zero() : vec::load(source + offset[lane + i] + d);
+      vec::transpose(block);
+      for (index_t i = 0; i < vec::kLanes; ++i) vec::store(out + (d + i) * width + lane, block[i]);
+    }
+    for (; d < dim; ++d)
+      for (index_t i = lane; i < lane + vec::kLanes; ++i)
+        out[d * width + i] = offset[i] < 0 ? 0.0f : source[offset[i] + d];
+  }
+}
+/// target[offset[lane] + d] = in[d * width + lane] for lane < rows and d < dim.
+inline void transpose_out(const float* in, const index_t* offset, index_t rows, index_t dim, index_t width,
+                          float* target) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t lane = 0; lane < rows; lane += vec::kLanes) {
+    const index_t valid = rows - lane < vec::kLanes ? rows - lane : index_t{vec::kLanes};
+    index_t d = 0;
+    for (; d + vec::kLanes <= dim; d += vec::kLanes) {
+      vec::Float block[vec::kLanes];
+      for (index_t i = 0; i < vec::kLanes; ++i) block[i] = vec::load(in + (d + i) * width + lane);
+      vec::transpose(block);
+      for (index_t i = 0; i < valid; ++i) vec::store(target + offset[lane + i] + d, block[i]);
+    }
+    for (; d < dim; ++d)
+      for (index_t i = lane; i < lane + valid; ++i) target[offset[i] + d] = in[d * width + i];
+  }
+}
+
+/// Scaled scores of kVectors vectors of rows with the keys [j, j + kKeys); -inf where a row does not see a key.
+/// qt (D, kVectors, lanes), scores (Tk, kVectors, lanes).
+template <int kKeys, int kVectors>
+QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j, index_t unmasked,
+                           const simd::QAT_TARGET::Float* last_key, float* scores, simd::QAT_TARGET::Float* largest) {
+  namespace vec = simd::QAT_TARGET;
+  const index_t stride = head.kv_stride;
+  const float* key = head.k + j * stride;
+  vec::Float s[kKeys][kVectors];
+  QAT_UNROLL(8)
+  for (int u = 0; u < kKeys; ++u) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) s[u][v] = vec::zero();
+  }
+  for (index_t d = 0; d < head.head_dim; ++d, ++key, qt += kVectors * vec::kLanes) {
+    vec::Float q[kVectors];
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) q[v] = vec::load(qt + v * vec::kLanes);
+    QAT_UNROLL(8)
+    for (int u = 0; u < kKeys; ++u) {
+      const vec::Float kd = vec::set(key[u * stride]);
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) s[u][v] = mul_add(q[v], kd, s[u][v]);
+    }
+  }
+  const bool masked = j + kKeys > unmasked;
+  QAT_UNROLL(8)
+  for (int u = 0; u < kKeys; ++u) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) {
+      vec::Float x = s[u][v] * vec::set(head.scale);
+      if (masked) x = select(vec::set(static_cast<float>(j + u)) <= last_key[v], x, vec::set(-__builtin_inff()));
+      vec::store(scores + ((j + u) * kVectors + v) * vec::kLanes, x);
+      largest[v] = maximum(x, largest[v]);
+    }
+  }
+}
+
+/// ot[d] = inverse * sum over the keys of p v[d], for d in [d0, d0 + kDims).
+template <int kDims, int kVectors>
+QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t d0, index_t unmasked, index_t visible,
+                             const simd::QAT_TARGET::Float* last_key, const simd::QAT_TARGET::Float* inverse,
+                             float* ot) {
+  namespace vec = simd::QAT_TARGET;
+  const float* value = head.v + d0;
+  vec::Float o[kDims][kVectors];
+  QAT_UNROLL(8)
+  for (int i = 0; i < kDims; ++i) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) o[i][v] = vec::zero();
+  }
+  index_t j = 0;
+  for (; j < unmasked; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
+    QAT_UNROLL(8)
+    for (int i = 0; i < kDims; ++i) {
+      const vec::Float x = vec::set(value[i]);
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) o[i][v] = mul_add(vec::load(p + v * vec::kLanes), x, o[i][v]);
+    }
+  }
+  for (; j < visible; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) {
+      const vec::Mask sees = vec::set(static_cast<float>(j)) <= last_key[v];
+      const vec::Float weight = vec::load(p + v * vec::kLanes);
+      QAT_UNROLL(8)
+      for (int i = 0; i < kDims; ++i)  // a select, not p = 0: a NaN ahead in time must not reach this row
+        o[i][v] = select(sees, mul_add(weight, vec::set(value[i]), o[i][v]), o[i][v]);
+    }
+  }
+  QAT_UNROLL(8)
+  for (int i = 0; i < kDims; ++i) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) vec::store(ot + ((d0 + i) * kVectors + v) * vec::kLanes, o[i][v] * inverse[v]);
+  }
+}
+
+/// attention_rows for up to kVectors * kLanes rows from r0 on.
+template <int kVectors>
+inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, float* out, float* row_max,
                            float* row_inverse, float* scratch) {
   namespace vec = simd::QAT_TARGET;
-  const vec::Float scale = vec::set(head.scale), minus_infinity = vec::set(-__builtin_inff());
-  const index_t dim = head.head_dim, stride = head.kv_stride;
-  float* scores = scratch;                              // (Tk, lanes)
-  float* qt = scratch + head.key_tokens * vec::kLanes;  // (D, lanes)
-  float* ot = qt + dim * vec::kLanes;                   // (D, lanes)
-  for (index_t r0 = row_begin; r0 < row_end; r0 += vec::kLanes) {
-    const index_t rows = row_end - r0 < vec::kLanes ? row_end - r0 : vec::kLanes;
-    float last_key_lanes[vec::kLanes];  // as floats: exact below 2^24 tokens
-    for (index_t lane = 0; lane < vec::kLanes; ++lane) {
-      const index_t row = r0 + (lane < rows ? lane : 0);  // spare lanes repeat row 0
-      last_key_lanes[lane] = static_cast<float>(head.last_key(row));
-      const float* source = head.q + head.q_offset(row);
-      for (index_t d = 0; d < dim; ++d) {
-        qt[d * vec::kLanes + lane] = source[d];
-        ot[d * vec::kLanes + lane] = 0.0f;
-      }
-    }
-    const vec::Float last_key = vec::load(last_key_lanes);
-    const index_t unmasked = head.last_key(r0) + 1, visible = head.last_key(r0 + rows - 1) + 1;
+  constexpr int kBlock = QAT_TARGET_LEVEL >= 2 ? 8 : 4;  // kBlock * kVectors sums in registers
+  constexpr index_t kWidth = kVectors * vec::kLanes;
+  const index_t dim = head.head_dim;
+  float* scores = scratch;                        // (Tk, kWidth)
+  float* qt = scores + head.key_tokens * kWidth;  // (D, kWidth)
+  float* ot = qt + dim * kWidth;                  // (D, kWidth)
+  index_t offset[kWidth];
+  float last_key_lanes[kWidth];  // as floats: exact below 2^24 tokens
+  for (index_t lane = 0; lane < kWidth; ++lane) {
+    const index_t row = r0 + (lane < rows ? lane : 0);  // spare lanes repeat row 0
+    offset[lane] = head.q_offset(row);
+    last_key_lanes[lane] = static_cast<float>(head.last_key(row));
+  }
+  transpose_in(head.q, offset, dim, kWidth, qt);
+  const index_t unmasked = head.last_key(r0) + 1, visible = head.last_key(r0 + rows - 1) + 1;
+  vec::Float last_key[kVectors], largest[kVectors], total[kVectors], inverse[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    last_key[v] = vec::load(last_key_lanes + v * vec::kLanes);
+    largest[v] = vec::set(-__builtin_inff());
+    total[v] = vec::zero();
+  }
 
-    vec::Float largest = minus_infinity;
-    index_t j = 0;
-    for (; j + 4 <= unmasked; j += 4) {
-      const float* key = head.k + j * stride;
-      vec::Float s0 = vec::zero(), s1 = vec::zero(), s2 = vec::zero(), s3 = vec::zero();
-      for (index_t d = 0; d < dim; ++d) {
-        const vec::Float qd = vec::load(qt + d * vec::kLanes);
-        s0 = mul_add(qd, vec::set(key[d]), s0);
-        s1 = mul_add(qd, vec::set(key[d + stride]), s1);
-        s2 = mul_add(qd, vec::set(key[d + 2 * stride]), s2);
-        s3 = mul_add(qd, vec::set(key[d + 3 * stride]), s3);
-      }
-      s0 = s0 * scale, s1 = s1 * scale, s2 = s2 * scale, s3 = s3 * scale;
-      vec::store(scores + j * vec::kLanes, s0);
-      vec::store(scores + (j + 1) * vec::kLanes, s1);
-      vec::store(scores + (j + 2) * vec::kLanes, s2);
-      vec::store(scores + (j + 3) * vec::kLanes, s3);
-      largest = maximum(maximum(maximum(s0, s1), maximum(s2, s3)), largest);
-    }
-    for (; j < visible; ++j) {
-      vec::Float s = vec::zero();
-      for (index_t d = 0; d < dim; ++d)
-        s = mul_add(vec::load(qt + d * vec::kLanes), vec::set(head.k[j * stride + d]), s);
-      s = select(vec::set(static_cast<float>(j)) <= last_key, s * scale, minus_infinity);
-      vec::store(scores + j * vec::kLanes, s);
-      largest = maximum(s, largest);
-    }
+  index_t j = 0;
+  for (; j + kBlock <= visible; j += kBlock)
+    score_keys<kBlock, kVectors>(head, qt, j, unmasked, last_key, scores, largest);
+  for (; j < visible; ++j) score_keys<1, kVectors>(head, qt, j, unmasked, last_key, scores, largest);
 
-    vec::Float total = vec::zero();
-    for (j = 0; j + 4 <= unmasked; j += 4) {
-      const float* value = head.v + j * stride;
-      const vec::Float p0 = exp(vec::load(scores + j * vec::kLanes) - largest),
-                       p1 = exp(vec::load(scores + (j + 1) * vec::kLanes) - largest);
-      const vec::Float p2 = exp(vec::load(scores + (j + 2) * vec::kLanes) - largest),
-                       p3 = exp(vec::load(scores + (j + 3) * vec::kLanes) - largest);
-      total = total + p0;
-      total = total + p1;
-      total = total + p2;
-      total = total + p3;
-      for (index_t d = 0; d < dim; ++d) {
-        vec::Float o = vec::load(ot + d * vec::kLanes);
-        o = mul_add(p0, vec::set(value[d]), o);
-        o = mul_add(p1, vec::set(value[d + stride]), o);
-        o = mul_add(p2, vec::set(value[d + 2 * stride]), o);
-        o = mul_add(p3, vec::set(value[d + 3 * stride]), o);
-        vec::store(ot + d * vec::kLanes, o);
-      }
+  for (j = 0; j < visible; ++j)
+    for (int v = 0; v < kVectors; ++v) {
+      float* at = scores + (j * kVectors + v) * vec::kLanes;
+      const vec::Float p = exp(vec::load(at) - largest[v]);
+      vec::store(at, p);
+      const vec::Float sum = total[v] + p;
+      total[v] = j < unmasked ? sum : select(vec::set(static_cast<float>(j)) <= last_key[v], sum, total[v]);
     }
-    for (; j < visible; ++j) {
-      const vec::Mask sees = vec::set(static_cast<float>(j)) <= last_key;
-      const vec::Float p = exp(vec::load(scores + j * vec::kLanes) - largest);
-      total = select(sees, total + p, total);
-      for (index_t d = 0; d < dim; ++d) {  // a select, not p = 0: a NaN ahead in time must not reach this row
-        const vec::Float o = vec::load(ot + d * vec::kLanes);
-        vec::store(ot + d * vec::kLanes, select(sees, mul_add(p, vec::set(head.v[j * stride + d]), o), o));
-      }
-    }
+  for (int v = 0; v < kVectors; ++v) inverse[v] = vec::set(1.0f) / total[v];
 
-    const vec::Float inverse = vec::set(1.0f) / total;
-    for (index_t d = 0; d < dim; ++d) vec::store(ot + d * vec::kLanes, vec::load(ot + d * vec::kLanes) * inverse);
-    for (index_t lane = 0; lane < rows; ++lane) {
-      float* target = out + head.q_offset(r0 + lane);
-      for (index_t d = 0; d < dim; ++d) target[d] = ot[d * vec::kLanes + lane];
-      if (row_max != nullptr) {
-        float lanes[vec::kLanes];
-        vec::store(lanes, largest);
-        row_max[head.stat_offset(r0 + lane)] = lanes[lane];
-        vec::store(lanes, inverse);
-        row_inverse[head.stat_offset(r0 + lane)] = lanes[lane];
-      }
+  index_t d = 0;
+  for (; d + kBlock <= dim; d += kBlock)
+    weigh_values<kBlock, kVectors>(head, scores, d, unmasked, visible, last_key, inverse, ot);
+  for (; d < dim; ++d) weigh_values<1, kVectors>(head, scores, d, unmasked, visible, last_key, inverse, ot);
+  transpose_out(ot, offset, rows, dim, kWidth, out);
+
+  if (row_max == nullptr) return;
+  float most[kWidth], factor[kWidth];
+  for (int v = 0; v < kVectors; ++v) {
+    vec::store(most + v * vec::kLanes, largest[v]);
+    vec::store(factor + v * vec::kLanes, inverse[v]);
+  }
+  for (index_t lane = 0; lane < rows; ++lane) {
+    row_max[head.stat_offset(r0 + lane)] = most[lane];
+    row_inverse[head.stat_offset(r0 + lane)] = factor[lane];
+  }
+}
+
+/// out = softmax(scale * q k^T) v for rows [row_begin, row_end).
+/// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be
+/// null. scratch: (key_tokens + 2 * head_dim) * 2 * vec::kLanes floats, aligned to 64 bytes.
+inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
+                           float* row_inverse, float* scratch) {
+  constexpr index_t kLanes = simd::QAT_TARGET::kLanes;
+  for (index_t r0 = row_begin; r0 < row_end;) {
+    const index_t rows = row_end - r0 < 2 * kLanes ? row_end - r0 : 2 * kLanes;
+    if (rows > kLanes) {
+      attention_tile<2>(head, r0, rows, out, row_max, row_inverse, scratch);
+    } else {
+      attention_tile<1>(head, r0, rows, out, row_max, row_inverse, scratch);
     }
+    r0 += rows;
   }
 }
 
@@ -126,21 +216,23 @@ inline void attention_backward_head(const AttentionHead& head, const float* out,
   for (index_t i = 0; i < padded * dim; ++i) dqt[i] = 0.0f;
   for (index_t row = 0; row < rows; ++row) {
     const float *o = out + head.q_offset(row), *g = dout + head.q_offset(row);
-    float total = 0.0f;
-    for (index_t d = 0; d < dim; ++d) total += o[d] * g[d];
-    row_dot[row] = total;
+    vec::Lanes16 total = vec::set16(0.0f);
+    for (index_t d = 0; d < dim; d += 16) {
+      const vec::Lanes16 a = vec::load16(o + d, dim - d, 0.0f), b = vec::load16(g + d, dim - d, 0.0f);
+      for (int i = 0; i < vec::kParts16; ++i) total.part[i] = mul_add(a.part[i], b.part[i], total.part[i]);
+    }
+    row_dot[row] = sum_of(total);
   }
 
   for (index_t j0 = 0; j0 < head.key_tokens; j0 += vec::kLanes) {
     const index_t keys = head.key_tokens - j0 < vec::kLanes ? head.key_tokens - j0 : vec::kLanes;
-    for (index_t lane = 0; lane < vec::kLanes; ++lane) {
-      for (index_t d = 0; d < dim; ++d) {
-        const index_t i = d * vec::kLanes + lane, source = (j0 + lane) * stride + d;
-        kt[i] = lane < keys ? head.k[source] : 0.0f;
-        vt[i] = lane < keys ? head.v[source] : 0.0f;
-        dkt[i] = 0.0f;
-        dvt[i] = 0.0f;
-      }
+    index_t offset[vec::kLanes];
+    for (index_t lane = 0; lane < vec::kLanes; ++lane) offset[lane] = lane < keys ? (j0 + lane) * stride : -1;
+    transpose_in(head.k, offset, dim, vec::kLanes, kt);
+    transpose_in(head.v, offset, dim, vec::kLanes, vt);
+    for (index_t i = 0; i < dim * vec::kLanes; i += vec::kLanes) {
+      vec::store(dkt + i, vec::zero());
+      vec::store(dvt + i, vec::zero());
     }
     const vec::Float key_index = vec::lane_index() + vec::set(static_cast<float>(j0));
     // The first row that sees key j0, rounded down to a tile of rows; rows before it are masked.
@@ -226,17 +318,14 @@ inline void attention_backward_head(const AttentionHead& head, const float* out,
         vec::store(target, total);
       }
     }
-    for (index_t lane = 0; lane < keys; ++lane) {
-      for (index_t d = 0; d < dim; ++d) {
-        dk[(j0 + lane) * stride + d] = dkt[d * vec::kLanes + lane];
-        dv[(j0 + lane) * stride + d] = dvt[d * vec::kLanes + lane];
-      }
-    }
+    transpose_out(dkt, offset, keys, dim, vec::kLanes, dk);
+    transpose_out(dvt, offset, keys, dim, vec::kLanes, dv);
   }
-  for (index_t row = 0; row < rows; ++row) {
-    float* target = dq + head.q_offset(row);
-    const float* source = dqt + row / vec::kLanes * vec::kLanes * dim + row % vec::kLanes;
-    for (index_t d = 0; d < dim; ++d) target[d] = source[d * vec::kLanes];
+  for (index_t r0 = 0; r0 < rows; r0 += vec::kLanes) {
+    const index_t some = rows - r0 < vec::kLanes ? rows - r0 : index_t{vec::kLanes};
+    index_t offset[vec::kLanes];
+    for (index_t lane = 0; lane < some; ++lane) offset[lane] = head.q_offset(r0 + lane);
+    transpose_out(dqt + r0 * dim, offset, some, dim, vec::kLanes, dq);
   }
 }
 

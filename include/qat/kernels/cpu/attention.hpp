@@ -23,7 +23,7 @@ struct AttentionHead {
 };
 
 /// Scratch for one head: the widest target's vectors, padded rows included.
-inline index_t attention_scratch(index_t key_tokens, index_t head_dim) { return (key_tokens + 2 * head_dim) * 16; }
+inline index_t attention_scratch(index_t key_tokens, index_t head_dim) { return (key_tokens + 2 * head_dim) * 32; }
 inline index_t attention_backward_scratch(index_t rows, index_t head_dim) {
   return (rows + 16) * (head_dim + 1) + 4 * head_dim * 16 + 16;
 }
@@ -64,7 +64,7 @@ inline AttentionHead attention_head(const AttentionExtents& e, index_t b, index_
 
 /// out = softmax(scale * q k^T, causal) v.  q, out (B, Tq, H, D); k, v (B, Tk, KV, D); head h uses key head h / (H /
 /// KV). row_max, row_inverse (B, H, Tq) are what the backward pass needs; both may be null. Exact:  a row's bits depend
-/// on its own query and the keys it sees alone. Memory: scores of 16 rows per thread; no (Tq, Tk) matrix.
+/// on its own query and the keys it sees alone. Memory: scores of 32 rows per thread; no (Tq, Tk) matrix.
 inline void attention(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k,
                       const float* v, float* out, float* row_max, float* row_inverse) {
   constexpr index_t kRowsPerChunk = 128;
