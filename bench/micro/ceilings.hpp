@@ -33,6 +33,7 @@ constexpr int kCeilingRuns = 200, kCeilingLoops = 20000;
 QAT_BENCH_CHAINS(fma_zmm_chains, "vfmadd231ps", __m512, "avx512f")
 QAT_BENCH_CHAINS(fma_ymm_chains, "vfmadd231ps", __m256, "avx2,fma")
 QAT_BENCH_CHAINS(vnni_zmm_chains, "vpdpbusd", __m512i, "avx512f,avx512vnni")
+QAT_BENCH_CHAINS(vnni_ymm_chains, "%{vex%} vpdpbusd", __m256i, "avx2,avxvnni")
 QAT_BENCH_CHAINS(bf16_zmm_chains, "vdpbf16ps", __m512, "avx512f,avx512bf16")
 #undef QAT_BENCH_CHAINS
 
@@ -46,39 +47,34 @@ __attribute__((target("avx2"))) inline void maddubs_ymm_chains(int loops) {
   for (int c = 0; c < 10; ++c) QAT_BENCH_MADDUBS(x, t, chain[c]);
 }
 
-/// The group bound: what group-wise scales leave of the int8 peak if nothing is loaded or stored. `multiplies` products
-/// of four codes per accumulator (8 at group 32), then one conversion and one multiply-add.
-__attribute__((target("avx512f,avx512vnni"))) inline void group_zmm(int loops) {
-  __m512i x = {}, sum[10] = {};
-  __m512 scale = {}, t, total[10] = {};
-  for (int i = 0; i < loops; ++i) {
-    QAT_UNROLL(8)
-    for (int q = 0; q < 8; ++q) QAT_UNROLL(10)
-    for (int c = 0; c < 10; ++c) asm volatile("vpdpbusd %1, %1, %0" : "+v"(sum[c]) : "v"(x));
-    QAT_UNROLL(10)
-    for (int c = 0; c < 10; ++c) {
-      asm volatile("vcvtdq2ps %1, %0" : "=v"(t) : "v"(sum[c]));
-      asm volatile("vfmadd231ps %1, %2, %0" : "+v"(total[c]) : "v"(t), "v"(scale));
-    }
+/// The group bound: what group-wise scales leave of the int8 peak if nothing is loaded or stored. Eight products of
+/// four codes per accumulator (a group of 32), then one conversion and one multiply-add, for `count` accumulators at a
+/// time.
+#define QAT_BENCH_GROUP(function, multiply, count, integers, floats, target_text)     \
+  __attribute__((target(target_text))) inline void function(int loops) {              \
+    integers x = {}, s = {}, sum[count] = {};                                         \
+    floats scale = {}, t, total[count] = {};                                          \
+    for (int i = 0; i < loops; ++i) {                                                 \
+      QAT_UNROLL(8)                                                                   \
+      for (int q = 0; q < 8; ++q) QAT_UNROLL(count)                                   \
+      for (int c = 0; c < count; ++c) multiply(x, s, sum[c]);                         \
+      QAT_UNROLL(count)                                                               \
+      for (int c = 0; c < count; ++c) {                                               \
+        asm volatile("vcvtdq2ps %1, %0" : "=v"(t) : "v"(sum[c]));                     \
+        asm volatile("vfmadd231ps %1, %2, %0" : "+v"(total[c]) : "v"(t), "v"(scale)); \
+      }                                                                               \
+    }                                                                                 \
+    (void)s;                                                                          \
   }
-}
-__attribute__((target("avx2,fma"))) inline void group_ymm(int loops) {
-  __m256i x = {}, s = {}, sum[5] = {};
-  __m256 scale = {}, t, total[5] = {};
-  for (int i = 0; i < loops; ++i) {
-    QAT_UNROLL(8)
-    for (int q = 0; q < 8; ++q) QAT_UNROLL(5)
-    for (int c = 0; c < 5; ++c) QAT_BENCH_MADDUBS(x, s, sum[c]);
-    QAT_UNROLL(5)
-    for (int c = 0; c < 5; ++c) {
-      asm volatile("vcvtdq2ps %1, %0" : "=x"(t) : "x"(sum[c]));
-      asm volatile("vfmadd231ps %1, %2, %0" : "+x"(total[c]) : "x"(t), "x"(scale));
-    }
-  }
-}
+#define QAT_BENCH_VNNI_ZMM(x, s, sum) asm volatile("vpdpbusd %1, %1, %0" : "+v"(sum) : "v"(x))
+#define QAT_BENCH_VNNI_YMM(x, s, sum) asm volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sum) : "x"(x))
+QAT_BENCH_GROUP(group_zmm, QAT_BENCH_VNNI_ZMM, 10, __m512i, __m512, "avx512f,avx512vnni")
+QAT_BENCH_GROUP(group_vnni_ymm, QAT_BENCH_VNNI_YMM, 6, __m256i, __m256, "avx2,fma,avxvnni")
+QAT_BENCH_GROUP(group_maddubs_ymm, QAT_BENCH_MADDUBS, 5, __m256i, __m256, "avx2,fma")
+#undef QAT_BENCH_GROUP
+#undef QAT_BENCH_VNNI_ZMM
+#undef QAT_BENCH_VNNI_YMM
 #undef QAT_BENCH_MADDUBS
-
-inline bool has_bf16_dot_product() { return is_supported(Target::kAvx512) && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 /// Operations a second of one thread, two per multiply-add; 0 where there is no such instruction. Each call measures.
@@ -96,6 +92,8 @@ inline double vnni_rate() {
 #if QAT_HAVE_X86_TARGETS
   if (is_supported(Target::kAvx512Vnni))
     return best_rate(1280.0 * kCeilingLoops, kCeilingRuns, [] { vnni_zmm_chains(kCeilingLoops); });
+  if (is_supported(Target::kAvx2Vnni))
+    return best_rate(640.0 * kCeilingLoops, kCeilingRuns, [] { vnni_ymm_chains(kCeilingLoops); });
 #endif
   return 0.0;
 }
@@ -108,18 +106,21 @@ inline double int8_rate() {
 #endif
   return rate;
 }
-/// int8 operations of group_zmm or group_ymm: int8 products with a scale per 32 of them.
+/// int8 products with a scale per 32 of them, in the best way this processor has.
 inline double group_bound_rate() {
 #if QAT_HAVE_X86_TARGETS
   constexpr int kLoops = kCeilingLoops / 8;
   if (is_supported(Target::kAvx512Vnni)) return best_rate(8 * 1280.0 * kLoops, kCeilingRuns, [] { group_zmm(kLoops); });
-  if (is_supported(Target::kAvx2)) return best_rate(8 * 320.0 * kLoops, kCeilingRuns, [] { group_ymm(kLoops); });
+  if (is_supported(Target::kAvx2Vnni))
+    return best_rate(8 * 384.0 * kLoops, kCeilingRuns, [] { group_vnni_ymm(kLoops); });
+  if (is_supported(Target::kAvx2))
+    return best_rate(8 * 320.0 * kLoops, kCeilingRuns, [] { group_maddubs_ymm(kLoops); });
 #endif
   return 0.0;
 }
 inline double bf16_rate() {
 #if QAT_HAVE_X86_TARGETS
-  if (has_bf16_dot_product())
+  if (is_supported(Target::kAvx512Bf16))
     return best_rate(640.0 * kCeilingLoops, kCeilingRuns, [] { bf16_zmm_chains(kCeilingLoops); });
 #endif
   return 0.0;

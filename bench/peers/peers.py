@@ -31,13 +31,13 @@ def run(args, works):
     workers = Workers(args.workers, args.python)
     machine = machines.describe()
     rotate = max(64 << 20, 2 * machine["last_level_cache"])
-    cases = selected(row_list.cases(works, rotate), args.rows)
     rows, failures = [], []
     try:
         gate = measure.Gate(workers)
         clock = workers.ask("qat", "time ceiling name=clock")
         machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"])
-        for case in cases:
+        cases = row_list.cases(works, rotate, machine["target"].endswith(row_list.DOT_PRODUCT_TARGETS))
+        for case in selected(cases, args.rows):
             verdict, error = measure.check_case(case, workers) if args.check else ("", "")
             if verdict:
                 print(f"{verdict}: {case.name}" + (f" ({error})" if error else ""), flush=True)

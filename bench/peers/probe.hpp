@@ -15,12 +15,11 @@ inline double add_rate() {
   constexpr int kLoops = 5000;
   std::vector<double> rates;
   for (int repeat = 0; repeat < 300; ++repeat) {
-    std::uint64_t a[8] = {};
+    std::uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
     const double start = wall_seconds();
-    for (int i = 0; i < kLoops; ++i) QAT_UNROLL(8)
-    for (int k = 0; k < 8; ++k) {
-      a[k] += 3;
-      asm volatile("" : "+r"(a[k]));
+    for (int i = 0; i < kLoops; ++i) {
+      a += 3, b += 3, c += 3, d += 3, e += 3, f += 3, g += 3, h += 3;
+      asm volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f), "+r"(g), "+r"(h));
     }
     rates.push_back(8.0 * kLoops / (wall_seconds() - start));
   }

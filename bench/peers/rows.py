@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+DOT_PRODUCT_TARGETS = ("avx2vnni", "avx512vnni", "avx512bf16")
 SHAPE = "m={m} n={n} k={k} rotate={rotate}"
 # name -> [(peer, request)]: the best of them counts. A ceiling is a rate of this machine, a peer does the same work.
 CEILINGS = {
@@ -25,6 +26,13 @@ PEERS = {
     "eigen": [("eigen", "{request}")],
     "torch_op": [("torch", "fake_quantize how=op rows={rows} columns={columns}")],
     "torchao": [("torch", "fake_quantize how=torchao rows={rows} columns={columns}")],
+    "torch_eager": [("torch", "step shape=12m scheme=float")],
+    "torch_compiled": [("torch", "step shape=12m scheme=float compiled=1")],
+    "llm.c": [("llm.c", "step")],
+    "float_step": [("model#float", "step scheme=float")],
+    "float_model": [("model#float", "model scheme=float what={what}")],
+    "float_model_bytes": [("model#float", "model scheme=float what={what}")],
+    "float_linear": [("model", "linear scheme=float m={m} n=4096 k=4096 rotate={rotate}")],
     "one_thread": [("qat", "{what} rotate={rotate}")],
 }
 
@@ -73,19 +81,22 @@ def case_name(work, values):
     return work["id"] + "/" + ",".join(f"{key}={value}" for key, value in values.items())
 
 
-def cases(works, rotate):
-    """Every case of every work. rotate: bytes of weights to rotate through where a work is meant out of cache."""
+def cases(works, rotate, int8_dot_product=True):
+    """Every case of every work. rotate: bytes of weights to rotate through where a work is meant out of cache; int8_dot_product:
+    whether this processor has the instruction, on which some thresholds depend."""
     all_cases = []
     for work in works:
         for values in work["cases"]:
             fields = dict(values, rotate=rotate if work.get("rotate") else 0)
-            request = work["request"].format(**fields) + f" rotate={fields['rotate']}"
-            ours = Item(work.get("worker", "qat"), request, work.get("threads", 1))
+            request = work["request"].format(**fields) + (f" rotate={rotate}" if work.get("rotate") else "")
+            ours = Item(work.get("worker", "qat").format(**fields), request, work.get("threads", 1))
             case = Case(work, case_name(work, values), ours, work.get("quantity", "ops"))
             for check in work["checks"]:
                 if any(values.get(key) not in allowed for key, allowed in check.get("when", {}).items()):
                     continue
-                templates = check.get("requests") or CEILINGS.get(check["against"]) or PEERS[check["against"]]
+                if check.get("int8_dot_product", int8_dot_product) != int8_dot_product:
+                    continue
+                templates = CEILINGS.get(check["against"]) or PEERS[check["against"]]
                 items = [Item(peer, text.format(request=request, **fields)) for peer, text in templates]
                 case.checks.append(Check(check["against"], check["must"], check["aim"], items, check["against"] in CEILINGS,
                                          check.get("field", "seconds"), check.get("at_most", False)))

@@ -4,7 +4,7 @@ import statistics
 from workers import PACKAGES
 
 
-def rate(case, reply, quantity):
+def rate(reply, quantity):
     return reply[quantity] / reply["seconds"]
 
 
@@ -15,18 +15,14 @@ def one_ratio(case, check, sampled):
         return None
     ours = sampled[case.ours]
     if check.is_ceiling:
-        # A ceiling of operations counts those, one of memory counts bytes; a request for a rate is one operation.
-        best = max(have, key=lambda i: rate(case, sampled[i], case.quantity if sampled[i][case.quantity] else "ops"))
-        reference = rate(case, sampled[best], case.quantity if sampled[best][case.quantity] else "ops")
-        mine = rate(case, ours, case.quantity)
+        best = max(have, key=lambda i: rate(sampled[i], case.quantity))
+        reference, mine = rate(sampled[best], case.quantity), rate(ours, case.quantity)
         return mine / reference, mine, reference, best
     best = min(have, key=lambda i: sampled[i][check.field])
     reference = sampled[best][check.field]
     value = ours[check.field] / reference if check.at_most else reference / ours[check.field]
     if check.field != "seconds":
         return value, ours[check.field], reference, best
-    if not ours[case.quantity]:
-        return value, ours["seconds"], reference, best
     return value, ours[case.quantity] / ours["seconds"], ours[case.quantity] / reference, best
 
 
@@ -38,7 +34,7 @@ def judge(value, must, aim, at_most=False):
 def absolute_unit(case, check):
     if check.field != "seconds":
         return "bytes"
-    return {"ops": "op/s", "bytes": "B/s", "none": "s"}[case.quantity]
+    return case.work.get("unit") or {"ops": "op/s", "bytes": "B/s"}[case.quantity]
 
 
 def row_of(case, check, result, versions, two_cores=True):
@@ -59,9 +55,7 @@ def row_of(case, check, result, versions, two_cores=True):
             row["note"] = f"no peer ({', '.join(PACKAGES.get(p, p) for p in dict.fromkeys(absent))})"
             row["absent"] = reasons
         if result["rounds"]:
-            ours = [sampled[case.ours] for sampled in result["rounds"]]
-            quantity = case.quantity if case.quantity != "none" else "seconds"
-            row["absolute"] = statistics.median(o[quantity] / o["seconds"] if quantity != "seconds" else o["seconds"] for o in ours)
+            row["absolute"] = statistics.median(rate(sampled[case.ours], case.quantity) for sampled in result["rounds"])
         return row
     row["rounds"] = [dict(value=v, absolute=a, reference=r, by=item.peer) for v, a, r, item in ratios]
     row["discarded"] = result["discarded"]
@@ -132,10 +126,10 @@ def mark_of_work(rows):
 def number(value, unit):
     if value is None:
         return ""
-    if unit == "s":
-        return f"{value:.3f} s" if value >= 0.1 else f"{value * 1e3:.2f} ms"
     if unit == "bytes":
         return f"{value / 2**20:.0f} MiB"
+    if unit == "token/s":
+        return f"{value:.1f} {unit}"
     return f"{value * 1e-9:.1f} {'GB/s' if unit == 'B/s' else 'GOP/s'}"
 
 

@@ -1,6 +1,6 @@
 // A measuring program that stays alive and answers one request a line, so that a driver can alternate between several.
 //
-//   time KIND key=value ...    one sample: {"seconds": of a call, "ops": ..., "bytes": ..., "cpu_share": ...}
+//   time KIND key=value ...    one sample: {"seconds": of a call, "ops": ..., "bytes": ..., "cpu_share": ..., more}
 //   check KIND key=value ...   {"ok": true} or {"ok": false, "error": "..."}
 //   forget                     frees what was prepared: {"ok": true}
 // Anything that cannot be had is {"missing": "why"}. What a request needs is prepared at its first time and kept.
@@ -56,7 +56,8 @@ struct Work {
   double ops = 0, bytes = 0;  ///< of a call
   std::function<void(long)> call;
   std::function<std::string()> check;         ///< empty: right; else what is wrong
-  std::function<double()> seconds = nullptr;  ///< in place of timing call(): best seconds of a call, measured by itself
+  std::function<double()> seconds = nullptr;  ///< in place of timing call(): seconds of a call, measured by itself
+  std::map<std::string, double> extra = {};   ///< further fields of the reply
 };
 
 /// Thrown where this machine or build has not got what is asked for.
@@ -128,15 +129,18 @@ inline int serve(const Makers& makers, const std::string& version) {
         if (found == prepared.end()) found = prepared.emplace(kind + rest, maker->second(request)).first;
         const Work& work = found->second;
         if (verb == "check") {
-          const std::string error = work.check ? work.check() : std::string();
+          if (!work.check) throw Missing("nothing to compare with");
+          const std::string error = work.check();
           std::printf(error.empty() ? "{\"ok\": true}\n" : "{\"ok\": false, \"error\": %s}\n", quoted(error).c_str());
         } else if (verb == "time") {
           const double budget = static_cast<double>(request.number("ms", 150)) * 1e-3;
           const double wall = wall_seconds(), cpu = cpu_seconds();
           const double seconds = work.seconds ? work.seconds() : time_calls(work.call, budget);
           const double share = (cpu_seconds() - cpu) / (wall_seconds() - wall);
-          std::printf("{\"seconds\": %.9g, \"ops\": %.9g, \"bytes\": %.9g, \"cpu_share\": %.3f}\n", seconds, work.ops,
+          std::printf("{\"seconds\": %.9g, \"ops\": %.9g, \"bytes\": %.9g, \"cpu_share\": %.3f", seconds, work.ops,
                       work.bytes, share);
+          for (const auto& [key, value] : work.extra) std::printf(", %s: %.9g", quoted(key).c_str(), value);
+          std::printf("}\n");
         } else {
           throw std::invalid_argument("unknown request '" + verb + "'");
         }

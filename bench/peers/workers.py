@@ -93,13 +93,14 @@ class Workers:
         return path
 
     def command(self, peer):
-        """The command line of a peer, or an exception that says what is not there."""
+        """The command line of a peer, or an exception that says what is not there. peer#1 is one more process of peer."""
+        peer = peer.split("#")[0]
         if peer in LIBRARIES:
             path = library_path(LIBRARIES[peer])
             if path is None:
                 raise FileNotFoundError(f"lib{LIBRARIES[peer][0]} is not installed")
             return [self.program("blas_worker"), path]
-        if peer in ("qat", "eigen", "step", "model"):
+        if peer in ("qat", "eigen", "model"):
             return [self.program(f"{peer}_worker")]
         if peer in ("ggml", "onnx", "torch"):
             return [self.torch_python if peer == "torch" else self.python, os.path.join(HERE, f"{peer}_worker.py")]

@@ -1,0 +1,102 @@
+// A whole model: decoding and prefill from fp32 and from packed weights, and one linear layer of it.
+#pragma once
+
+#include "buffers.hpp"
+#include "qat/recipe/prepare.hpp"
+
+namespace qat::bench {
+
+/// float, or packed: int4 groups of 32 with int8 activations in every layer, embedding and head in the same codes.
+inline void make_packed(const CpuBackend& backend, nn::Transformer& model, const std::string& scheme) {
+  if (scheme == "float") return;
+  const LayerScheme layers = recipe::parse_scheme(scheme);
+  recipe::quantize(backend, model, {{"linear", layers}, {"embedding", {layers.weight, {}}}, {"head", layers}});
+}
+
+/// what=decode: one token after 128; what=prefill: 128 tokens. scheme, threads. A model of 110M parameters, which no
+/// cache holds. resident_bytes: of weights and the key/value cache.
+inline Work model_work(const Request& request) {
+  constexpr index_t kPrompt = 128, kPositions = 256;
+  struct State {
+    CpuBackend backend;
+    nn::Transformer model;
+    nn::KvCache cache;
+    std::vector<std::int32_t> tokens;
+    index_t before;
+    State(const LlamaConfig& config, const Request& r, index_t held)
+        : backend(static_cast<int>(r.number("threads", 1))), model(config), tokens(kPositions), before(held) {
+      model.randomize(1);
+      make_packed(backend, model, r.text("scheme", "float"));
+      cache = nn::KvCache(config, 1, kPositions);
+      CounterRandom random(2);
+      for (std::int32_t& t : tokens) t = static_cast<std::int32_t>(random.next_below(32000));
+    }
+    void append(index_t first, index_t count) {
+      model.decode(backend, cache, view(static_cast<const std::int32_t*>(tokens.data()) + first, count));
+    }
+  };
+  LlamaConfig c;
+  c.dim = 768;
+  c.hidden_dim = 2048;
+  c.n_layers = c.n_heads = c.n_kv_heads = 12;
+  c.head_dim = 64;
+  c.vocab_size = 32000;
+  c.max_seq_len = kPositions;
+  auto s = std::make_shared<State>(c, request, memory_stats().current_bytes);
+  const bool decodes = request.text("what", "decode") == "decode";
+  Work work;
+  work.ops = decodes ? 1.0 : static_cast<double>(kPrompt);
+  s->append(0, kPrompt);
+  work.extra["resident_bytes"] = static_cast<double>(memory_stats().current_bytes - s->before);
+  work.call = [s, decodes](long) {
+    if (!decodes) s->cache.length = 0;
+    if (s->cache.length == kPositions) s->cache.length = kPrompt;
+    decodes ? s->append(s->cache.length, 1) : s->append(0, kPrompt);
+  };
+  return work;
+}
+
+/// scheme, m, n, k, threads, rotate: a layer as a converted model runs it, quantization of its input included.
+inline Work linear_work(const Request& request) {
+  struct State {
+    CpuBackend backend;
+    index_t M, N, K;
+    Tensor<float> x, y;
+    std::vector<nn::Linear> layers;
+    explicit State(const Request& r)
+        : backend(static_cast<int>(r.number("threads", 1))),
+          M(r.number("m")),
+          N(r.number("n")),
+          K(r.number("k")),
+          x({M, K}),
+          y({M, N}) {
+      CounterRandom random(1);
+      for (float& v : x) v = random.next_float() - 0.5f;
+      const std::string scheme = r.text("scheme", "float");
+      const index_t bytes = scheme == "float" ? 4 * N * K : N * K / 2;
+      for (index_t i = copies_of(r, bytes); i > 0; --i) layers.push_back(layer(scheme, random));
+    }
+    nn::Linear layer(const std::string& scheme, CounterRandom& random) {
+      nn::Linear linear("layer", K, N);
+      for (float& v : linear.weight().value) v = random.next_float() - 0.5f;
+      if (scheme == "float") return linear;
+      const LayerScheme layers_scheme = recipe::parse_scheme(scheme);
+      auto packed =
+          std::make_shared<const PackedWeight>(nn::quantize_weight(backend, *layers_scheme.weight, linear.weight()));
+      linear.set_quantization(
+          std::make_unique<nn::PackedLinear>(std::move(packed), layers_scheme.activation, nn::Product::kInteger));
+      linear.weight().value = Tensor<float>();
+      return linear;
+    }
+  };
+  auto s = std::make_shared<State>(request);
+  Work work;
+  work.ops = 2.0 * static_cast<double>(s->M) * static_cast<double>(s->N) * static_cast<double>(s->K);
+  work.call = [s](long i) {
+    nn::Linear& layer = s->layers[static_cast<std::size_t>(i) % s->layers.size()];
+    layer.forward(s->backend, std::as_const(s->x).view<2>(), s->y.view<2>());
+  };
+  return work;
+}
+
+}  // namespace qat::bench
