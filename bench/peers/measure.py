@@ -1,7 +1,11 @@
-"""Rounds of samples: ours, peers and ceilings in alternation, each followed by a probe for foreign load."""
+"""Rounds of samples: ours, peers and ceilings in alternation, each between two probes for foreign load."""
+import time
+
 PROBE = "time ceiling name=adds"
 STOLEN = 0.93  # of the best additions a second seen in this run: below, another program had part of the core
 SHARE = 0.95  # of the wall's time that a one-thread program must have had the processor
+PATIENCE = 2.0  # seconds to wait for a quiet core before a sample
+TRIES = 5  # of a sample
 
 
 class Gate:
@@ -20,6 +24,12 @@ class Gate:
         self.best = max(self.best, rate)
         return rate >= STOLEN * self.best
 
+    def wait(self, patience):
+        """Waits for a quiet core, at most so many seconds."""
+        end = time.monotonic() + patience
+        while not self.quiet() and time.monotonic() < end:
+            time.sleep(0.02)
+
 
 def two_real_cores(workers):
     """Whether two threads reach twice the multiply-adds of one: on some machines both are one core."""
@@ -32,32 +42,42 @@ def two_real_cores(workers):
     return sorted(ratios)[1] >= 1.9
 
 
-def measure_case(case, workers, gate, rounds, milliseconds=150):
-    """Samples of a case: {"rounds": [{item: reply}], "missing": {item: why}, "disturbed": rounds that were discarded}.
+def sample(item, workers, gate, milliseconds, patience):
+    """(reply, how many samples were discarded, whether the kept one is from a quiet core)."""
+    for discarded in range(TRIES):
+        if item.threads == 1:
+            gate.wait(patience)
+        reply = workers.ask(item.peer, f"time {item.request} ms={milliseconds}", item.threads)
+        if "seconds" not in reply or item.threads > 1 or (reply.get("cpu_share", 1.0) >= SHARE and gate.quiet()):
+            return reply, discarded, True
+    return reply, TRIES, False
 
-    A round is all items once, the order turned by one each time; a round with a sample from a busy core is repeated, at most
-    twice as often as rounds are wanted, then what there is is kept and `disturbed` says so."""
+
+def measure_case(case, workers, gate, rounds, milliseconds=150, patience=PATIENCE):
+    """Samples of a case: {"rounds": [{item: reply}], "missing": {item: why}, "discarded": samples, "disturbed": whether a sample
+    of a busy core had to be kept}.
+
+    A round is all items once, the order turned by one each time. A sample from a busy core is discarded and taken again."""
     items = [case.ours] + [item for check in case.checks for item in check.items]
     items = list(dict.fromkeys(items))
-    good, bad, missing = [], [], {}
-    while len(good) < rounds and len(bad) < 2 * rounds:
-        turn = (len(good) + len(bad)) % len(items)
-        sampled, quiet = {}, gate.quiet()
+    result = dict(rounds=[], missing={}, discarded=0, disturbed=False)
+    for turn in range(rounds):
+        turn %= len(items)
+        sampled = {}
         for item in items[turn:] + items[:turn]:
-            if item in missing:
+            if item in result["missing"]:
                 continue
-            reply = workers.ask(item.peer, f"time {item.request} ms={milliseconds}", item.threads)
+            reply, discarded, quiet = sample(item, workers, gate, milliseconds, patience)
             if "seconds" not in reply:
-                missing[item] = reply.get("missing") or reply.get("error")
+                result["missing"][item] = reply.get("missing") or reply.get("error")
                 continue
             sampled[item] = reply
-            if item.threads == 1:
-                quiet = gate.quiet() and reply.get("cpu_share", 1.0) >= SHARE and quiet
-        if case.ours in missing:
+            result["discarded"] += discarded
+            result["disturbed"] |= not quiet
+        if case.ours in result["missing"]:
             break
-        (good if quiet else bad).append(sampled)
-    return dict(rounds=good if len(good) == rounds else good + bad[:rounds - len(good)], missing=missing, discarded=len(bad),
-                disturbed=len(good) < rounds)
+        result["rounds"].append(sampled)
+    return result
 
 
 def check_case(case, workers):

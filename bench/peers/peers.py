@@ -49,7 +49,7 @@ def run(args, works):
                 two_cores = case.threads == 1 or measure.two_real_cores(workers)
                 result = measure.measure_case(case, workers, gate, args.rounds)
                 rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
-                print(f"  {case.name}: {result['discarded']} rounds discarded", file=sys.stderr, flush=True)
+                print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
         machine["peers"] = {peer: version for peer, version in workers.versions.items() if peer != "qat"}
         machine["absent"] = dict(workers.missing)

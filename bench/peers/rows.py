@@ -55,6 +55,7 @@ class Check:
     is_ceiling: bool
     field: str = "seconds"
     at_most: bool = False
+    work: str = ""  # the work that the row belongs to, if not the case's
 
 
 @dataclass
@@ -99,6 +100,6 @@ def cases(works, rotate, int8_dot_product=True):
                 templates = CEILINGS.get(check["against"]) or PEERS[check["against"]]
                 items = [Item(peer, text.format(request=request, **fields)) for peer, text in templates]
                 case.checks.append(Check(check["against"], check["must"], check["aim"], items, check["against"] in CEILINGS,
-                                         check.get("field", "seconds"), check.get("at_most", False)))
+                                         check.get("field", "seconds"), check.get("at_most", False), check.get("work", work["id"])))
             all_cases.append(case)
     return all_cases

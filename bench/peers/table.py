@@ -39,7 +39,8 @@ def absolute_unit(case, check):
 
 def row_of(case, check, result, versions, two_cores=True):
     """One row: a case held against one reference."""
-    row = dict(name=f"{case.name} / {check.against}", work=case.work["id"], value=None, unit="ratio", must=check.must, aim=check.aim,
+    work = check.work or case.work["id"]
+    row = dict(name=f"{work}/{case.name.split('/', 1)[1]} / {check.against}", work=work, value=None, unit="ratio", must=check.must, aim=check.aim,
                at_most=check.at_most, holds=None, reaches_aim=None, absolute=None, absolute_unit=absolute_unit(case, check),
                ceiling=None, peer=None, threads=case.threads, rounds=[], note="")
     missing = result["missing"]

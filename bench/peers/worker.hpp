@@ -79,7 +79,8 @@ inline double cpu_seconds() {
          1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/// Median seconds of a call over `budget` seconds and at least five batches; a batch takes a millisecond or one call.
+/// Median seconds of a call over `budget` seconds and at least five batches, or as many as a second holds; a batch takes
+/// a millisecond or one call.
 inline double time_calls(const std::function<void(long)>& call, double budget) {
   long n = 0;
   call(n++);
@@ -89,7 +90,7 @@ inline double time_calls(const std::function<void(long)>& call, double budget) {
   const long batch = once > 1e-3 ? 1 : 1 + static_cast<long>(1e-3 / (once + 1e-9));
   std::vector<double> seconds;
   const double begin = wall_seconds();
-  while (seconds.size() < 5 || wall_seconds() - begin < budget) {
+  while (seconds.empty() || wall_seconds() - begin < (seconds.size() < 5 ? 1.0 : budget)) {
     start = wall_seconds();
     for (long i = 0; i < batch; ++i) call(n++);
     seconds.push_back((wall_seconds() - start) / static_cast<double>(batch));
