@@ -87,17 +87,16 @@ def settle(row, is_ceiling, against, versions):
 
 
 def merge(old, new):
-    """Rows of both, the rounds of a row measured twice together."""
+    """Rows of both. The rounds of a row measured twice are taken together, unless one of the two could not be judged."""
     rows = {row["name"]: row for row in old}
     for row in new:
         before = rows.get(row["name"])
-        if before and before["rounds"] and row["rounds"]:
-            row = dict(row, rounds=before["rounds"] + row["rounds"])
-            if before["note"].startswith("not judged"):
-                row["note"] = before["note"]
+        if before and before["holds"] is not None:
+            if row["holds"] is None:
+                continue
             reference = row["ceiling"] or row["peer"]
-            row = settle(row, row["ceiling"] is not None, reference["name"], {"": ""})
-            if row["peer"] and not row["peer"]["version"]:
+            row = settle(dict(row, rounds=before["rounds"] + row["rounds"]), row["ceiling"] is not None, reference["name"], {})
+            if row["peer"]:
                 row["peer"]["version"] = reference["version"]
         rows[row["name"]] = row
     return list(rows.values())

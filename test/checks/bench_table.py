@@ -99,6 +99,9 @@ def rounds(report):
     both = table.merge([first], [second])
     report.check("bench table: adding to a file joins the rounds of a row",
                  [] if len(both) == 1 and len(both[0]["rounds"]) == 6 and both[0]["value"] == 0.75 else [str(both)])
+    busy = row(c, [9] * 3, [1] * 3, disturbed=True)
+    report.check("bench table: a disturbed measurement does not replace a quiet one",
+                 [] if table.merge([first], [busy]) == [first] and table.merge([busy], [first]) == [first] else [str(busy)])
     args = types.SimpleNamespace(rounds=3)
     unmeasured = row(case(against="ggml", items=[PEER], is_ceiling=False), [1], [1], missing={PEER: "not installed"})
     report.check("bench table: an empty run fails",
