@@ -7,6 +7,7 @@ each must reach. --add keeps the rows that FILE has and adds the new rounds to t
 import argparse
 import json
 import os
+import subprocess
 import sys
 
 import machine as machines
@@ -25,6 +26,14 @@ def wrong_row(case, error):
     for row in rows:
         row.update(wrong=True, note="wrong output: " + error, holds=False, reaches_aim=False)
     return rows
+
+
+def revision():
+    """The commit that is measured; "+" if the tree has changes that are not committed."""
+    git = ["git", "-C", os.path.dirname(os.path.abspath(__file__))]
+    head = subprocess.run(git + ["rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run(git + ["status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True)
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"
 
 
 def run(args, works):
@@ -51,6 +60,8 @@ def run(args, works):
                 rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
+        for row in rows:
+            row["revision"] = args.revision
         machine["peers"] = {peer: version for peer, version in workers.versions.items() if peer != "qat"}
         machine["absent"] = dict(workers.missing)
     finally:
@@ -65,6 +76,7 @@ def main():
     parser.add_argument("--rows", action="append", default=[], help="only cases whose name contains this; may be given again")
     parser.add_argument("--rounds", type=int, default=3, help="0: with --check, only the check")
     parser.add_argument("--check", action="store_true", help="compare each kernel with kernels/reference before it is timed")
+    parser.add_argument("--revision", default=revision(), help="what the measuring programs were built from")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--add", action="store_true", help="keep what FILE has and add to it")
     args = parser.parse_args()

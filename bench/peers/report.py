@@ -78,6 +78,7 @@ def machine_lines(runs):
            f"{max(run['machine']['additions'] for run in runs) * 1e-9:.1f} G independent additions a second on a quiet core")
     yield f"* {first['compiler']}, {first['system']}"
     yield f"* runs: {', '.join(run['machine']['date'] for run in runs)}; each row is the median of the rounds of a run, then of the runs"
+    yield f"* revisions: {', '.join(sorted({row.get('revision', 'unknown') for run in runs for row in run['rows']}))}"
     peers = {peer.split("#")[0]: version for run in runs for peer, version in run["machine"]["peers"].items()}
     yield f"* peers: {', '.join(sorted(v for v in set(peers.values()) if not v.startswith('qat')))}"
     absent = {peer: why for run in runs for peer, why in run["machine"]["absent"].items()}

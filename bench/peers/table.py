@@ -87,11 +87,12 @@ def settle(row, is_ceiling, against, versions):
 
 
 def merge(old, new):
-    """Rows of both. The rounds of a row measured twice are taken together, unless one of the two could not be judged."""
+    """Rows of both. The rounds of a row measured twice are taken together, unless one of the two could not be judged or they are
+    of different revisions: then the new one replaces the old."""
     rows = {row["name"]: row for row in old}
     for row in new:
         before = rows.get(row["name"])
-        if before and before["holds"] is not None:
+        if before and before["holds"] is not None and before.get("revision") == row.get("revision"):
             if row["holds"] is None:
                 continue
             reference = row["ceiling"] or row["peer"]
