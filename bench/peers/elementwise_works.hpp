@@ -2,7 +2,7 @@
 #pragma once
 
 #include "gemm_works.hpp"
-#include "qat/kernels/cpu/qgemm.hpp"
+#include "qat/kernels/cpu/pack_weight.hpp"
 #include "qat/kernels/cpu/quantize.hpp"
 
 namespace qat::bench {
@@ -85,12 +85,10 @@ inline Work ste_backward_work(const Request& request) {
 /// fp32 weights to packed integers: 4 bytes an element read (what is written is not counted).
 inline Work pack_work(const Request& request) {
   struct State : TensorProblem {
-    AlignedBuffer<std::int8_t> codes;
     PackedWeight packed;
-    explicit State(const Request& r) : TensorProblem(r), codes(n) {}
+    explicit State(const Request& r) : TensorProblem(r) {}
     void run() {
-      kernels::quantize_dynamic(backend, spec, x.data(), rows, columns, codes.data(), scale.data(), zero.data());
-      packed = PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(), zero.data());
+      kernels::quantize_and_pack(backend, spec, x.data(), rows, columns, packed, scale.data(), zero.data());
     }
   };
   auto s = std::make_shared<State>(request);

@@ -79,8 +79,8 @@ inline double cpu_seconds() {
          1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/// Median seconds of a call over `budget` seconds and at least five batches, or as many as a second holds; a batch takes
-/// a millisecond or one call.
+/// Median seconds of a call over `budget` seconds and at least five batches, or as many as a second holds; a batch
+/// takes a millisecond or one call.
 inline double time_calls(const std::function<void(long)>& call, double budget) {
   long n = 0;
   call(n++);
