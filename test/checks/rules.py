@@ -22,6 +22,7 @@ NO_OWN_TEST = {
     "kernels/cpu/rope.hpp": "unit/ops/rope_test.cpp",
     "kernels/cpu/softmax_cross_entropy.hpp": "unit/ops/softmax_cross_entropy_test.cpp",
     "simd/region.hpp": "unit/simd/target_test.cpp",
+    "kernels/cpu/tuning.hpp": "unit/kernels/tuning_test.cpp",
     "nn/attention.hpp": "unit/nn/transformer_test.cpp",
     "nn/embedding.hpp": "unit/nn/transformer_test.cpp",
     "nn/linear.hpp": "unit/nn/transformer_test.cpp",

@@ -85,12 +85,13 @@ std::vector<D> adversarial(index_t size, std::uint64_t seed, bool finite = false
   return out;
 }
 
-struct Shape {
+struct MatrixShape {
   index_t rows, columns;
 };
-inline constexpr Shape kShapes[] = {{1, 1}, {3, 7}, {5, 31}, {4, 32}, {3, 40}, {2, 257}, {7, 256}, {33, 64}, {2, 1000}};
+inline constexpr MatrixShape kShapes[] = {{1, 1},   {3, 7},   {5, 31},  {4, 32},  {3, 40},
+                                          {2, 257}, {7, 256}, {33, 64}, {2, 1000}};
 
-inline bool accepts(const QuantSpec& spec, Shape shape) {
+inline bool accepts(const QuantSpec& spec, MatrixShape shape) {
   return spec.granularity.kind != GranularityKind::kPerGroup || spec.granularity.group_size <= shape.columns;
 }
 
@@ -104,7 +105,7 @@ template <class D>
 std::uint64_t hash_of_everything(const CpuBackend& backend) {
   std::uint64_t hash = 0xCBF29CE484222325u;
   for (const QuantSpec& spec : specs_under_test()) {
-    for (const Shape shape : kShapes) {
+    for (const MatrixShape shape : kShapes) {
       if (!accepts(spec, shape)) continue;
       const index_t size = shape.rows * shape.columns,
                     tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();

@@ -42,7 +42,8 @@ struct Found {  // over the whole sweep, so that it cannot pass by comparing not
 };
 
 template <class D>
-void check_case(const CpuBackend& backend, const QuantSpec& spec, Shape shape, index_t misalignment, Found& found) {
+void check_case(const CpuBackend& backend, const QuantSpec& spec, MatrixShape shape, index_t misalignment,
+                Found& found) {
   const index_t rows = shape.rows, columns = shape.columns, size = rows * columns;
   const index_t tiles = group_layout(spec.granularity, rows, columns).count();
   const std::size_t n = static_cast<std::size_t>(size), t = static_cast<std::size_t>(tiles);
@@ -129,7 +130,7 @@ void check_type() {
       CAPTURE(std::string(to_string(spec).c_str()));
       CAPTURE(std::string(name(target)));
       index_t misalignment = 0;
-      for (const Shape shape : kShapes) {
+      for (const MatrixShape shape : kShapes) {
         if (!accepts(spec, shape)) continue;
         CAPTURE(shape.rows);
         CAPTURE(shape.columns);
@@ -149,11 +150,12 @@ TEST_CASE("quantization has the reference's bits on every target: half") { check
 TEST_CASE("quantization has the reference's bits on every target: bfloat16") { check_type<bfloat16>(); }
 
 TEST_CASE("large tensors, long tiles and streaming stores give the same bytes with 1, 2, 3 and 7 threads") {
-  const index_t saved = kernels::quantize_tuning().stream_bytes;
+  const index_t saved = kernels::cpu_tuning().stream_bytes;
   for (const char* text : {"int4:group32:signed_extremum:bf16safe", "int8:token:asymmetric",
                            "int8:tensor:signed_extremum", "int4:axis0:symmetric", "int4:group48:symmetric"}) {
     const QuantSpec spec = parse_spec(text);
-    for (const Shape shape : {Shape{3, 70001}, Shape{2, 1 << 17}, Shape{129, 1024}, Shape{1000, 100}}) {
+    for (const MatrixShape shape :
+         {MatrixShape{3, 70001}, MatrixShape{2, 1 << 17}, MatrixShape{129, 1024}, MatrixShape{1000, 100}}) {
       CAPTURE(text);
       CAPTURE(shape.columns);
       const index_t size = shape.rows * shape.columns,
@@ -170,7 +172,7 @@ TEST_CASE("large tensors, long tiles and streaming stores give the same bytes wi
       for (const int threads : {1, 2, 3, 7}) {
         const CpuBackend backend(threads);
         for (const index_t stream_bytes : {index_t{0}, saved}) {
-          kernels::quantize_tuning().stream_bytes = stream_bytes;
+          kernels::cpu_tuning().stream_bytes = stream_bytes;
           AlignedBuffer<float> out(size);
           std::vector<float> s(scale.size()), z(scale.size()), values(x.size());
           std::vector<std::uint8_t> m(mask.size());
@@ -191,5 +193,5 @@ TEST_CASE("large tensors, long tiles and streaming stores give the same bytes wi
       }
     }
   }
-  kernels::quantize_tuning().stream_bytes = saved;
+  kernels::cpu_tuning().stream_bytes = saved;
 }

@@ -68,9 +68,10 @@ inline double sum_of_squares(const CpuBackend& backend, const float* x, index_t 
     const index_t begin = chunk * chunk_size, count = n - begin < chunk_size ? n - begin : chunk_size;
     partial[chunk] = QAT_DISPATCH(kernels, sum_of_squares_range(x + begin, count));
   });
-  double total = 0.0;
-  for (index_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk];
-  return total;
+  // In memory, so that no addition leaves the scope of the mode.
+  const ScopedFloatMode mode;
+  for (index_t chunk = 1; chunk < chunks; ++chunk) partial[0] += partial[chunk];
+  return partial[0];
 }
 
 }  // namespace qat::inline v0::kernels

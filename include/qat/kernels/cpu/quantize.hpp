@@ -11,6 +11,7 @@
 
 #include "qat/backend/cpu.hpp"
 #include "qat/base/aligned.hpp"
+#include "qat/kernels/cpu/tuning.hpp"
 #include "qat/kernels/reference/quantize.hpp"
 #include "qat/quant/affine.hpp"
 #include "qat/simd/vec.hpp"
@@ -18,16 +19,6 @@
 QAT_EXACT_BEGIN
 
 namespace qat::inline v0::kernels {
-
-/// Machine-dependent choices of the element-wise kernels. They change speed alone, never a bit.
-struct QuantizeTuning {
-  /// Outputs of at least this size bypass the caches. Measured: half of the L3 cache of one thread.
-  index_t stream_bytes = index_t{8} << 20;
-};
-inline QuantizeTuning& quantize_tuning() {
-  static QuantizeTuning tuning;
-  return tuning;
-}
 
 /// True if `spec` on tensors of `type` runs on the vector kernels, false if on the reference kernel.
 constexpr bool has_kernel(const QuantSpec& spec, [[maybe_unused]] FloatType type = FloatType::kFloat32) {
@@ -173,7 +164,7 @@ index_t run_job(const CpuBackend& backend, QuantizeJob<D>& job, GroupLayout layo
   if (layout.columns % layout.tile_columns == 0)  // no ragged tile: one tile a row, whatever the rows were
     layout = {layout.count(), layout.tile_columns, 1, layout.tile_columns, layout.count(), 1};
   const index_t size = layout.rows * layout.columns;
-  job.stream = size * static_cast<index_t>(sizeof(D)) >= quantize_tuning().stream_bytes && !job.accumulate;
+  job.stream = size * static_cast<index_t>(sizeof(D)) >= cpu_tuning().stream_bytes && !job.accumulate;
   // Bits of a mask share bytes: chunks must begin at multiples of 8 elements.
   constexpr bool kWritesMask = kOp == QuantizeOp::kFakeQuantizeMask || kOp == QuantizeOp::kQuantizeMask;
   if (layout.tile_columns > 2 * kQuantizeChunk) {

@@ -41,6 +41,7 @@ inline void rmsnorm_backward(const CpuBackend& backend, const float* x, const fl
                                        dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums));
   });
   if (dweight == nullptr) return;
+  const ScopedFloatMode mode;
   for (index_t c = 0; c < cols; ++c) {
     float total = 0.0f;
     for (index_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk * cols + c];
