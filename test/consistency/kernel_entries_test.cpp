@@ -1,6 +1,10 @@
 // Laws of every kernel entry: no byte outside the operands is touched, and the host's floating-point mode is not seen.
 #include "consistency/kernel_entries.hpp"
 
+#include <signal.h>
+
+#include <cstdio>
+
 #include <doctest/doctest.h>
 
 #include "support/host_mode.hpp"
@@ -11,12 +15,44 @@ using qat::test::GuardedEnd;
 using qat::test::KernelEntry;
 using qat::test::KernelOperands;
 
+/// Says which call was running when a guard page was hit, then lets the fault take its course.
+class FaultReport {
+ public:
+  FaultReport() {
+    struct sigaction action = {};
+    action.sa_handler = &on_fault;
+    action.sa_flags = SA_ONSTACK;
+    sigaction(SIGSEGV, &action, &before());
+  }
+  ~FaultReport() { sigaction(SIGSEGV, &before(), nullptr); }
+  static void running(const KernelEntry& entry, qat::index_t size, GuardedEnd end) {
+    std::snprintf(text(), 200, "%s of size %d touched a byte outside its operands, %s end guarded, target %s\n",
+                  entry.name.c_str(), static_cast<int>(size), end == GuardedEnd::kFirst ? "first" : "last",
+                  name(qat::active_target()));
+  }
+
+ private:
+  static struct sigaction& before() {
+    static struct sigaction action;
+    return action;
+  }
+  static char* text() {
+    static char buffer[200];
+    return buffer;
+  }
+  static void on_fault(int) {
+    if (write(STDERR_FILENO, text(), std::strlen(text())) < 0) std::abort();
+    sigaction(SIGSEGV, &before(), nullptr);  // returning repeats the access
+  }
+};
+
 /// The hash of what one call wrote, or 0 if the entry has no such size.
 std::uint64_t hash_of_call(const KernelEntry& entry, qat::index_t size, GuardedEnd end, bool& intact) {
   const qat::CpuBackend backend(1);
   KernelOperands operands(end);
   const auto call = entry.prepare(backend, operands, size);
   if (!call) return 0;
+  FaultReport::running(entry, size, end);
   call();
   intact = operands.intact();
   return operands.hash();
@@ -36,6 +72,7 @@ struct StreamAlways {  // non-temporal stores at any size, for a scope
 }  // namespace
 
 TEST_CASE("no kernel touches a byte outside its operands, and their alignment does not change a bit") {
+  const FaultReport report;
   int calls = 0;
   for (const qat::Target target : qat::supported_targets()) {
     const qat::ScopedTarget forced(target);
