@@ -24,11 +24,12 @@ def combine(runs):
             record = combined.setdefault(row["name"], dict(row=row, values=[], holds=[], aims=[], low=[], high=[]))
             if row["value"] is not None or record["row"]["value"] is None:
                 record["row"] = row
-            if row["holds"] is None or row["value"] is None:
+            if row["value"] is None or row["note"].startswith("not judged"):
                 continue
             record["values"].append(row["value"])
-            record["holds"].append(row["holds"])
-            record["aims"].append(row["reaches_aim"])
+            if row["holds"] is not None:
+                record["holds"].append(row["holds"])
+                record["aims"].append(row["reaches_aim"])
             record["low"].append(row["spread"][0])
             record["high"].append(row["spread"][1])
     return combined
@@ -67,7 +68,7 @@ def row_lines(records):
         values = [f"{statistics.median(record['values']):.3f}", f"{min(record['low']):.3f} to {max(record['high']):.3f}"] if record["values"] else ["", ""]
         yield (f"| {label(record)} | {against(row)} | {table.number(row['absolute'], row['absolute_unit'])} | "
                f"{table.number(reference['value'], row['absolute_unit']) if reference else ''} | {values[0]} | {values[1]} | "
-               f"{sign}{row['must']:g} | {sign}{row['aim']:g} | {verdict(record)} |")
+               f"{sign}{table.target(row['must'])} | {sign}{table.target(row['aim'])} | {verdict(record)} |")
 
 
 def machine_lines(runs):

@@ -24,6 +24,7 @@ PEERS = {
     "openblas": [("openblas", "{request}")],
     "openblas_or_blis": [("openblas", "{request}"), ("blis", "{request}")],
     "eigen": [("eigen", "{request}")],
+    "onednn": [("onednn", "{request}")],
     "torch_op": [("torch", "fake_quantize how=op rows={rows} columns={columns}")],
     "torchao": [("torch", "fake_quantize how=torchao rows={rows} columns={columns}")],
     "torch_eager": [("torch", "step shape=12m scheme=float")],
@@ -47,10 +48,10 @@ class Item:
 
 @dataclass
 class Check:
-    """A figure that a case must reach: the ratio of the case to the best of some items."""
+    """A figure that a case must reach: the ratio of the case to the best of some items. Without must and aim it is for scale."""
     against: str
-    must: float
-    aim: float
+    must: float | None
+    aim: float | None
     items: list
     is_ceiling: bool
     field: str = "seconds"
@@ -99,7 +100,7 @@ def cases(works, rotate, int8_dot_product=True):
                     continue
                 templates = CEILINGS.get(check["against"]) or PEERS[check["against"]]
                 items = [Item(peer, text.format(request=request, **fields)) for peer, text in templates]
-                case.checks.append(Check(check["against"], check["must"], check["aim"], items, check["against"] in CEILINGS,
+                case.checks.append(Check(check["against"], check.get("must"), check.get("aim"), items, check["against"] in CEILINGS,
                                          check.get("field", "seconds"), check.get("at_most", False), check.get("work", work["id"])))
             all_cases.append(case)
     return all_cases

@@ -81,7 +81,9 @@ def settle(row, is_ceiling, against, versions):
     else:
         by = middle[len(middle) // 2]["by"]
         row["peer"] = dict(name=against, value=reference, version=versions.get(by, ""))
-    if not row["note"].startswith("not judged"):
+    if row["must"] is None:
+        row["note"] = "for scale"
+    elif not row["note"].startswith("not judged"):
         row["holds"], row["reaches_aim"] = judge(row["value"], row["must"], row["aim"], row["at_most"])
     return row
 
@@ -124,6 +126,10 @@ def mark_of_work(rows):
     return "aim" if all(row["reaches_aim"] for row in judged) else "must"
 
 
+def target(value):
+    return "" if value is None else f"{value:g}"
+
+
 def number(value, unit):
     if value is None:
         return ""
@@ -149,4 +155,4 @@ def lines(works, rows):
             value = "" if row["value"] is None else f"{row['value']:.3f}"
             against = number(reference["value"], row["absolute_unit"]) if reference else ""
             yield (f"  {name:{width}} {number(row['absolute'], row['absolute_unit']):>13} {against:>13} {value:>8} "
-                   f"{row['must']:>6g} {row['aim']:>6g}  {mark(row)}" + (f" ({row['note']})" if row["note"] and row["holds"] is not None else ""))
+                   f"{target(row['must']):>6} {target(row['aim']):>6}  {mark(row)}" + (f" ({row['note']})" if row["note"] and row["holds"] is not None else ""))

@@ -9,6 +9,7 @@ import common
 sys.path.insert(0, os.path.join(common.ROOT, "bench", "peers"))
 import measure  # noqa: E402
 import peers  # noqa: E402
+import report as reports  # noqa: E402
 import rows  # noqa: E402
 import table  # noqa: E402
 
@@ -109,6 +110,22 @@ def rounds(report):
     report.check("bench table: wrong output fails", [] if peers.exit_code([first], ["w/case: differs"], args) == 1 else ["exit code"])
 
 
+def documents(report):
+    """The generated page says which rows fall short, from runs that disagree too."""
+    c = case()
+    machine = dict(cpu="CPU", family="1", model="2", processors=2, last_level_cache=1 << 20, features=["avx2"], target="qat on avx2",
+                   clock=1e9, additions=4e9, compiler="g++", system="Linux", date="2020-01-01", peers={}, absent={})
+    slow, fast = row(c, [2] * 3, [1] * 3), row(c, [1] * 3, [1] * 3)
+    runs = {name: [dict(machine=machine, rows=[r]) for r in both] for name, both in
+            dict(short=(slow, slow), reached=(fast, fast), split=(slow, fast)).items()}
+    text = {name: "\n".join(reports.document([WORK], [both])) for name, both in runs.items()}
+    report.check("bench report: a row below its must is listed as short",
+                 [] if "### What falls short" in text["short"] and "0 of 1 judged rows" in text["short"] else [text["short"]])
+    report.check("bench report: a row at its aim is not", [] if "short**" not in text["reached"] and "falls short" not in text["reached"]
+                 else [text["reached"]])
+    report.check("bench report: a row that holds in one run of two is said to", [] if "in 1 of 2 runs" in text["split"] else [text["split"]])
+
+
 def targets(report):
     works = rows.load_targets()
     all_cases = rows.cases(works, 1 << 20)
@@ -116,12 +133,12 @@ def targets(report):
     report.check("bench targets: names of rows are unique", sorted({n for n in names if names.count(n) > 1}))
     report.check("bench targets: every case is held against something", [c.name for c in all_cases if not c.checks])
     report.check("bench targets: an aim is not weaker than its must",
-                 [f"{c.name} / {k.against}" for c in all_cases for k in c.checks if (k.aim > k.must if k.at_most else k.aim < k.must)])
+                 [f"{c.name} / {k.against}" for c in all_cases for k in c.checks if k.must is not None and (k.aim > k.must if k.at_most else k.aim < k.must)])
 
 
 def main():
     report = common.Report()
-    for part in (verdicts, not_judged, rounds, targets):
+    for part in (verdicts, not_judged, rounds, documents, targets):
         part(report)
     report.finish()
 
