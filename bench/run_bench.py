@@ -45,7 +45,8 @@ def peers(directory, args):
     command += ["--python", python] if python else []
     command += ["--rows", args.name] if args.name and args.peers else []
     command += ["--check"] if args.check else []
-    command += ["--rounds", str(args.rounds) if args.peers else "0"]
+    command += ["--quick"] if args.quick else []
+    command += ["--rounds", "0" if not args.peers else "1" if args.quick else str(args.rounds)]
     if args.peers:
         command += ["--json", os.path.abspath(args.json)] if args.json else []
         command += ["--add"] if args.add else []
@@ -59,10 +60,12 @@ def main():
     parser.add_argument("name", nargs="?", default="", help="only benchmarks whose name contains this")
     parser.add_argument("--peers", action="store_true", help="the table of performance targets, beside peers and ceilings; NAME: its rows")
     parser.add_argument("--check", action="store_true", help="compare the kernels of the table with kernels/reference first")
+    parser.add_argument("--quick", action="store_true", help="--peers with one case of each work and one round, in under two minutes")
     parser.add_argument("--rounds", type=int, default=3, help="of the table")
     parser.add_argument("--add", action="store_true", help="keep the rows that FILE has, and add the new rounds to them")
     parser.add_argument("--no-install", action="store_true", help="compare with the peers that are here")
     args = parser.parse_args()
+    args.peers |= args.quick
 
     directory = os.path.join(os.path.abspath(args.build), "release")
     ready = os.path.exists(os.path.join(directory, "build.ninja"))

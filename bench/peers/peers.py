@@ -16,9 +16,13 @@ import rows as row_list
 import table
 from workers import PACKAGES, Workers
 
+QUICK = dict(milliseconds=30, patience=0.3)
 
-def selected(cases, patterns):
-    return [c for c in cases if not patterns or any(p in c.name for p in patterns)]
+
+def selected(cases, patterns, quick):
+    """The cases whose name contains a pattern; quick: the first of each work."""
+    chosen = [c for c in cases if not patterns or any(p in c.name for p in patterns)]
+    return list({c.work["id"]: c for c in reversed(chosen)}.values())[::-1] if quick else chosen
 
 
 def wrong_row(case, error):
@@ -46,7 +50,7 @@ def run(args, works):
         clock = workers.ask("qat", "time ceiling name=clock")
         machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"])
         cases = row_list.cases(works, rotate, machine["target"].endswith(row_list.DOT_PRODUCT_TARGETS))
-        for case in selected(cases, args.rows):
+        for case in selected(cases, args.rows, args.quick):
             verdict, error = measure.check_case(case, workers) if args.check else ("", "")
             if verdict:
                 print(f"{verdict}: {case.name}" + (f" ({error})" if error else ""), flush=True)
@@ -56,7 +60,7 @@ def run(args, works):
                 continue
             if args.rounds:
                 two_cores = case.threads == 1 or measure.two_real_cores(workers)
-                result = measure.measure_case(case, workers, gate, args.rounds)
+                result = measure.measure_case(case, workers, gate, args.rounds, **(QUICK if args.quick else {}))
                 rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
@@ -75,6 +79,7 @@ def main():
     parser.add_argument("--python", help="a Python that has the peers' packages")
     parser.add_argument("--rows", action="append", default=[], help="only cases whose name contains this; may be given again")
     parser.add_argument("--rounds", type=int, default=3, help="0: with --check, only the check")
+    parser.add_argument("--quick", action="store_true", help="one case of each work, short samples")
     parser.add_argument("--check", action="store_true", help="compare each kernel with kernels/reference before it is timed")
     parser.add_argument("--revision", default=revision(), help="what the measuring programs were built from")
     parser.add_argument("--json", metavar="FILE")

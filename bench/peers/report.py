@@ -65,7 +65,9 @@ def row_lines(records):
         row = record["row"]
         reference = row["ceiling"] or row["peer"]
         sign = "<= " if row["at_most"] else ""
-        values = [f"{statistics.median(record['values']):.3f}", f"{min(record['low']):.3f} to {max(record['high']):.3f}"] if record["values"] else ["", ""]
+        values = ["", ""]
+        if record["values"]:
+            values = [f"{statistics.median(record['values']):.3f}", f"{min(record['low']):.3f} to {max(record['high']):.3f}"]
         yield (f"| {label(record)} | {against(row)} | {table.number(row['absolute'], row['absolute_unit'])} | "
                f"{table.number(reference['value'], row['absolute_unit']) if reference else ''} | {values[0]} | {values[1]} | "
                f"{sign}{table.target(row['must'])} | {sign}{table.target(row['aim'])} | {verdict(record)} |")
@@ -73,7 +75,8 @@ def row_lines(records):
 
 def machine_lines(runs):
     first = runs[0]["machine"]
-    yield f"* {first['cpu']}, family {first['family']} model {first['model']}, {first['processors']} processors, last-level cache {first['last_level_cache'] >> 20} MiB"
+    yield (f"* {first['cpu']}, family {first['family']} model {first['model']}, {first['processors']} processors, "
+           f"last-level cache {first['last_level_cache'] >> 20} MiB")
     yield f"* features: {' '.join(first['features'])}; qat's target: {first['target'].replace('qat on ', '')}"
     yield (f"* clock {' and '.join(sorted({'%.2f' % (run['machine']['clock'] * 1e-9) for run in runs}))} GHz (dependent additions), "
            f"{max(run['machine']['additions'] for run in runs) * 1e-9:.1f} G independent additions a second on a quiet core")
@@ -104,7 +107,8 @@ def document(works, machines):
         yield ""
         yield from machine_lines(runs)
         yield ""
-        yield f"{len(judged) - len(short)} of {len(judged)} judged rows reach their must, {sum(all(r['aims']) for r in judged)} their aim; {len(short)} fall short."
+        aims = sum(all(r["aims"]) for r in judged)
+        yield f"{len(judged) - len(short)} of {len(judged)} judged rows reach their must, {aims} their aim; {len(short)} fall short."
         yield ""
         yield "| work | must | aim | verdict |"
         yield "| --- | --- | --- | --- |"

@@ -154,5 +154,6 @@ def lines(works, rows):
             reference = row["ceiling"] or row["peer"]
             value = "" if row["value"] is None else f"{row['value']:.3f}"
             against = number(reference["value"], row["absolute_unit"]) if reference else ""
+            note = f" ({row['note']})" if row["note"] and row["holds"] is not None else ""
             yield (f"  {name:{width}} {number(row['absolute'], row['absolute_unit']):>13} {against:>13} {value:>8} "
-                   f"{target(row['must']):>6} {target(row['aim']):>6}  {mark(row)}" + (f" ({row['note']})" if row["note"] and row["holds"] is not None else ""))
+                   f"{target(row['must']):>6} {target(row['aim']):>6}  {mark(row)}{note}")
