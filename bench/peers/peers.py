@@ -40,6 +40,17 @@ def revision():
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"
 
 
+def ceilings(workers):
+    """Operations (read, copy: bytes) a second of one thread, of what this processor has."""
+    rates = {}
+    for name in ("fma", "int8", "group_bound", "bf16", "read", "copy"):
+        reply = workers.ask("qat", f"time memory name={name} mib=256" if name in ("read", "copy") else f"time ceiling name={name}")
+        if "seconds" in reply:
+            rates[name] = (reply["bytes"] or reply["ops"]) / reply["seconds"]
+    workers.forget()
+    return rates
+
+
 def run(args, works):
     workers = Workers(args.workers, args.python)
     machine = machines.describe()
@@ -48,7 +59,7 @@ def run(args, works):
     try:
         gate = measure.Gate(workers)
         clock = workers.ask("qat", "time ceiling name=clock")
-        machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"])
+        machine.update(clock=1.0 / clock["seconds"], additions=gate.best, target=workers.versions["qat"], ceilings=ceilings(workers))
         cases = row_list.cases(works, rotate, machine["target"].endswith(row_list.DOT_PRODUCT_TARGETS))
         for case in selected(cases, args.rows, args.quick):
             verdict, error = measure.check_case(case, workers) if args.check else ("", "")
@@ -98,6 +109,8 @@ def main():
     for line in table.lines(works, rows):
         print(line)
     print(f"\n{machine['cpu']}, {machine['clock'] * 1e-9:.2f} GHz, {machine['target']}, {machine['compiler']}")
+    print("ceilings: " + ", ".join(f"{name} {rate * 1e-9:.1f} G{'B' if name in ('read', 'copy') else 'OP'}/s"
+                                   for name, rate in machine["ceilings"].items()))
     for peer, why in machine["absent"].items():
         print(f"no {peer}: {why}" + (f" ({PACKAGES[peer]})" if PACKAGES.get(peer, why) != why else ""))
     if args.json and rows:

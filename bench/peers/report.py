@@ -10,6 +10,8 @@ import os
 import statistics
 import sys
 
+import machine as machine_names
+import roofline
 import rows as row_list
 import table
 
@@ -90,6 +92,24 @@ def machine_lines(runs):
         yield f"* not here: {', '.join(f'{peer} ({why})' for peer, why in sorted(absent.items()))}"
 
 
+def plot_name(runs):
+    return f"roofline-{machine_names.short_name(runs[0]['machine'])}.svg"
+
+
+def roofline_of(runs):
+    """The plot of a machine, or None without products: rows that count operations on weights that are read once a call."""
+    points = {}
+    for record in combine(runs).values():
+        row = record["row"]
+        call = row.get("call", {})
+        if row["absolute_unit"] in ("op/s", "B/s") and call.get("bytes") and call["ops"] > 1.5 * call["bytes"] and row["threads"] == 1:
+            rate = row["absolute"] * (call["ops"] / call["bytes"] if row["absolute_unit"] == "B/s" else 1)
+            points[row["name"].rsplit(" / ", 1)[0]] = (row["work"], label(record), call["ops"] / call["bytes"], rate)
+    ceilings = {name: max(run["machine"].get("ceilings", {}).get(name, 0) for run in runs)
+                for run in runs for name in run["machine"].get("ceilings", {})}
+    return roofline.plot(f"Products on {runs[0]['machine']['cpu']}", ceilings, list(points.values()))
+
+
 def document(works, machines):
     """machines: lists of runs, one list a machine."""
     yield "# Performance"
@@ -109,6 +129,9 @@ def document(works, machines):
         yield ""
         aims = sum(all(r["aims"]) for r in judged)
         yield f"{len(judged) - len(short)} of {len(judged)} judged rows reach their must, {aims} their aim; {len(short)} fall short."
+        if roofline_of(runs):
+            yield ""
+            yield f"![Roofline of the products]({plot_name(runs)})"
         yield ""
         yield "| work | must | aim | verdict |"
         yield "| --- | --- | --- | --- |"
@@ -152,6 +175,11 @@ def main():
     if few or not machines:
         print(f"report: at least two runs of a machine are needed; found {'one of ' + ', '.join(few) if few else 'none'}", file=sys.stderr)
         return 1
+    for runs in machines.values():
+        plot = roofline_of(runs)
+        if plot:
+            with open(os.path.join(os.path.dirname(os.path.abspath(args.output)), plot_name(runs)), "w") as file:
+                file.write(plot)
     with open(args.output, "w") as file:
         file.write("\n".join(document(row_list.load_targets(), list(machines.values()))) + "\n")
     return 0

@@ -58,6 +58,8 @@ def row_of(case, check, result, versions, two_cores=True):
         if result["rounds"]:
             row["absolute"] = statistics.median(rate(sampled[case.ours], case.quantity) for sampled in result["rounds"])
         return row
+    call = result["rounds"][0][case.ours]
+    row["call"] = dict(ops=call["ops"], bytes=call["bytes"])
     row["rounds"] = [dict(value=v, absolute=a, reference=r, by=item.peer) for v, a, r, item in ratios]
     row["discarded"] = result["discarded"]
     if result["disturbed"]:
