@@ -8,9 +8,28 @@
 
 #include "qat/base/check.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace qat::inline v0 {
 
 inline constexpr std::size_t kAlignment = 64;
+
+/// Uninitialized memory aligned to 64 bytes, to be freed with std::free. Large blocks ask for huge pages: weights then
+/// stream past the hardware prefetcher without a stop at every 4 KiB, and a fresh tensor costs one page fault instead
+/// of 512.
+/// @throws std::bad_alloc
+inline void* aligned_allocate(std::size_t bytes) {
+  constexpr std::size_t kHugePage = std::size_t{1} << 21;
+  const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
+  void* const memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (memory == nullptr) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (alignment == kHugePage) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
 
 /// Uninitialized array of n trivially copyable values, aligned to 64 bytes; movable, not copyable.
 template <class T>
@@ -22,9 +41,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(index_t size) : size_(size) {
     QAT_CHECK(size >= 0, kInvalidArgument, "AlignedBuffer: size is ", size, ", must not be negative");
     if (size == 0) return;
-    const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    data_ = static_cast<T*>(std::aligned_alloc(kAlignment, bytes));
-    if (data_ == nullptr) throw std::bad_alloc();
+    data_ = static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T)));
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

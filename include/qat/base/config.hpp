@@ -16,10 +16,12 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define QAT_INLINE inline __attribute__((always_inline))
+#define QAT_INLINE_LAMBDA __attribute__((always_inline))  // after a lambda's parameters
 #define QAT_NOINLINE __attribute__((noinline))
 #define QAT_RESTRICT __restrict__
 #else
 #define QAT_INLINE inline
+#define QAT_INLINE_LAMBDA
 #define QAT_NOINLINE
 #define QAT_RESTRICT
 #endif

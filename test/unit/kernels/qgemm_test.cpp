@@ -1,5 +1,4 @@
-// Products with packed weights: int8 activations equal the reference on every target, fp32 ones equal the product with
-// the dequantized weights.
+// Products of int8 activations with packed weights equal the reference bit for bit on every target.
 #include "qat/kernels/cpu/qgemm.hpp"
 
 #include <cmath>
@@ -14,8 +13,6 @@
 using qat::CpuBackend;
 using qat::index_t;
 using qat::Target;
-using qat::kernels::MatrixOperand;
-using qat::kernels::PackedOperand;
 using qat::kernels::QuantizedActivations;
 using qat::test::compare_bits;
 using qat::test::RandomWeights;
@@ -64,9 +61,9 @@ TEST_CASE("int8 activations: every target, width, granularity and zero point for
   for (const char* text : qat::test::packed_schemes()) {
     const qat::QuantSpec spec = qat::parse_spec(text);
     if (spec.mapping == qat::MappingKind::kFloatZeroPoint) continue;
-    for (const index_t M : {1, 2, 7, 8, 15})
+    for (const index_t M : {1, 2, 3, 4, 7, 8, 15})
       for (const index_t N : {1, 15, 17, 33, 70})
-        for (const index_t K : {1, 7, 32, 33, 100}) {
+        for (const index_t K : {1, 7, 32, 33, 100, 300}) {
           if (spec.granularity.group_size > K) continue;
           const RandomWeights w(spec, N, K);
           const Activations x(M, K, (M + K) % 2 == 0);
@@ -85,20 +82,20 @@ TEST_CASE("int8 activations: every target, width, granularity and zero point for
   }
 }
 
-TEST_CASE("fp32 activations: gemm with packed weights equals gemm with the dequantized weights bit for bit") {
+TEST_CASE("int8 activations: groups of whole blocks, many rows and long groups equal the reference bit for bit") {
   const CpuBackend backend(2);
-  for (const char* text : qat::test::packed_schemes()) {
+  for (const char* text :
+       {"int4:group32:symmetric:bf16safe", "int4:group64:asymmetric:float16", "int3:group32:symmetric",
+        "uint2:group128:asymmetric", "int8:axis0:symmetric", "int4:group256:asymmetric", "int8:group32:asymmetric",
+        "int4:tensor:symmetric", "int5:group32:symmetric"}) {
     const qat::QuantSpec spec = qat::parse_spec(text);
-    for (const index_t M : {1, 15, 40})
-      for (const index_t N : {1, 17, 33, 70})
-        for (const index_t K : {1, 33, 100, 300}) {
+    for (const index_t M : {1, 3, 5, 64, 65, 130})
+      for (const index_t N : {16, 37})
+        for (const index_t K : {64, 256, 544}) {
           if (spec.granularity.group_size > K) continue;
           const RandomWeights w(spec, N, K);
-          std::vector<float> x, dense;
-          qat::CounterRandom random(9, 9);
-          for (index_t i = 0; i < M * K; ++i) x.push_back(random.next_float() - 0.5f);
-          for (index_t n = 0; n < N; ++n)
-            for (index_t k = 0; k < K; ++k) dense.push_back(w.packed.dequantized(n, k));
+          const Activations x(M, K, M % 2 == 1);
+          const std::vector<float> expected = reference(M, x, w, nullptr);
           for (const Target target : qat::supported_targets()) {
             const qat::ScopedTarget scope(target);
             CAPTURE(qat::name(target));
@@ -106,28 +103,10 @@ TEST_CASE("fp32 activations: gemm with packed weights equals gemm with the dequa
             CAPTURE(M);
             CAPTURE(N);
             CAPTURE(K);
-            std::vector<float> expected(static_cast<std::size_t>(M * N)), actual(expected.size());
-            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, MatrixOperand{dense.data(), K, 1},
-                               expected.data(), N);
-            qat::kernels::gemm(backend, M, N, K, MatrixOperand{x.data(), K, 1}, PackedOperand(w.packed), actual.data(),
-                               N);
-            CHECK(compare_bits(expected, actual));
+            CHECK(compare_bits(expected, product(backend, M, x, w, nullptr)));
           }
         }
   }
-}
-
-TEST_CASE("packed weights as the left operand give the transposed product") {
-  const CpuBackend backend(1);
-  const RandomWeights w(qat::parse_spec("int4:group32:asymmetric"), 20, 70);
-  std::vector<float> x(30 * 70), straight(30 * 20), turned(20 * 30), expected;
-  qat::CounterRandom random(2, 2);
-  for (float& value : x) value = random.next_float() - 0.5f;
-  qat::kernels::gemm(backend, 30, 20, 70, MatrixOperand{x.data(), 70, 1}, PackedOperand(w.packed), straight.data(), 20);
-  qat::kernels::gemm(backend, 20, 30, 70, PackedOperand(w.packed), MatrixOperand{x.data(), 70, 1}, turned.data(), 30);
-  for (std::size_t n = 0; n < 20; ++n)
-    for (std::size_t m = 0; m < 30; ++m) expected.push_back(straight[m * 20 + n]);
-  CHECK(compare_bits(expected, turned));
 }
 
 TEST_CASE("1, 2, 3 and 7 threads, and a host that flushes subnormals, give the same bytes") {

@@ -47,7 +47,9 @@ TEST_CASE("merging consecutive pieces equals observing the whole, wherever it is
   const CounterRandom random(17);
   std::vector<float> x;
   for (std::uint64_t i = 0; i < 40; ++i)
-    x.push_back(i % 7 == 3 ? kNaN : i % 11 == 5 ? -kInfinity : static_cast<float>(static_cast<int>(random.at(i) % 21) - 10));
+    x.push_back(i % 7 == 3    ? kNaN
+                : i % 11 == 5 ? -kInfinity
+                              : static_cast<float>(static_cast<int>(random.at(i) % 21) - 10));
   for (std::size_t cut = 0; cut <= x.size(); ++cut) {
     const auto middle = x.begin() + static_cast<index_t>(cut);
     GroupRange left = range_of({x.begin(), middle});

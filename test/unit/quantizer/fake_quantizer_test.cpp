@@ -26,7 +26,8 @@ constexpr index_t kFakeRows = 5, kFakeColumns = 70;  // a ragged last group
 }  // namespace
 
 TEST_CASE("the type, its run-time twin and the definition give the same bits, forward and backward") {
-  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 1), dy = uniform_values(kFakeRows * kFakeColumns, 2);
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 1),
+                           dy = uniform_values(kFakeRows * kFakeColumns, 2);
   FakeQuantizer<Int4, PerGroup<32>, Symmetric> typed;
   RuntimeFakeQuantizer<> twin(parse_spec("int4:group32:symmetric"));
   FakeQuantizer<Int4, PerGroup<kDynamicGroupSize>, Symmetric> sized(parse_spec("int4:group32:symmetric"));
@@ -128,7 +129,8 @@ TEST_CASE("every observer calibrates, MSE with no more error than the full range
 }
 
 TEST_CASE("switched off it is the identity both ways") {
-  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 7), dy = uniform_values(kFakeRows * kFakeColumns, 8);
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 7),
+                           dy = uniform_values(kFakeRows * kFakeColumns, 8);
   FakeQuantizer<Int2, PerGroup<32>, Symmetric> q;
   q.set_enabled(false);
   std::vector<float> y(x.size()), dx(x.size());

@@ -1,43 +1,61 @@
-// Matrix products with packed integer weights: int8 activations (exact integer sums), and fp32 activations through
-// gemm().
+// Matrix products of int8 activations with packed integer weights: exact integer sums.
 #pragma once
 
-#include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/int8_dot.hpp"
+#include "qat/kernels/cpu/packed_operand.hpp"
 #include "qat/kernels/reference/qgemm.hpp"
-#include "qat/pack/packed_weight.hpp"
 
 namespace qat::inline v0::kernels {
 
 /// A run of columns that shares the scales of its rows: a group, or a part of a group of more than kLongestRun columns.
 struct QgemmSegment {
   index_t begin, count, quads;
+  index_t blocks;  // of 32 columns, if whole
+  index_t tile;    // which group of columns
 };
 
 struct QgemmCall {
   QuantizedActivations x;
+  index_t rows;
   const PackedWeight* weight;
   float* c;
   index_t ldc;
   const float* bias;
   const QgemmSegment* segment;
-  index_t segments, quads;
-  bool general;                // zero points of activations, or per group of weights
-  std::int32_t constant_zero;  // of all u codes, if not general
+  index_t segments = 0, quads = 0;
+  bool zeros = false;              // zero points of activations, or per group of weights
+  bool paired = false;             // ... and all sums of a segment fit 16 bits
+  std::int32_t constant_zero = 0;  // of all u codes, if not zeros
 };
 
 /// Unpacked weights of one strip: codes [quad][row][4], and [segment][row] of the rest.
 struct QgemmStrip {
   std::uint8_t* codes;
   float* scales;
-  std::int32_t* zeros;  // zero point of u
+  std::int32_t* zeros;  // zero point of u; if paired: (sum, zero point)
   std::int32_t* sums;   // sum of (u - zero point)
 };
 
+using QgemmDirectFunction = void (*)(const QgemmCall&, const std::uint8_t* a, index_t panel);
+struct QgemmDirect {
+  QgemmDirectFunction function = nullptr;
+  index_t rows = 0;
+};
+
+inline constexpr index_t kQgemmRowBlock = 64;
+using QgemmRowStreamFunction = void (*)(const QgemmCall&, const std::uint8_t* a, const std::int32_t* sums, index_t row,
+                                        index_t rows, index_t pair);
+
+/// Three forms. Segments of whole blocks of 32 columns: direct for few rows, the row stream for more. Anything: strips
+/// of unpacked weights times register tiles of rows.
 struct QgemmKernels {
   index_t tile_rows, strip_rows;
+  QgemmDirect (*direct)(const QgemmCall&);
   void (*pack_rows)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out);
   void (*unpack)(const QgemmCall&, index_t row, const QgemmStrip&);
   void (*tile)(const QgemmCall&, const QgemmStrip&, const std::uint8_t* a, index_t row, index_t rows, index_t column);
+  void (*pack_blocks)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums);
+  QgemmRowStreamFunction (*row_stream)(const QgemmCall&);
 };
 
 }  // namespace qat::inline v0::kernels
@@ -46,24 +64,11 @@ struct QgemmKernels {
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/qgemm-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
+#define QAT_TARGET_WITH_DOT8
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/qgemm_packed-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
 namespace qat::inline v0::kernels {
-
-/// Packed weights as an operand of gemm(): elements are dequantized while packing, with the rounding of
-/// quant/affine.hpp, so gemm(x, PackedOperand) equals gemm(x, fake-quantized fp32 weights) bit for bit.
-class PackedOperand {
- public:
-  explicit PackedOperand(const PackedWeight& weight) : weight_(&weight) {}
-
-  void load(index_t row, index_t k0, index_t count, float* out) const {
-    for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(row, k0 + i);
-  }
-  void load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
-    QAT_DISPATCH(kernels, dequantize_panel(*weight_, row, k0, count, width, out));
-  }
-
- private:
-  const PackedWeight* weight_;
-};
 
 namespace detail {
 
@@ -71,6 +76,7 @@ inline const QgemmKernels& qgemm_kernels() { return QAT_DISPATCH_DOT8(kernels, k
 
 struct QgemmWorkspace {
   AlignedBuffer<std::uint8_t> rows, strip;
+  AlignedBuffer<std::int32_t> sums;
   AlignedBuffer<QgemmSegment> segments;
 
   static QgemmWorkspace& of_this_thread() {
@@ -84,19 +90,87 @@ struct QgemmWorkspace {
   }
 };
 
-/// Cuts the columns into segments; returns how many, and writes them if `out` is not null.
+/// Cuts the columns into segments and returns how many there are; `out` has place for segments_at_most(w).
 inline index_t make_segments(const PackedWeight& w, QgemmSegment* out) {
-  index_t n = 0;
-  for (index_t k = 0; k < w.columns(); ++n) {
-    const index_t group_end = (k / w.groups().tile_columns + 1) * w.groups().tile_columns;
-    index_t end = group_end < w.columns() ? group_end : w.columns();
-    const index_t group_begin = k / w.groups().tile_columns * w.groups().tile_columns;
-    const index_t run_end = group_begin + ((k - group_begin) / kLongestRun + 1) * kLongestRun;
-    if (run_end < end) end = run_end;
-    if (out != nullptr) out[n] = {k, end - k, (end - k + 3) / 4};
-    k = end;
+  index_t n = 0, begin = 0;
+  for (index_t tile = 0; begin < w.columns(); ++tile) {
+    const index_t left = w.columns() - begin, width = w.groups().tile_columns;
+    for (const index_t end = begin + (left < width ? left : width); begin < end; ++n) {
+      const index_t count = end - begin < kLongestRun ? end - begin : kLongestRun;
+      out[n] = {begin, count, (count + 3) / 4, count / 32, tile};
+      begin += count;
+    }
   }
   return n;
+}
+inline index_t segments_at_most(const PackedWeight& w) { return w.groups().tiles_per_row + w.columns() / kLongestRun; }
+
+/// f(i) for i in [0, n), in chunks of about 2^19 multiplications.
+template <class F>
+void for_each_by_work(const CpuBackend& backend, index_t n, index_t work_of_one, const F& f) {
+  const index_t per_chunk = 1 + (index_t{1} << 19) / work_of_one;
+  backend.parallel_for((n + per_chunk - 1) / per_chunk, [&](index_t chunk) {
+    const index_t end = (chunk + 1) * per_chunk < n ? (chunk + 1) * per_chunk : n;
+    for (index_t i = chunk * per_chunk; i < end; ++i) f(i);
+  });
+}
+
+inline void qgemm_direct(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
+                         const QgemmDirect& direct) {
+  std::uint8_t* a =
+      QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().rows, direct.rows * 4 * (call.quads + call.segments));
+  kernels.pack_rows(call, 0, direct.rows, a);
+  for_each_by_work(backend, call.weight->layout().panels(), PanelLayout::kPanelRows * (call.weight->columns() + 1),
+                   [&](index_t panel) { direct.function(call, a, panel); });
+}
+
+inline void qgemm_row_stream(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
+                             QgemmRowStreamFunction function) {
+  const index_t M = call.rows, K = call.weight->columns();
+  const index_t blocks = (M + kQgemmRowBlock - 1) / kQgemmRowBlock;
+  QgemmWorkspace& space = QgemmWorkspace::of_this_thread();
+  std::uint8_t* a = QgemmWorkspace::reserve(space.rows, M * K);
+  std::int32_t* sums = QgemmWorkspace::reserve(space.sums, M * call.segments);
+  const auto first_row = [&](index_t block) { return M * block / blocks; };
+  backend.parallel_for(blocks, [&](index_t block) {
+    const index_t row = first_row(block);
+    kernels.pack_blocks(call, row, first_row(block + 1) - row, a + row * K, sums + row * call.segments);
+  });
+  const index_t pairs = (call.weight->layout().panels() + 1) / 2;
+  for_each_by_work(backend, blocks * pairs, 2 * PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
+    const index_t row = first_row(i / pairs);
+    function(call, a + row * K, sums + row * call.segments, row, first_row(i / pairs + 1) - row, i % pairs);
+  });
+}
+
+inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call) {
+  const index_t M = call.rows, N = call.weight->rows(), K = call.weight->columns();
+  // Row tiles of even height: 8 rows are 4 + 4, not 7 + 1.
+  const index_t tiles = (M + kernels.tile_rows - 1) / kernels.tile_rows;
+  const index_t row_bytes = 4 * (call.quads + call.segments);
+  std::uint8_t* a = QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().rows, M * row_bytes);
+  const auto first_row = [&](index_t tile) { return M * tile / tiles; };
+  for_each_by_work(backend, tiles, 8 * kernels.tile_rows * (K + 1), [&](index_t t) {
+    kernels.pack_rows(call, first_row(t), first_row(t + 1) - first_row(t), a + first_row(t) * row_bytes);
+  });
+
+  const index_t strips = (N + kernels.strip_rows - 1) / kernels.strip_rows;
+  const index_t most_tiles = 256 / kernels.tile_rows;
+  const index_t row_blocks = (tiles + most_tiles - 1) / most_tiles;
+  const index_t code_bytes = (call.quads * kernels.strip_rows * 4 + 63) / 64 * 64;
+  const index_t value_bytes = call.segments * kernels.strip_rows * 4;
+  for_each_by_work(backend, row_blocks * strips, (M / row_blocks + 1) * kernels.strip_rows * (K + 1), [&](index_t i) {
+    const index_t row_block = i / strips, row = i % strips * kernels.strip_rows;
+    const index_t tile_begin = tiles * row_block / row_blocks, tile_end = tiles * (row_block + 1) / row_blocks;
+    std::uint8_t* memory =
+        QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().strip, code_bytes + 3 * value_bytes);
+    const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
+                           reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
+                           reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};
+    kernels.unpack(call, row, strip);
+    for (index_t t = tile_begin; t < tile_end; ++t)
+      kernels.tile(call, strip, a + first_row(t) * row_bytes, first_row(t), first_row(t + 1) - first_row(t), row);
+  });
 }
 
 }  // namespace detail
@@ -112,57 +186,33 @@ inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivatio
   QAT_CHECK(M >= 0, kShapeMismatch, "qgemm: M is ", M, ", must not be negative");
   QAT_CHECK(!weight.has_float_zero_point(), kUnsupported, "qgemm: weights of ", to_string(weight.spec()),
             " have float zero points, integer ones are required");
-  const index_t N = weight.rows(), K = weight.columns();
-  if (M == 0 || N == 0) return;
+  if (M == 0 || weight.rows() == 0) return;
   const QgemmKernels& kernels = detail::qgemm_kernels();
-  detail::QgemmWorkspace& space = detail::QgemmWorkspace::of_this_thread();
+  QgemmSegment* segment = detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().segments,
+                                                          detail::segments_at_most(weight));
+  QgemmCall call{x, M, &weight, C, ldc, bias, segment};
+  call.segments = detail::make_segments(weight, segment);
+  call.zeros = x.zero_points != nullptr || weight.has_zero_points();
+  call.constant_zero = 1 << (weight.spec().bits - 1);
+  index_t longest = 0;
+  bool whole_blocks = true;
+  for (index_t s = 0; s < call.segments; ++s) {
+    call.quads += segment[s].quads;
+    if (segment[s].count > longest) longest = segment[s].count;
+    whole_blocks = whole_blocks && segment[s].count % 32 == 0;
+  }
+  // |sum of 128 codes of activations| <= 128 * 128, |sum of 128 centred codes of weights| <= 128 * 255
+  call.paired = call.zeros && longest <= 128;
 
-  const index_t segments = detail::make_segments(weight, nullptr);
-  QgemmSegment* segment = detail::QgemmWorkspace::reserve(space.segments, segments);
-  detail::make_segments(weight, segment);
-  index_t quads = 0;
-  for (index_t s = 0; s < segments; ++s) quads += segment[s].quads;
-  const bool general = x.zero_points != nullptr || weight.has_zero_points();
-  const QgemmCall call{x, &weight, C, ldc, bias, segment, segments, quads, general, 1 << (weight.spec().bits - 1)};
-
-  // Row tiles of even height: 8 rows are 4 + 4, not 7 + 1.
-  const index_t tiles = (M + kernels.tile_rows - 1) / kernels.tile_rows;
-  const index_t row_bytes = 4 * (quads + segments);
-  std::uint8_t* a = detail::QgemmWorkspace::reserve(space.rows, M * row_bytes);
-  const auto first_row = [&](index_t tile) { return M * tile / tiles; };
-
-  const index_t tiles_per_pack = 1 + (index_t{1} << 16) / (kernels.tile_rows * (K + 1));
-  backend.parallel_for((tiles + tiles_per_pack - 1) / tiles_per_pack, [&](index_t chunk) {
-    const index_t end = (chunk + 1) * tiles_per_pack < tiles ? (chunk + 1) * tiles_per_pack : tiles;
-    for (index_t t = chunk * tiles_per_pack; t < end; ++t)
-      kernels.pack_rows(call, first_row(t), first_row(t + 1) - first_row(t), a + first_row(t) * row_bytes);
-  });
-
-  const index_t strips = (N + kernels.strip_rows - 1) / kernels.strip_rows;
-  const index_t most_tiles = 256 / kernels.tile_rows;
-  const index_t row_blocks = (tiles + most_tiles - 1) / most_tiles;
-  const index_t block_work = (M / row_blocks + 1) * kernels.strip_rows * (K + 1);
-  const index_t strips_per_block = 1 + (index_t{1} << 19) / block_work;
-  const index_t strip_blocks = (strips + strips_per_block - 1) / strips_per_block;
-  backend.parallel_for(row_blocks * strip_blocks, [&](index_t chunk) {
-    const index_t row_block = chunk % row_blocks, strip_block = chunk / row_blocks;
-    const index_t tile_begin = tiles * row_block / row_blocks, tile_end = tiles * (row_block + 1) / row_blocks;
-    const index_t strip_end =
-        (strip_block + 1) * strips_per_block < strips ? (strip_block + 1) * strips_per_block : strips;
-    const index_t code_bytes = (quads * kernels.strip_rows * 4 + 63) / 64 * 64;
-    const index_t value_bytes = segments * kernels.strip_rows * 4;
-    std::uint8_t* memory =
-        detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().strip, code_bytes + 3 * value_bytes);
-    const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
-                           reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
-                           reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};
-    for (index_t s = strip_block * strips_per_block; s < strip_end; ++s) {
-      kernels.unpack(call, s * kernels.strip_rows, strip);
-      for (index_t t = tile_begin; t < tile_end; ++t)
-        kernels.tile(call, strip, a + first_row(t) * row_bytes, first_row(t), first_row(t + 1) - first_row(t),
-                     s * kernels.strip_rows);
-    }
-  });
+  const QgemmDirect direct = whole_blocks ? kernels.direct(call) : QgemmDirect{};
+  const QgemmRowStreamFunction row_stream = whole_blocks ? kernels.row_stream(call) : nullptr;
+  if (direct.function != nullptr) {
+    detail::qgemm_direct(backend, kernels, call, direct);
+  } else if (row_stream != nullptr) {
+    detail::qgemm_row_stream(backend, kernels, call, row_stream);
+  } else {
+    detail::qgemm_strips(backend, kernels, call);
+  }
 }
 
 }  // namespace qat::inline v0::kernels

@@ -1,0 +1,39 @@
+// Packed weights as an operand of gemm(): fp32 activations times integer weights.
+#pragma once
+
+#include "qat/kernels/cpu/gemm.hpp"
+#include "qat/pack/packed_weight.hpp"
+
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/packed_operand-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+// Panels are read alike with and without dot products.
+namespace qat::inline v0::panels {
+#if QAT_HAVE_X86_TARGETS
+namespace avx2vnni = avx2;
+namespace avx512vnni = avx512;
+#elif QAT_HAVE_ARM_TARGETS
+namespace neondot = baseline;
+namespace neoni8mm = baseline;
+#endif
+}  // namespace qat::inline v0::panels
+
+namespace qat::inline v0::kernels {
+
+/// Packed weights as an operand of gemm(): elements are dequantized while packing, with the rounding of
+/// quant/affine.hpp, so gemm(x, PackedOperand) equals gemm(x, fake-quantized fp32 weights) bit for bit.
+class PackedOperand {
+ public:
+  explicit PackedOperand(const PackedWeight& weight) : weight_(&weight) {}
+
+  void load(index_t row, index_t k0, index_t count, float* out) const {
+    for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(row, k0 + i);
+  }
+  void load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
+    QAT_DISPATCH(panels, dequantize_panel(*weight_, row, k0, count, width, out));
+  }
+
+ private:
+  const PackedWeight* weight_;
+};
+
+}  // namespace qat::inline v0::kernels

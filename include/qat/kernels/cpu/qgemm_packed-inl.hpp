@@ -1,0 +1,273 @@
+// Text of kernels/cpu/qgemm.hpp, compiled once per target: products that unpack weights in registers, for segments of
+// whole blocks of 32 columns.
+namespace qat::inline v0::kernels::QAT_TARGET {
+
+// Rows of activations that run on packed weights directly, without unpacking a strip first.
+inline constexpr int kDirectRows = QAT_TARGET_LEVEL >= 2 ? 4 : QAT_TARGET_LEVEL == 1 ? 1 : 0;
+
+// How far ahead of the multiplications packed weights are asked for.
+inline constexpr index_t kPrefetchBytes = 2048;
+
+/// A few rows of activations times one panel: every packed byte is read once, in order, and unpacked in registers. For
+/// segments of whole blocks.
+template <int kBits, int kRows, bool kZeros>
+inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t index) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr int kVectors = static_cast<int>(PanelLayout::kPanelRows) / vec::kLanes;
+  constexpr bool kWide = kWideMatters && kBits == 8;
+  const PackedWeight& w = *call.weight;
+  const panels::QAT_TARGET::PanelReader<kBits> panel(w.layout(), w.data() + index * w.layout().panel_bytes());
+  const panels::QAT_TARGET::LaneParams params(w, index * PanelLayout::kPanelRows);
+  const vec::Int ones = vec::set_int(0x01010101);
+  vec::Float acc[kRows][kVectors];
+  QAT_UNROLL(4)
+  for (int r = 0; r < kRows; ++r) {
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = vec::zero();
+  }
+  index_t block = 0;
+  for (index_t s = 0; s < call.segments; ++s) {
+    const QgemmSegment& segment = call.segment[s];
+    const std::uint8_t* sums = a + segment.blocks * 8 * kRows * 4;
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) {
+      const index_t lane = v * vec::kLanes;
+      vec::Int x[kRows][2], u_sum = vec::set_int(0);  // even and odd quads: two chains hide the latency of one row
+      QAT_UNROLL(4)
+      for (int r = 0; r < kRows; ++r) {
+        std::int32_t sum = 0;
+        if constexpr (!kZeros) __builtin_memcpy(&sum, sums + r * 4, 4);
+        x[r][0] = vec::set_int(sum);
+        x[r][1] = vec::set_int(0);
+      }
+      const auto multiply = [&](const std::uint8_t* codes, int odd, vec::Int u) QAT_INLINE_LAMBDA {
+        if constexpr (kZeros) u_sum = dot4<true>(u_sum, u, ones);
+        QAT_UNROLL(4)
+        for (int r = 0; r < kRows; ++r) {
+          std::int32_t four;
+          __builtin_memcpy(&four, codes + r * 4, 4);
+          x[r][odd] = dot4<kWide>(x[r][odd], u, vec::set_int(four));
+        }
+      };
+      for (index_t b = 0; b < segment.blocks; ++b) {
+        if (v == 0) panel.prefetch(block + b, kPrefetchBytes);
+        for_quads(panel, block + b, lane,
+                  [&](int i, vec::Int u) QAT_INLINE_LAMBDA { multiply(a + (b * 8 + i) * kRows * 4, i % 2, u); });
+      }
+      const vec::Float scale = params.scale(segment.tile, segment.begin, lane);
+      vec::Int zero, centred, pair;
+      if constexpr (kZeros) {
+        zero = vec::to_int(params.zero(segment.tile, segment.begin, lane)) - vec::set_int(w.spec().qmin());
+        centred = u_sum - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count)));
+        pair = pair_of(centred, zero);
+      }
+      QAT_UNROLL(4)
+      for (int r = 0; r < kRows; ++r) {
+        vec::Int total = x[r][0] + x[r][1];
+        if constexpr (kZeros) {
+          std::int32_t sum;
+          __builtin_memcpy(&sum, sums + r * 4, 4);
+          if (call.paired) {
+            total = dot2(total, pair, vec::set_int(sum));
+          } else {
+            const std::int32_t x_zero = call.x.zero_points == nullptr || r >= call.rows ? 0 : call.x.zero_points[r];
+            total = total - vec::multiply(zero, vec::set_int(sum)) - vec::multiply(centred, vec::set_int(x_zero));
+          }
+        }
+        acc[r][v] = vec::fused_mul_add(scale, vec::to_float(total), acc[r][v]);
+      }
+    }
+    a = sums + kRows * 4;
+    block += segment.blocks;
+  }
+  QAT_UNROLL(4)
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= call.rows) break;
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v)
+      qgemm_store(call, acc[r][v], r, index * PanelLayout::kPanelRows + v * vec::kLanes);
+  }
+}
+
+template <int kBits>
+inline QgemmDirectFunction direct_of(bool zeros, index_t rows) {
+  if (rows == 1) return zeros ? &qgemm_direct<kBits, 1, true> : &qgemm_direct<kBits, 1, false>;
+  return zeros ? &qgemm_direct<kBits, kDirectRows, true> : &qgemm_direct<kBits, kDirectRows, false>;
+}
+
+/// The function for all rows of the call, and how many rows its packed activations have; null if there is none.
+inline QgemmDirect qgemm_direct(const QgemmCall& call) {
+  if constexpr (kDirectRows > 0) {
+    if (call.rows > kDirectRows) return {};
+    const index_t rows = call.rows == 1 ? 1 : kDirectRows;
+    switch (call.weight->spec().bits) {
+      case 2:
+        return {direct_of<2>(call.zeros, rows), rows};
+      case 3:
+        return {direct_of<3>(call.zeros, rows), rows};
+      case 4:
+        return {direct_of<4>(call.zeros, rows), rows};
+      case 8:
+        return {direct_of<8>(call.zeros, rows), rows};
+      default:
+        break;
+    }
+  }
+  return {};
+}
+
+/// Activations of rows [row, row + rows) by blocks of 32 columns: [block][row][32 codes], and sums [segment][row] as
+/// qgemm_pack_rows makes them. For segments of whole blocks.
+inline void qgemm_pack_blocks(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) {
+  for (index_t r = 0; r < rows; ++r) {
+    const std::int8_t* codes = call.x.codes + (row + r) * call.x.stride;
+    const std::int32_t zero = call.x.zero_points == nullptr ? 0 : call.x.zero_points[row + r];
+    for (index_t s = 0; s < call.segments; ++s) {
+      const QgemmSegment& segment = call.segment[s];
+      std::int32_t sum = 0;
+      for (index_t k = segment.begin; k < segment.begin + segment.count; k += 32) {
+        __builtin_memcpy(out + (k / 32 * rows + r) * 32, codes + k, 32);
+        for (index_t i = 0; i < 32; ++i) sum += codes[k + i];
+      }
+      if (!call.zeros) sum *= -call.constant_zero;
+      sums[s * rows + r] = call.paired ? pair_of(-zero, -sum) : sum;
+    }
+  }
+}
+
+#if QAT_TARGET_LEVEL >= 2
+/// Up to kQgemmRowBlock rows times two panels: the weights of 32 columns stay in 16 registers while all rows pass by,
+/// and the outputs stay in the first-level cache. Reads every packed byte once for all rows.
+template <int kBits, bool kZeros>
+inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const std::int32_t* sums, index_t row,
+                             index_t rows, index_t pair_index) {
+  namespace vec = simd::QAT_TARGET;
+  using Reader = panels::QAT_TARGET::PanelReader<kBits>;
+  constexpr bool kWide = kWideMatters && kBits == 8;
+  constexpr index_t kWidth = 2 * vec::kLanes;
+  const PackedWeight& w = *call.weight;
+  const index_t first = 2 * pair_index, second = first + 1 < w.layout().panels() ? first + 1 : first;
+  const Reader panel0(w.layout(), w.data() + first * w.layout().panel_bytes());
+  const Reader panel1(w.layout(), w.data() + second * w.layout().panel_bytes());
+  const panels::QAT_TARGET::LaneParams params0(w, first * vec::kLanes), params1(w, second * vec::kLanes);
+  const vec::Int ones = vec::set_int(0x01010101);
+  alignas(64) float acc[kQgemmRowBlock * kWidth];             // [row][32]
+  alignas(64) std::int32_t partial[kQgemmRowBlock * kWidth];  // of a segment of several blocks
+  for (index_t i = 0; i < rows * kWidth; i += vec::kLanes) vec::store(acc + i, vec::zero());
+  index_t block = 0;
+  for (index_t s = 0; s < call.segments; ++s, sums += rows) {
+    const QgemmSegment& segment = call.segment[s];
+    const vec::Float scale0 = params0.scale(segment.tile, segment.begin);
+    const vec::Float scale1 = params1.scale(segment.tile, segment.begin);
+    vec::Int sum0 = vec::set_int(0), sum1 = vec::set_int(0), zero0, zero1, pair0, pair1;
+    const index_t blocks = segment.blocks;
+    for (index_t b = 0; b < blocks; ++b, ++block) {
+      panel0.prefetch(block, kPrefetchBytes);
+      panel1.prefetch(block, kPrefetchBytes);
+      vec::Int u0[8], u1[8];
+      for_quads(panel0, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u0[i] = u; });
+      for_quads(panel1, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u1[i] = u; });
+      if constexpr (kZeros) {
+        QAT_UNROLL(8)
+        for (int j = 0; j < 8; ++j) {
+          sum0 = dot4<true>(sum0, u0[j], ones);
+          sum1 = dot4<true>(sum1, u1[j], ones);
+        }
+        if (b + 1 == blocks) {
+          const vec::Int qmin = vec::set_int(w.spec().qmin());
+          const vec::Int count = vec::set_int(static_cast<std::int32_t>(segment.count));
+          zero0 = vec::to_int(params0.zero(segment.tile, segment.begin)) - qmin;
+          zero1 = vec::to_int(params1.zero(segment.tile, segment.begin)) - qmin;
+          sum0 = sum0 - vec::multiply(zero0, count);
+          sum1 = sum1 - vec::multiply(zero1, count);
+          pair0 = pair_of(sum0, zero0);
+          pair1 = pair_of(sum1, zero1);
+        }
+      }
+      const auto multiply = [&](index_t r, vec::Int& x0, vec::Int& x1) QAT_INLINE_LAMBDA {
+        const std::uint8_t* codes = a + r * 32;
+        QAT_UNROLL(8)
+        for (int j = 0; j < 8; ++j) {
+          std::int32_t four;
+          __builtin_memcpy(&four, codes + j * 4, 4);
+          const vec::Int quad = vec::set_int(four);
+          x0 = dot4<kWide>(x0, u0[j], quad);
+          x1 = dot4<kWide>(x1, u1[j], quad);
+        }
+      };
+      const auto finish = [&](index_t r, vec::Int x0, vec::Int x1) QAT_INLINE_LAMBDA {
+        if constexpr (kZeros) {
+          const vec::Int sum = vec::set_int(sums[r]);
+          if (call.paired) {
+            x0 = dot2(x0, pair0, sum);
+            x1 = dot2(x1, pair1, sum);
+          } else {
+            const vec::Int zero = vec::set_int(call.x.zero_points == nullptr ? 0 : call.x.zero_points[row + r]);
+            x0 = x0 - vec::multiply(zero0, sum) - vec::multiply(sum0, zero);
+            x1 = x1 - vec::multiply(zero1, sum) - vec::multiply(sum1, zero);
+          }
+        }
+        float* c = acc + r * kWidth;
+        vec::store(c, vec::fused_mul_add(scale0, vec::to_float(x0), vec::load(c)));
+        vec::store(c + vec::kLanes, vec::fused_mul_add(scale1, vec::to_float(x1), vec::load(c + vec::kLanes)));
+      };
+      if (blocks == 1) {
+        for (index_t r = 0; r < rows; ++r) {
+          vec::Int x0 = vec::set_int(kZeros ? 0 : sums[r]), x1 = x0;
+          multiply(r, x0, x1);
+          finish(r, x0, x1);
+        }
+      } else {
+        for (index_t r = 0; r < rows; ++r) {
+          std::int32_t* part = partial + r * kWidth;
+          vec::Int x0 = vec::set_int(kZeros ? 0 : sums[r]), x1 = x0;
+          if (b > 0) {
+            x0 = vec::load_int(part);
+            x1 = vec::load_int(part + vec::kLanes);
+          }
+          multiply(r, x0, x1);
+          if (b + 1 == blocks) {
+            finish(r, x0, x1);
+          } else {
+            vec::store_int(part, x0);
+            vec::store_int(part + vec::kLanes, x1);
+          }
+        }
+      }
+      a += rows * 32;
+    }
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    qgemm_store(call, vec::load(acc + r * kWidth), row + r, first * vec::kLanes);
+    qgemm_store(call, vec::load(acc + r * kWidth + vec::kLanes), row + r, (first + 1) * vec::kLanes);
+  }
+}
+#endif
+
+/// The row stream for the call's weights; null if there is none.
+inline QgemmRowStreamFunction qgemm_row_stream(const QgemmCall& call) {
+#if QAT_TARGET_LEVEL >= 2
+  switch (call.weight->spec().bits) {
+    case 2:
+      return call.zeros ? &qgemm_row_stream<2, true> : &qgemm_row_stream<2, false>;
+    case 3:
+      return call.zeros ? &qgemm_row_stream<3, true> : &qgemm_row_stream<3, false>;
+    case 4:
+      return call.zeros ? &qgemm_row_stream<4, true> : &qgemm_row_stream<4, false>;
+    case 8:
+      return call.zeros ? &qgemm_row_stream<8, true> : &qgemm_row_stream<8, false>;
+    default:
+      break;
+  }
+#else
+  static_cast<void>(call);
+#endif
+  return nullptr;
+}
+
+inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows,         kQgemmVectors* simd::QAT_TARGET::kLanes,
+                                               &qgemm_direct,      &qgemm_pack_rows,
+                                               &qgemm_unpack,      &qgemm_tile,
+                                               &qgemm_pack_blocks, &qgemm_row_stream};
+
+}  // namespace qat::inline v0::kernels::QAT_TARGET
