@@ -90,6 +90,21 @@ def missing_tests(root):
     return missing
 
 
+def entries_without_laws(root):
+    """Public functions of kernels/cpu that take a backend and are not called in test/consistency/kernel_entries.hpp."""
+    tested = common.read(os.path.join(root, "test", "consistency", "kernel_entries.hpp"))
+    missing = []
+    for header in common.headers(root):
+        if not header.startswith("qat/kernels/cpu/"):
+            continue
+        text = common.read(os.path.join(root, "include", header))
+        text = re.sub(r"^namespace detail \{.*?^\}  // namespace detail$", "", text, flags=re.M | re.S)
+        for name in re.findall(r"^(?:inline )?\w+ (\w+)\(const CpuBackend& ", text, re.M):
+            if not re.search(rf"\bkernels::{name}\(", tested):
+                missing.append(f"{header}: {name}")
+    return missing
+
+
 def unlisted(root):
     """Test, bench and example sources that no meson.build names."""
     listed = "".join(common.read(os.path.join(root, d, "meson.build")) for d in ("test", "bench", "examples"))
@@ -142,6 +157,7 @@ def main():
     for rule, problems in header_problems(common.ROOT).items():
         report.check("rules: " + rule, problems)
     report.check("rules: every public header has a test of the same path", missing_tests(common.ROOT))
+    report.check("rules: every kernel entry has a row in test/consistency/kernel_entries.hpp", entries_without_laws(common.ROOT))
     report.check("rules: every test, bench and example is in its meson.build", unlisted(common.ROOT))
     paths, unfinished = text_problems(common.ROOT, committed_files(common.ROOT))
     report.check("rules: no path of somebody's machine in committed files", paths)

@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "qat/kernels/cpu/attention.hpp"
+#include "qat/kernels/cpu/backward_operands.hpp"
 #include "qat/kernels/cpu/elementwise.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
 #include "qat/kernels/cpu/optimizer.hpp"
+#include "qat/kernels/cpu/pack_weight.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/kernels/cpu/quantize.hpp"
 #include "qat/kernels/cpu/rmsnorm.hpp"
+#include "qat/kernels/cpu/rope.hpp"
 #include "qat/kernels/cpu/scale.hpp"
 #include "qat/kernels/cpu/softmax_cross_entropy.hpp"
 #include "support/guarded_buffer.hpp"
@@ -191,6 +194,20 @@ inline void add_float_entries(std::vector<KernelEntry>& list) {
                   }});
 }
 
+inline void add_rope_entries(std::vector<KernelEntry>& list) {
+  for (const bool interleaved : {false, true})
+    list.push_back({"rope_token", [=](const CpuBackend& b, KernelOperands& o, index_t n) -> std::function<void()> {
+                      const index_t stride = 2 * n + 3, size = 2 * stride + 2 * n;  // three heads
+                      return
+                          [=, &b, &o, x = o.input(size), cosine = o.input(n), sine = o.input(n), y = o.output(size)] {
+                            b.parallel_for(1, [&](index_t) {
+                              kernels::rope_token({cosine, sine, n, -1.0f, interleaved}, x, stride, 3, y, stride);
+                            });
+                            o.expect_gaps(y, 3, 2 * n, stride);
+                          };
+                    }});
+}
+
 /// Extents with n as tokens and as head dimension; strides larger than a token.
 inline kernels::AttentionExtents attention_extents(index_t n, bool decoding) {
   kernels::AttentionExtents e{};
@@ -282,6 +299,16 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
              kernels::gemm(backend, e.m, e.n, e.k, MatrixOperand{x, e.k, 1}, kernels::PackedOperand(w->packed), c, e.n);
            };
          }});
+    list.push_back({std::string("gemm, columns of packed ") + scheme,
+                    [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
+                      const Extents e(size);
+                      const auto w = weights(e);
+                      if (w == nullptr) return {};
+                      return [=, &backend, dy = o.input(e.m * e.n), dx = o.output(e.m * e.k)] {
+                        kernels::gemm(backend, e.m, e.k, e.n, MatrixOperand{dy, e.n, 1},
+                                      kernels::PackedColumns(w->packed), dx, e.k);
+                      };
+                    }});
     if (spec.mapping == MappingKind::kFloatZeroPoint) continue;
     for (const bool zero_points : {false, true})
       list.push_back({std::string("qgemm, ") + scheme,
@@ -300,6 +327,38 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                           o.expect_gaps(c, e.m, e.n, ldc);
                         };
                       }});
+  }
+}
+
+inline void add_training_entries(std::vector<KernelEntry>& list) {
+  using Operands = KernelOperands;
+  list.push_back(
+      {"gemm, columns of activations", [](const CpuBackend& b, Operands& o, index_t size) -> std::function<void()> {
+         const Extents e(size);
+         if (e.m == 0 || e.n == 0) return {};
+         return [=, &b, dy = o.input(e.k * e.m), codes = o.integers<std::int8_t>(e.k * e.n, -128, 127),
+                 scale = o.positive(e.k), zero = o.integers<float>(e.k, -128, 127), dw = o.in_out(e.m * e.n)] {
+           kernels::gemm(b, e.m, e.n, e.k, kernels::MatrixOperand{dy, 1, e.m},
+                         kernels::ActivationColumns{codes, e.n, scale, zero}, dw, e.n, true);
+         };
+       }});
+  for (const char* scheme : {"int4:group32:symmetric:bf16safe", "uint4:group7:asymmetric", "int8:axis0:symmetric",
+                             "int4:block3x6:asymmetric", "uint3:group8:float_zero_point:float16"}) {
+    const QuantSpec spec = parse_spec(scheme);
+    list.push_back({std::string("quantize_and_pack, ") + scheme,
+                    [spec](const CpuBackend& b, Operands& o, index_t size) -> std::function<void()> {
+                      const Extents e(size);
+                      const index_t rows = e.m + 1, group = spec.granularity.group_size;
+                      if (size == 0 || (spec.granularity.kind == GranularityKind::kPerGroup && group > size)) return {};
+                      const index_t tiles = group_layout(spec.granularity, rows, size).count();
+                      const index_t bytes = PanelLayout{spec.bits, rows, size}.bytes();
+                      return [=, &b, w = o.input(rows * size), scale = o.output(tiles), zero = o.output(tiles),
+                              codes = o.output<std::uint8_t>(bytes)] {
+                        PackedWeight packed;
+                        kernels::quantize_and_pack(b, spec, w, rows, size, packed, scale, zero);
+                        std::memcpy(codes, packed.data(), static_cast<std::size_t>(bytes));
+                      };
+                    }});
   }
 }
 
@@ -405,7 +464,9 @@ inline std::vector<KernelEntry> kernel_entries() {
   std::vector<KernelEntry> list;
   detail::add_float_entries(list);
   detail::add_attention_entries(list);
+  detail::add_rope_entries(list);
   detail::add_matrix_entries(list);
+  detail::add_training_entries(list);
   for (const char* scheme : {"int4:group32:symmetric", "uint4:group7:asymmetric", "int8:token:asymmetric",
                              "int4:group32:signed_extremum:bf16safe", "uint4:group16:float_zero_point",
                              "int8:axis0:symmetric_no_clip", "int8:tensor:asymmetric", "int4:axis1:symmetric"})
