@@ -169,7 +169,7 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
   transpose_out(ot, offset, rows, dim, kWidth, out);
 
   if (row_max == nullptr) return;
-  float most[kWidth], factor[kWidth];
+  float most[kWidth] = {}, factor[kWidth] = {};
   for (int v = 0; v < kVectors; ++v) {
     vec::store(most + v * vec::kLanes, largest[v]);
     vec::store(factor + v * vec::kLanes, inverse[v]);
