@@ -10,7 +10,12 @@
 
 namespace qat::inline v0::nn {
 
-inline constexpr index_t kLogitRows = 256;  ///< rows of logits in memory at a time
+/// Rows of logits in memory at a time: 8 MiB of them, but enough rows that packing the weight for every chunk does not
+/// show beside the products.
+constexpr index_t logit_rows(index_t vocabulary) {
+  const index_t fit = (index_t{1} << 21) / (vocabulary > 0 ? vocabulary : 1) / 64 * 64;
+  return fit < 256 ? 256 : fit;
+}
 
 namespace detail {
 /// Gradients of the mean loss, computed in the forward pass while a chunk's logits were there.
@@ -44,10 +49,11 @@ struct LinearCrossEntropyRecord {
 /// Shapes:   x (N, C), targets (N); the head must outlive the tape's use
 /// Exact:    loss and dx have the bits of the two operations one after the other if backward() is seeded with a power
 /// of
-///           two, else one more rounding; dweight sums kLogitRows rows at a time, so its error bound is no larger
+///           two, else one more rounding; dweight sums chunk by chunk, so its error bound is no larger
+/// @param chunk_rows  rows of logits at a time; 0 takes logit_rows()
 inline Variable linear_cross_entropy(Tape& tape, Linear& head, Variable x, View<const std::int32_t, 1> targets,
                                      std::int32_t ignore_index = ops::kIgnoreIndex,
-                                     ops::CrossEntropyResult* stats = nullptr) {
+                                     ops::CrossEntropyResult* stats = nullptr, index_t chunk_rows = 0) {
   LinearQuantization* const quantization = head.quantization();
   const std::optional<QuantSpec> activation = quantization == nullptr ? std::nullopt : quantization->activation();
   if (activation && activation->granularity.kind != GranularityKind::kPerToken)  // a range over all rows
@@ -68,9 +74,10 @@ inline Variable linear_cross_entropy(Tape& tape, Linear& head, Variable x, View<
   result.targets = ops::count_targets(targets, vocabulary, ignore_index);
   const float factor = result.targets == 0 ? 0.0f : 1.0f / static_cast<float>(result.targets);
   Tensor<float> losses = Tensor<float>::uninitialized({rows});
-  Tensor<float> logits = Tensor<float>::uninitialized({rows < kLogitRows ? rows : kLogitRows, vocabulary});
-  for (index_t row = 0; row < rows; row += kLogitRows) {
-    const index_t count = rows - row < kLogitRows ? rows - row : kLogitRows;
+  const index_t most = chunk_rows > 0 ? chunk_rows : logit_rows(vocabulary);
+  Tensor<float> logits = Tensor<float>::uninitialized({rows < most ? rows : most, vocabulary});
+  for (index_t row = 0; row < rows; row += most) {
+    const index_t count = rows - row < most ? rows - row : most;
     const GradMode mode = row == 0 ? GradMode::kOverwrite : GradMode::kAccumulate;
     const View<const float, 2> some = input.slice(0, row, count);
     const View<float, 2> y = logits.view<2>().slice(0, 0, count);

@@ -2,7 +2,8 @@
 // them, with the rounding of quant/affine.hpp. No fake-quantized copy of either is ever in memory.
 #pragma once
 
-#include "qat/kernels/cpu/qgemm.hpp"
+#include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/packed_operand.hpp"
 
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/backward_operands-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
