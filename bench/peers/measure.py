@@ -6,6 +6,7 @@ STOLEN = 0.93  # of the best additions a second seen in this run: below, another
 SHARE = 0.95  # of the wall's time that a one-thread program must have had the processor
 PATIENCE = 2.0  # seconds to wait for a quiet core before a sample
 TRIES = 5  # of a sample
+TWO_CORES = 1.9  # of one thread's multiply-adds that two threads must reach
 
 
 class Gate:
@@ -24,6 +25,11 @@ class Gate:
         self.best = max(self.best, rate)
         return rate >= STOLEN * self.best
 
+    def two_cores(self):
+        """Whether two threads reach twice the multiply-adds of one at this moment: on some machines both are one core."""
+        one, two = (self.workers.ask("qat", f"time ceiling name=fma threads={n}", 2) for n in (1, 2))
+        return "seconds" in one and "seconds" in two and one["seconds"] >= TWO_CORES * two["seconds"]
+
     def wait(self, patience):
         """Waits for a quiet core, at most so many seconds."""
         end = time.monotonic() + patience
@@ -31,29 +37,20 @@ class Gate:
             time.sleep(0.02)
 
 
-def two_real_cores(workers):
-    """Whether two threads reach twice the multiply-adds of one: on some machines both are one core."""
-    ratios = []
-    for _ in range(3):
-        one, two = (workers.ask("qat", f"time ceiling name=fma threads={n}", 2) for n in (1, 2))
-        if "seconds" not in one or "seconds" not in two:
-            return False
-        ratios.append(one["seconds"] / two["seconds"])
-    return sorted(ratios)[1] >= 1.9
-
-
-def sample(item, workers, gate, milliseconds, patience):
-    """(reply, how many samples were discarded, whether the kept one is from a quiet core)."""
-    for discarded in range(TRIES):
+def sample(item, workers, gate, milliseconds, patience, tries=TRIES):
+    """(reply, how many samples were discarded, whether the kept one is from a quiet core, or from two of them)."""
+    for discarded in range(tries):
         if item.threads == 1:
             gate.wait(patience)
         reply = workers.ask(item.peer, f"time {item.request} ms={milliseconds}", item.threads)
-        if "seconds" not in reply or item.threads > 1 or (reply.get("cpu_share", 1.0) >= SHARE and gate.quiet()):
+        if "seconds" not in reply:
             return reply, discarded, True
-    return reply, TRIES, False
+        if gate.two_cores() if item.threads > 1 else reply.get("cpu_share", 1.0) >= SHARE and gate.quiet():
+            return reply, discarded, True
+    return reply, tries, False
 
 
-def measure_case(case, workers, gate, rounds, milliseconds=150, patience=PATIENCE):
+def measure_case(case, workers, gate, rounds, milliseconds=150, patience=PATIENCE, tries=TRIES):
     """Samples of a case: {"rounds": [{item: reply}], "missing": {item: why}, "discarded": samples, "disturbed": whether a sample
     of a busy core had to be kept}.
 
@@ -67,7 +64,7 @@ def measure_case(case, workers, gate, rounds, milliseconds=150, patience=PATIENC
         for item in items[turn:] + items[:turn]:
             if item in result["missing"]:
                 continue
-            reply, discarded, quiet = sample(item, workers, gate, milliseconds, patience)
+            reply, discarded, quiet = sample(item, workers, gate, milliseconds, patience, tries)
             if "seconds" not in reply:
                 result["missing"][item] = reply.get("missing") or reply.get("error")
                 continue

@@ -16,7 +16,7 @@ import rows as row_list
 import table
 from workers import PACKAGES, Workers
 
-QUICK = dict(milliseconds=30, patience=0.3)
+QUICK = dict(milliseconds=30, patience=0.3, tries=2)
 
 
 def selected(cases, patterns, quick):
@@ -70,9 +70,8 @@ def run(args, works):
                 rows += wrong_row(case, error)
                 continue
             if args.rounds:
-                two_cores = case.threads == 1 or measure.two_real_cores(workers)
                 result = measure.measure_case(case, workers, gate, args.rounds, **(QUICK if args.quick else {}))
-                rows += [table.row_of(case, check, result, workers.versions, two_cores) for check in case.checks]
+                rows += [table.row_of(case, check, result, workers.versions) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
         for row in rows:

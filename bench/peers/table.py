@@ -37,7 +37,7 @@ def absolute_unit(case, check):
     return case.work.get("unit") or {"ops": "op/s", "bytes": "B/s"}[case.quantity]
 
 
-def row_of(case, check, result, versions, two_cores=True):
+def row_of(case, check, result, versions):
     """One row: a case held against one reference."""
     work = check.work or case.work["id"]
     row = dict(name=f"{work}/{case.name.split('/', 1)[1]} / {check.against}", work=work, value=None, unit="ratio", must=check.must, aim=check.aim,
@@ -62,10 +62,8 @@ def row_of(case, check, result, versions, two_cores=True):
     row["call"] = dict(ops=call["ops"], bytes=call["bytes"])
     row["rounds"] = [dict(value=v, absolute=a, reference=r, by=item.peer) for v, a, r, item in ratios]
     row["discarded"] = result["discarded"]
-    if result["disturbed"]:
-        row["note"] = "not judged: the core was busy"
-    elif case.threads > 1 and not two_cores:
-        row["note"] = "not judged: two threads had one core"
+    if result["disturbed"] and check.field == "seconds":
+        row["note"] = "not judged: " + ("two threads had one core" if case.threads > 1 else "the core was busy")
     elif check.against == "openblas_or_blis" and len({i.peer for i in check.items if i not in missing}) < 2:
         row["note"] = "only one of OpenBLAS and BLIS is here"
     return settle(row, check.is_ceiling, check.against, versions)

@@ -34,8 +34,8 @@ def result(c, ours, other, missing=None, disturbed=False):
     return dict(rounds=sampled, missing=missing or {}, disturbed=disturbed, discarded=0)
 
 
-def row(c, *args, two_cores=True, **keywords):
-    return table.row_of(c, c.checks[0], result(c, *args, **keywords), {"other": "1.0"}, two_cores)
+def row(c, *args, **keywords):
+    return table.row_of(c, c.checks[0], result(c, *args, **keywords), {"other": "1.0"})
 
 
 class Machine:
@@ -79,7 +79,7 @@ def not_judged(report):
     unbuilt = table.row_of(c, c.checks[0], dict(rounds=[], missing={OURS: "not built: ours"}, disturbed=False, discarded=0), {})
     report.check("bench table: a kernel that does not exist says so", [] if unbuilt["note"].startswith("not built") else [str(unbuilt)])
     busy = row(c, [2] * 3, [1] * 3, disturbed=True)
-    one_core = row(case(threads=2), [2] * 3, [1] * 3, two_cores=False)
+    one_core = row(case(threads=2), [2] * 3, [1] * 3, disturbed=True)
     report.check("bench table: a busy core, or two threads on one core, is no verdict",
                  [str(r) for r in (busy, one_core) if r["holds"] is not None or not r["note"].startswith("not judged")])
 
