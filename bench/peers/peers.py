@@ -70,7 +70,7 @@ def run(args, works):
                 rows += wrong_row(case, error)
                 continue
             if args.rounds:
-                result = measure.measure_case(case, workers, gate, args.rounds, **(QUICK if args.quick else {}))
+                result = measure.measure_case(case, workers, gate, args.rounds, **(QUICK if args.quick else dict(milliseconds=args.ms)))
                 rows += [table.row_of(case, check, result, workers.versions) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--python", help="a Python that has the peers' packages")
     parser.add_argument("--rows", action="append", default=[], help="only cases whose name contains this; may be given again")
     parser.add_argument("--rounds", type=int, default=3, help="0: with --check, only the check")
+    parser.add_argument("--ms", type=int, default=150, help="how long a sample takes, in milliseconds")
     parser.add_argument("--quick", action="store_true", help="one case of each work, short samples")
     parser.add_argument("--check", action="store_true", help="compare each kernel with kernels/reference before it is timed")
     parser.add_argument("--revision", default=revision(), help="what the measuring programs were built from")
