@@ -51,7 +51,17 @@ def ceilings(workers):
     return rates
 
 
-def run(args, works):
+def save(args, machine, before, rows):
+    """Writes FILE; returns all of its rows. It is written after every case, so that a run that is ended keeps what it has."""
+    all_rows = table.merge(before["rows"], rows) if before else rows
+    if args.json and all_rows:
+        with open(args.json, "w") as file:
+            json.dump(dict(machine=machine, rows=all_rows), file, indent=1)
+            file.write("\n")
+    return all_rows
+
+
+def run(args, works, before):
     workers = Workers(args.workers, args.python)
     machine = machines.describe()
     rotate = max(64 << 20, 2 * machine["last_level_cache"])
@@ -68,16 +78,16 @@ def run(args, works):
             if verdict == "wrong":
                 failures.append(f"{case.name}: {error}")
                 rows += wrong_row(case, error)
-                continue
-            if args.rounds:
+            elif args.rounds:
                 result = measure.measure_case(case, workers, gate, args.rounds, **(QUICK if args.quick else dict(milliseconds=args.ms)))
                 rows += [table.row_of(case, check, result, workers.versions) for check in case.checks]
                 print(f"  {case.name}: {result['discarded']} samples discarded", file=sys.stderr, flush=True)
             workers.forget()
-        for row in rows:
-            row["revision"] = args.revision
-        machine["peers"] = {peer: version for peer, version in workers.versions.items() if peer != "qat"}
-        machine["absent"] = dict(workers.missing)
+            for row in rows:
+                row["revision"] = args.revision
+            for key, found in (("peers", workers.versions), ("absent", workers.missing)):
+                machine[key] = {**(before["machine"].get(key, {}) if before else {}), **found}
+            save(args, machine, before, rows)
     finally:
         workers.close()
     return machine, rows, failures
@@ -97,26 +107,20 @@ def main():
     parser.add_argument("--add", action="store_true", help="keep what FILE has and add to it")
     args = parser.parse_args()
     works = row_list.load_targets()
-    machine, rows, failures = run(args, works)
+    before = None
     if args.add and args.json and os.path.exists(args.json):
         with open(args.json) as file:
             before = json.load(file)
-        if before["machine"]["cpu"] != machine["cpu"]:
+        if before["machine"]["cpu"] != machines.describe()["cpu"]:
             sys.exit(f"{args.json} is of another machine: {before['machine']['cpu']}")
-        rows = table.merge(before["rows"], rows)
-        for key in ("peers", "absent"):
-            machine[key] = {**before["machine"].get(key, {}), **machine[key]}
-    for line in table.lines(works, rows):
+    machine, rows, failures = run(args, works, before)
+    for line in table.lines(works, save(args, machine, before, rows)):
         print(line)
     print(f"\n{machine['cpu']}, {machine['clock'] * 1e-9:.2f} GHz, {machine['target']}, {machine['compiler']}")
     print("ceilings: " + ", ".join(f"{name} {rate * 1e-9:.1f} G{'B' if name in ('read', 'copy') else 'OP'}/s"
                                    for name, rate in machine["ceilings"].items()))
-    for peer, why in machine["absent"].items():
+    for peer, why in machine.get("absent", {}).items():
         print(f"no {peer}: {why}" + (f" ({PACKAGES[peer]})" if PACKAGES.get(peer, why) != why else ""))
-    if args.json and rows:
-        with open(args.json, "w") as file:
-            json.dump(dict(machine=machine, rows=rows), file, indent=1)
-            file.write("\n")
     for failure in failures:
         print("wrong output: " + failure, file=sys.stderr)
     return exit_code(rows, failures, args)
