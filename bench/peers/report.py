@@ -61,8 +61,8 @@ def against(row):
 
 
 def row_lines(records):
-    yield "| case | against | measured | reference | ratio | spread | must | aim | verdict |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "| case | against | measured | reference | ratio | spread | runs | must | aim | verdict |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for record in records:
         row = record["row"]
         reference = row["ceiling"] or row["peer"]
@@ -71,7 +71,7 @@ def row_lines(records):
         if record["values"]:
             values = [f"{statistics.median(record['values']):.3f}", f"{min(record['low']):.3f} to {max(record['high']):.3f}"]
         yield (f"| {label(record)} | {against(row)} | {table.number(row['absolute'], row['absolute_unit'])} | "
-               f"{table.number(reference['value'], row['absolute_unit']) if reference else ''} | {values[0]} | {values[1]} | "
+               f"{table.number(reference['value'], row['absolute_unit']) if reference else ''} | {values[0]} | {values[1]} | {len(record['values'])} | "
                f"{sign}{table.target(row['must'])} | {sign}{table.target(row['aim'])} | {verdict(record)} |")
 
 
@@ -138,7 +138,7 @@ def document(works, machines):
         for work in works:
             mine = [r for r in by_work[work["id"]] if r["holds"]]
             below = sum(is_short(r) for r in mine)
-            words = ("not judged" if not mine else f"**short** in {below} of {len(mine)} rows" if below
+            words = ("not measured" if not by_work[work["id"]] else "not judged" if not mine else f"**short** in {below} of {len(mine)} rows" if below
                      else "aim" if all(all(r["aims"]) for r in mine) else "must")
             yield f"| {work['work']} | {work['must']} | {work['aim']} | {words} |"
         if short:
