@@ -38,7 +38,9 @@
 // bits. Under clang a region holds functions only.
 #define QAT_PRAGMA(text) _Pragma(#text)
 #define QAT_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2"
+#if !defined(QAT_AVX2VNNI_FEATURES)  // test/consistency/avx2vnni_test.cpp has its own
 #define QAT_AVX2VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avxvnni"
+#endif
 #define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
 #define QAT_AVX512VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 #define QAT_AVX512BF16_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"

@@ -3,6 +3,7 @@
 
 #include "qat/kernels/cpu/int8_dot.hpp"
 #include "qat/kernels/cpu/packed_operand.hpp"
+#include "qat/kernels/cpu/tuning.hpp"
 #include "qat/kernels/reference/qgemm.hpp"
 
 namespace qat::inline v0::kernels {
@@ -26,6 +27,7 @@ struct QgemmCall {
   bool zeros = false;              // zero points of activations, or per group of weights
   bool paired = false;             // ... and all sums of a segment fit 16 bits
   std::int32_t constant_zero = 0;  // of all u codes, if not zeros
+  index_t prefetch_bytes = 0;      // how far ahead packed weights are asked for; 0: not at all
 };
 
 /// Unpacked weights of one strip: codes [quad][row][4], and [segment][row] of the rest.
@@ -192,6 +194,7 @@ inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivatio
                                                           detail::segments_at_most(weight));
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};
   call.segments = detail::make_segments(weight, segment);
+  call.prefetch_bytes = cpu_tuning().prefetch_bytes;
   call.zeros = x.zero_points != nullptr || weight.has_zero_points();
   call.constant_zero = 1 << (weight.spec().bits - 1);
   index_t longest = 0;

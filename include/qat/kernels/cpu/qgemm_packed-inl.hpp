@@ -5,9 +5,6 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 // Rows of activations that run on packed weights directly, without unpacking a strip first.
 inline constexpr int kDirectRows = QAT_TARGET_LEVEL >= 2 ? 4 : QAT_TARGET_LEVEL == 1 ? 1 : 0;
 
-// How far ahead of the multiplications packed weights are asked for.
-inline constexpr index_t kPrefetchBytes = 2048;
-
 /// A few rows of activations times one panel: every packed byte is read once, in order, and unpacked in registers. For
 /// segments of whole blocks.
 template <int kBits, int kRows, bool kZeros>
@@ -50,7 +47,7 @@ inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t i
         }
       };
       for (index_t b = 0; b < segment.blocks; ++b) {
-        if (v == 0) panel.prefetch(block + b, kPrefetchBytes);
+        if (v == 0 && call.prefetch_bytes > 0) panel.prefetch(block + b, call.prefetch_bytes);
         for_quads(panel, block + b, lane,
                   [&](int i, vec::Int u) QAT_INLINE_LAMBDA { multiply(a + (b * 8 + i) * kRows * 4, i % 2, u); });
       }
@@ -162,8 +159,10 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
     vec::Int sum0 = vec::set_int(0), sum1 = vec::set_int(0), zero0, zero1, pair0, pair1;
     const index_t blocks = segment.blocks;
     for (index_t b = 0; b < blocks; ++b, ++block) {
-      panel0.prefetch(block, kPrefetchBytes);
-      panel1.prefetch(block, kPrefetchBytes);
+      if (call.prefetch_bytes > 0) {
+        panel0.prefetch(block, call.prefetch_bytes);
+        panel1.prefetch(block, call.prefetch_bytes);
+      }
       vec::Int u0[8], u1[8];
       for_quads(panel0, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u0[i] = u; });
       for_quads(panel1, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u1[i] = u; });
