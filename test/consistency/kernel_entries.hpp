@@ -10,6 +10,7 @@
 
 #include "qat/kernels/cpu/attention.hpp"
 #include "qat/kernels/cpu/backward_operands.hpp"
+#include "qat/kernels/cpu/bf16_gemm.hpp"
 #include "qat/kernels/cpu/elementwise.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
 #include "qat/kernels/cpu/optimizer.hpp"
@@ -307,6 +308,18 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                       return [=, &backend, dy = o.input(e.m * e.n), dx = o.output(e.m * e.k)] {
                         kernels::gemm(backend, e.m, e.k, e.n, MatrixOperand{dy, e.n, 1},
                                       kernels::PackedColumns(w->packed), dx, e.k);
+                      };
+                    }});
+    list.push_back({std::string("bf16_gemm, ") + scheme,
+                    [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
+                      const Extents e(size);
+                      const auto w = weights(e);
+                      if (w == nullptr || e.m == 0) return {};
+                      const index_t ldx = e.k + 5, ldc = e.n + 2;
+                      return [=, &backend, &o, x = o.input(e.m * ldx - 5), bias = o.input(e.n),
+                              c = o.output(e.m * ldc - 2)] {
+                        kernels::bf16_gemm(backend, e.m, x, ldx, w->packed, c, ldc, bias);
+                        o.expect_gaps(c, e.m, e.n, ldc);
                       };
                     }});
     if (spec.mapping == MappingKind::kFloatZeroPoint) continue;

@@ -58,8 +58,9 @@ std::uint64_t hash_of_call(const KernelEntry& entry, qat::index_t size, GuardedE
   return operands.hash();
 }
 
-/// Every element of a vector and its neighbours, whole tiles and ragged ones.
-constexpr qat::index_t kEntrySizes[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 65, 96, 127};
+/// Every element of a vector and its neighbours, whole tiles and ragged ones; 47, 73 and 125 are products of whole
+/// blocks of 32 columns with 6, 32 and 2 rows.
+constexpr qat::index_t kEntrySizes[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 65, 73, 96, 125, 127};
 
 struct StreamAlways {  // non-temporal stores at any size, for a scope
   qat::index_t saved = qat::kernels::cpu_tuning().stream_bytes;
@@ -106,7 +107,7 @@ TEST_CASE("every kernel gives the same bits whatever the host's rounding and flu
     CAPTURE(std::string(name(target)));
     for (const KernelEntry& entry : qat::test::kernel_entries()) {
       CAPTURE(entry.name);
-      for (const qat::index_t size : {33, 96}) {
+      for (const qat::index_t size : {33, 47, 96, 125}) {
         CAPTURE(size);
         bool intact = true;
         const std::uint64_t expected = hash_of_call(entry, size, GuardedEnd::kFirst, intact);

@@ -9,6 +9,7 @@
 #include "support/compare.hpp"
 #include "support/host_mode.hpp"
 #include "support/packed_weights.hpp"
+#include "support/tuning_scope.hpp"
 
 using qat::CpuBackend;
 using qat::index_t;
@@ -16,6 +17,7 @@ using qat::Target;
 using qat::kernels::QuantizedActivations;
 using qat::test::compare_bits;
 using qat::test::RandomWeights;
+using qat::test::TuningScope;
 
 namespace {
 
@@ -96,15 +98,19 @@ TEST_CASE("int8 activations: groups of whole blocks, many rows and long groups e
           const RandomWeights w(spec, N, K);
           const Activations x(M, K, M % 2 == 1);
           const std::vector<float> expected = reference(M, x, w, nullptr);
-          for (const Target target : qat::supported_targets()) {
-            const qat::ScopedTarget scope(target);
-            CAPTURE(qat::name(target));
-            CAPTURE(text);
-            CAPTURE(M);
-            CAPTURE(N);
-            CAPTURE(K);
-            CHECK(compare_bits(expected, product(backend, M, x, w, nullptr)));
-          }
+          for (const Target target : qat::supported_targets())
+            for (const bool row_stream : {true, false}) {
+              const qat::ScopedTarget scope(target);
+              const TuningScope restored;
+              qat::kernels::cpu_tuning().row_stream = row_stream;
+              CAPTURE(qat::name(target));
+              CAPTURE(text);
+              CAPTURE(M);
+              CAPTURE(N);
+              CAPTURE(K);
+              CAPTURE(row_stream);
+              CHECK(compare_bits(expected, product(backend, M, x, w, nullptr)));
+            }
         }
   }
 }

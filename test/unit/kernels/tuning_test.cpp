@@ -39,16 +39,17 @@ TEST_CASE("every row prints as text that parses to the same row, and an override
   using qat::kernels::CpuTuning;
   for (const CpuModel model : {CpuModel::kOther, CpuModel::kZen4, CpuModel::kZen5, CpuModel::kSapphireRapids}) {
     const CpuTuning row = default_tuning(model);
-    CHECK(qat::kernels::parse_tuning(to_string(row), CpuTuning{64, 1, !row.bf16_dot}) == row);
+    CHECK(qat::kernels::parse_tuning(to_string(row), CpuTuning{64, !row.row_stream, 1, !row.bf16_dot}) == row);
   }
-  const CpuTuning base{128, 4096, true};
+  const CpuTuning base{128, true, 4096, true};
   CHECK(qat::kernels::parse_tuning("", base) == base);
-  CHECK(qat::kernels::parse_tuning("stream=4", base) == CpuTuning{128, 4, true});
-  CHECK(qat::kernels::parse_tuning("bf16=0,prefetch=0,stream=0", base) == CpuTuning{0, 0, false});
+  CHECK(qat::kernels::parse_tuning("stream=4", base) == CpuTuning{128, true, 4, true});
+  CHECK(qat::kernels::parse_tuning("bf16=0,prefetch=0,row_stream=0,stream=0", base) == CpuTuning{0, false, 0, false});
 }
 
 TEST_CASE("QAT_TUNING that is not understood is refused with the item and what is accepted") {
-  CHECK(tuning_error("prefetsch=1").find("'prefetsch=1', must be key=value with a key of prefetch, stream, bf16") !=
+  CHECK(tuning_error("prefetsch=1")
+            .find("'prefetsch=1', must be key=value with a key of prefetch, row_stream, stream, bf16") !=
         std::string::npos);
   for (const char* text : {"prefetch", "=1", "prefetch=1,,bf16=1", ",prefetch=1", " prefetch=1", "prefetch =1", ";"})
     CHECK(tuning_error(text).find("must be key=value") != std::string::npos);

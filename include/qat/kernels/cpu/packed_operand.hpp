@@ -11,6 +11,7 @@ namespace qat::inline v0::panels {
 #if QAT_HAVE_X86_TARGETS
 namespace avx2vnni = avx2;
 namespace avx512vnni = avx512;
+namespace avx512bf16 = avx512;
 #elif QAT_HAVE_ARM_TARGETS
 namespace neondot = baseline;
 namespace neoni8mm = baseline;

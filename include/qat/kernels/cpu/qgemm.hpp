@@ -208,7 +208,8 @@ inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivatio
   call.paired = call.zeros && longest <= 128;
 
   const QgemmDirect direct = whole_blocks ? kernels.direct(call) : QgemmDirect{};
-  const QgemmRowStreamFunction row_stream = whole_blocks ? kernels.row_stream(call) : nullptr;
+  const QgemmRowStreamFunction row_stream =
+      whole_blocks && cpu_tuning().row_stream ? kernels.row_stream(call) : nullptr;
   if (direct.function != nullptr) {
     detail::qgemm_direct(backend, kernels, call, direct);
   } else if (row_stream != nullptr) {

@@ -63,6 +63,10 @@ inline CpuModel cpu_model() {
 struct CpuTuning {
   /// Products with packed weights ask for them this far ahead of the multiplications; 0: not at all.
   index_t prefetch_bytes = 4096;
+  /// Many rows pass by weights held in registers; else tiles of rows stay in registers and unpacked weights pass by.
+  /// The first needs a load for each multiplication of a pair, which a core that starts two multiplications a cycle
+  /// cannot feed.
+  bool row_stream = true;
   /// Outputs of at least this size bypass the caches.
   index_t stream_bytes = index_t{8} << 20;
   /// The bf16 dot product, where there is one, is faster than fp32 multiply-adds of the same operands.
@@ -74,20 +78,23 @@ struct CpuTuning {
 /// The row of a model. Source: measurements on an EPYC of Zen 4 and a Xeon of Emerald Rapids. Prefetching 4 KiB ahead
 /// gave 1.3x with one row of activations on the first and, in a prototype, 1.5x on the second; outputs of half the L3
 /// cache of one thread were the first to gain from bypassing it; the bf16 dot product ran at twice the rate of
-/// multiply-adds on the first and at half of it on the second. Zen 5 was not measured and has the row of Zen 4.
+/// multiply-adds on the first and at half of it on the second; the row stream at 1.6x (16 rows) of register tiles on
+/// the first and, in a prototype, at 0.8x on the second. Zen 5 was not measured and has the row of Zen 4.
 constexpr CpuTuning default_tuning(CpuModel model) {
   CpuTuning tuning;
   tuning.bf16_dot = model == CpuModel::kZen4 || model == CpuModel::kZen5;
+  tuning.row_stream = model != CpuModel::kSapphireRapids;
   return tuning;
 }
 
 /// As parse_tuning reads it.
 inline std::string to_string(const CpuTuning& tuning) {
-  return "prefetch=" + std::to_string(tuning.prefetch_bytes) + ",stream=" + std::to_string(tuning.stream_bytes) +
-         ",bf16=" + (tuning.bf16_dot ? "1" : "0");
+  return "prefetch=" + std::to_string(tuning.prefetch_bytes) + ",row_stream=" + (tuning.row_stream ? "1" : "0") +
+         ",stream=" + std::to_string(tuning.stream_bytes) + ",bf16=" + (tuning.bf16_dot ? "1" : "0");
 }
 
-/// `tuning` with the choices that `text` names: "prefetch=2048,bf16=0", any of prefetch (bytes, to 65536), stream
+/// `tuning` with the choices that `text` names: "prefetch=2048,bf16=0", any of prefetch (bytes, to 65536), row_stream
+/// (0 or 1), stream
 /// (bytes), bf16 (0 or 1), each at most once.
 /// @throws qat::Error (kInvalidArgument) naming the item and what is accepted
 inline CpuTuning parse_tuning(std::string_view text, CpuTuning tuning = {}) {
@@ -96,7 +103,7 @@ inline CpuTuning parse_tuning(std::string_view text, CpuTuning tuning = {}) {
     index_t low, high;
     index_t value = -1;
   };
-  Key keys[] = {{"prefetch", 0, 65536}, {"stream", 0, index_t{1} << 50}, {"bf16", 0, 1}};
+  Key keys[] = {{"prefetch", 0, 65536}, {"row_stream", 0, 1}, {"stream", 0, index_t{1} << 50}, {"bf16", 0, 1}};
   while (!text.empty()) {
     const std::size_t comma = text.find(',');
     const std::string_view item = text.substr(0, comma);
@@ -108,7 +115,7 @@ inline CpuTuning parse_tuning(std::string_view text, CpuTuning tuning = {}) {
     for (Key& candidate : keys)
       if (equals != item.npos && item.substr(0, equals) == candidate.word) key = &candidate;
     QAT_CHECK(key != nullptr, kInvalidArgument, "QAT_TUNING has '", item,
-              "', must be key=value with a key of prefetch, stream, bf16");
+              "', must be key=value with a key of prefetch, row_stream, stream, bf16");
     QAT_CHECK(key->value < 0, kInvalidArgument, "QAT_TUNING has ", key->word, " twice, the second time as '", item,
               "'");
     const std::string_view digits = item.substr(equals + 1);
@@ -119,8 +126,9 @@ inline CpuTuning parse_tuning(std::string_view text, CpuTuning tuning = {}) {
     key->value = value;
   }
   if (keys[0].value >= 0) tuning.prefetch_bytes = keys[0].value;
-  if (keys[1].value >= 0) tuning.stream_bytes = keys[1].value;
-  if (keys[2].value >= 0) tuning.bf16_dot = keys[2].value == 1;
+  if (keys[1].value >= 0) tuning.row_stream = keys[1].value == 1;
+  if (keys[2].value >= 0) tuning.stream_bytes = keys[2].value;
+  if (keys[3].value >= 0) tuning.bf16_dot = keys[3].value == 1;
   return tuning;
 }
 

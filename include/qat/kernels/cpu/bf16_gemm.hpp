@@ -1,0 +1,106 @@
+// Matrix products of bf16 activations with packed integer weights (W4A16).
+#pragma once
+
+#include "qat/kernels/cpu/qgemm.hpp"
+#include "qat/numeric/bfloat16.hpp"
+
+namespace qat::inline v0::kernels {
+
+inline constexpr index_t kBf16RowBlock = 64;
+
+struct Bf16Call {
+  const float* x;
+  index_t ldx;
+  const PackedWeight* weight;
+  float* c;
+  index_t ldc;
+  const float* bias;
+  index_t prefetch_bytes;
+};
+
+struct Bf16Kernels {
+  void (*pack_rows)(const Bf16Call&, index_t row, index_t rows, std::uint32_t* out, float* sums) = nullptr;
+  void (*row_stream)(const Bf16Call&, const std::uint32_t* a, const float* sums, index_t row, index_t rows,
+                     index_t panel) = nullptr;
+};
+
+}  // namespace qat::inline v0::kernels
+
+#define QAT_TARGET_WITH_BF16
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/bf16_gemm-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
+namespace qat::inline v0::kernels {
+
+namespace detail {
+
+/// Rows of fp32 activations, rounded to bf16 while a product packs them.
+struct Bf16Operand {
+  const float* data;
+  index_t stride;
+
+  void load(index_t row, index_t k0, index_t count, float* out) const {
+    const float* x = data + row * stride + k0;
+    for (index_t i = 0; i < count; ++i) out[i] = static_cast<float>(bfloat16(x[i]));
+  }
+};
+
+struct Bf16Workspace {
+  AlignedBuffer<std::uint32_t> rows;
+  AlignedBuffer<float> sums;
+
+  static Bf16Workspace& of_this_thread() {
+    static thread_local Bf16Workspace workspace;
+    return workspace;
+  }
+};
+
+inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& kernels, const Bf16Call& call) {
+  const index_t K = call.weight->columns(), blocks = (M + kBf16RowBlock - 1) / kBf16RowBlock;
+  Bf16Workspace& space = Bf16Workspace::of_this_thread();
+  if (space.rows.size() < M * K / 2) space.rows = AlignedBuffer<std::uint32_t>(M * K / 2);
+  if (space.sums.size() < M * K / 32) space.sums = AlignedBuffer<float>(M * K / 32);
+  std::uint32_t* a = space.rows.data();
+  float* sums = space.sums.data();
+  const auto first_row = [&](index_t block) { return M * block / blocks; };
+  backend.parallel_for(blocks, [&](index_t block) {
+    const index_t row = first_row(block);
+    kernels.pack_rows(call, row, first_row(block + 1) - row, a + row * K / 2, sums + row * K / 32);
+  });
+  const index_t panels = call.weight->layout().panels();
+  for_each_by_work(backend, blocks * panels, PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
+    const index_t row = first_row(i / panels), rows = first_row(i / panels + 1) - row;
+    kernels.row_stream(call, a + row * K / 2, sums + row * K / 32, row, rows, i % panels);
+  });
+}
+
+}  // namespace detail
+
+/// C[m,n] = sum_k bf16(x[m,k]) * w[n,k] (+ bias[n]), x rounded to bf16 (nearest even), sums in fp32.
+///
+/// With the bf16 dot product (target avx512bf16, 2 to 4 bits, groups of whole blocks of 32 columns, integer zero
+/// points): group sums of bf16 products, each at most 144 * |x| before the zero point is taken off, so an output is
+/// within
+///   2^-24 * (68 + K / 32) * 300 * sum_k |bf16(x[m,k])| * |scale[n,group of k]|
+/// of the exact sum; subnormal products may count as zero. Everywhere else it is gemm() with PackedOperand on the
+/// rounded activations. The bits of an output depend on its row of x and its row of w, and on which of the two forms
+/// runs; not on M, N or threads.
+///
+/// @param x     (M, K) fp32 with ldx elements a row
+/// @param bias  weight.rows() values added last, or null
+/// @throws qat::Error (kShapeMismatch) if M is negative
+inline void bf16_gemm(const CpuBackend& backend, index_t M, const float* x, index_t ldx, const PackedWeight& weight,
+                      float* C, index_t ldc, const float* bias = nullptr) {
+  QAT_CHECK(M >= 0, kShapeMismatch, "bf16_gemm: M is ", M, ", must not be negative");
+  const index_t N = weight.rows(), K = weight.columns();
+  if (M == 0 || N == 0) return;
+  const Bf16Kernels kernels = QAT_DISPATCH_BF16(kernels, bf16_kernels(weight.spec().bits));
+  const bool whole_blocks = K > 0 && K % 32 == 0 && weight.groups().tile_columns % 32 == 0;
+  if (kernels.row_stream == nullptr || !whole_blocks || weight.has_float_zero_point() || !cpu_tuning().bf16_dot) {
+    gemm(backend, M, N, K, detail::Bf16Operand{x, ldx}, PackedOperand(weight), C, ldc, false, bias);
+    return;
+  }
+  detail::bf16_gemm(backend, M, kernels, {x, ldx, &weight, C, ldc, bias, cpu_tuning().prefetch_bytes});
+}
+
+}  // namespace qat::inline v0::kernels
