@@ -113,9 +113,10 @@ void append_part(FixedString<N>& out, const Part& part) {
 }
 }  // namespace detail
 
-/// Concatenates text, numbers, strings and string views into one bounded line.
+/// Concatenates text, numbers, strings and string views into one bounded line. Parts by value: literals of any length
+/// are one type then, which spares compile time.
 template <class... Parts>
-FixedString<1000> concat(const Parts&... parts) {
+FixedString<1000> concat(Parts... parts) {
   FixedString<1000> out;
   (detail::append_part(out, parts), ...);
   return out;
@@ -123,7 +124,7 @@ FixedString<1000> concat(const Parts&... parts) {
 
 /// Throws Error; prints and aborts when the including program has no exceptions.
 template <class... Parts>
-[[noreturn]] QAT_NOINLINE void raise(ErrorCode code, const Parts&... parts) {
+[[noreturn]] QAT_NOINLINE void raise(ErrorCode code, Parts... parts) {
 #if defined(__cpp_exceptions)
   throw Error(code, concat(parts...));
 #else

@@ -179,7 +179,9 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
   }
 }
 
-inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width, float* out) {
+template <class Lazy>
+inline void dequantize_panel_of(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width,
+                                float* out) {
   switch (w.spec().bits) {
     case 1:
       return dequantize_panel<1>(w, row, k0, count, width, out);

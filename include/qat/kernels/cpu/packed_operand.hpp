@@ -29,8 +29,9 @@ class PackedOperand {
   void load(index_t row, index_t k0, index_t count, float* out) const {
     for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(row, k0 + i);
   }
+  template <class Lazy = void>
   void load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
-    QAT_DISPATCH(panels, dequantize_panel(*weight_, row, k0, count, width, out));
+    QAT_DISPATCH(panels, dequantize_panel_of<Lazy>(*weight_, row, k0, count, width, out));
   }
 
  private:

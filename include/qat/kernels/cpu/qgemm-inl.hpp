@@ -101,6 +101,7 @@ inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& s
   }
 }
 
+template <class Lazy>
 inline void qgemm_unpack(const QgemmCall& call, index_t row, const QgemmStrip& strip) {
   switch (call.weight->spec().bits) {
     case 1:
@@ -125,6 +126,7 @@ inline void qgemm_unpack(const QgemmCall& call, index_t row, const QgemmStrip& s
 /// Activations of one row tile, by quads: per segment [quad][row][4 codes], then one int32 per row made of the sum of
 /// the codes: times minus the weights' zero point if that is one constant; else, if paired, (-zero point, -sum); else
 /// itself. Rows from x.rows on are zero.
+template <class Lazy>
 inline void qgemm_pack_rows(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out) {
   for (index_t r = 0; r < rows; ++r) {
     const bool padding = row + r >= call.rows;
@@ -241,8 +243,9 @@ struct QgemmTiles<kZeros, kWide, std::integer_sequence<int, kRowsMinus1...>> {
   static constexpr QgemmTileFunction functions[] = {&qgemm_tile<kRowsMinus1 + 1, kZeros, kWide>...};
 };
 
-inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row, index_t rows,
-                       index_t column) {
+template <class Lazy>
+inline void qgemm_tile_of(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row,
+                          index_t rows, index_t column) {
   using Rows = std::make_integer_sequence<int, kQgemmRows>;
   const bool wide = kWideMatters && call.weight->spec().bits == 8;
   const QgemmTileFunction function = call.zeros ? (wide ? QgemmTiles<true, kWideMatters, Rows>::functions[rows - 1]

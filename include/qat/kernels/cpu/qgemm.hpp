@@ -74,7 +74,10 @@ namespace qat::inline v0::kernels {
 
 namespace detail {
 
-inline const QgemmKernels& qgemm_kernels() { return QAT_DISPATCH_DOT8(kernels, kQgemmKernels); }
+template <class Lazy>
+const QgemmKernels& qgemm_kernels() {
+  return QAT_DISPATCH_DOT8(kernels, kQgemmKernels<Lazy>);
+}
 
 struct QgemmWorkspace {
   AlignedBuffer<std::uint8_t> rows, strip;
@@ -183,13 +186,14 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
 ///
 /// @param bias  weight.rows() values added last, or null
 /// @throws qat::Error (kUnsupported) if the weights have float zero points (use gemm with PackedOperand)
-inline void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, const PackedWeight& weight,
-                  float* C, index_t ldc, const float* bias = nullptr) {
+template <class Lazy = void>
+void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, const PackedWeight& weight, float* C,
+           index_t ldc, const float* bias = nullptr) {
   QAT_CHECK(M >= 0, kShapeMismatch, "qgemm: M is ", M, ", must not be negative");
   QAT_CHECK(!weight.has_float_zero_point(), kUnsupported, "qgemm: weights of ", to_string(weight.spec()),
             " have float zero points, integer ones are required");
   if (M == 0 || weight.rows() == 0) return;
-  const QgemmKernels& kernels = detail::qgemm_kernels();
+  const QgemmKernels& kernels = detail::qgemm_kernels<Lazy>();
   QgemmSegment* segment = detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().segments,
                                                           detail::segments_at_most(weight));
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};

@@ -93,7 +93,8 @@ inline QgemmDirectFunction direct_of(bool zeros, index_t rows) {
 }
 
 /// The function for all rows of the call, and how many rows its packed activations have; null if there is none.
-inline QgemmDirect qgemm_direct(const QgemmCall& call) {
+template <class Lazy>
+inline QgemmDirect qgemm_direct_of(const QgemmCall& call) {
   if constexpr (kDirectRows > 0) {
     if (call.rows > kDirectRows) return {};
     const index_t rows = call.rows == 1 ? 1 : kDirectRows;
@@ -115,6 +116,7 @@ inline QgemmDirect qgemm_direct(const QgemmCall& call) {
 
 /// Activations of rows [row, row + rows) by blocks of 32 columns: [block][row][32 codes], and sums [segment][row] as
 /// qgemm_pack_rows makes them. For segments of whole blocks.
+template <class Lazy>
 inline void qgemm_pack_blocks(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) {
   for (index_t r = 0; r < rows; ++r) {
     const std::int8_t* codes = call.x.codes + (row + r) * call.x.stride;
@@ -244,7 +246,8 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
 #endif
 
 /// The row stream for the call's weights; null if there is none.
-inline QgemmRowStreamFunction qgemm_row_stream(const QgemmCall& call) {
+template <class Lazy>
+inline QgemmRowStreamFunction qgemm_row_stream_of(const QgemmCall& call) {
 #if QAT_TARGET_LEVEL >= 2
   switch (call.weight->spec().bits) {
     case 2:
@@ -264,9 +267,16 @@ inline QgemmRowStreamFunction qgemm_row_stream(const QgemmCall& call) {
   return nullptr;
 }
 
-inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows,         kQgemmVectors* simd::QAT_TARGET::kLanes,
-                                               &qgemm_direct,      &qgemm_pack_rows,
-                                               &qgemm_unpack,      &qgemm_tile,
-                                               &qgemm_pack_blocks, &qgemm_row_stream};
+/// A template, as the functions it names and all that calls them: a program that does not multiply does not compile
+/// them.
+template <class Lazy>
+inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows,
+                                               kQgemmVectors* simd::QAT_TARGET::kLanes,
+                                               &qgemm_direct_of<Lazy>,
+                                               &qgemm_pack_rows<Lazy>,
+                                               &qgemm_unpack<Lazy>,
+                                               &qgemm_tile_of<Lazy>,
+                                               &qgemm_pack_blocks<Lazy>,
+                                               &qgemm_row_stream_of<Lazy>};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET
