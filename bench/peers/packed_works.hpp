@@ -2,10 +2,19 @@
 #pragma once
 
 #include "gemm_works.hpp"
+#include "qat/kernels/cpu/bf16_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/kernels/cpu/quantize.hpp"
 
 namespace qat::bench {
+
+/// Packed weights by their definition, as an operand of the reference product.
+struct DequantizedRows {
+  const PackedWeight& weight;
+  void load(index_t row, index_t k0, index_t count, float* out) const {
+    for (index_t i = 0; i < count; ++i) out[i] = weight.dequantized(row, k0 + i);
+  }
+};
 
 /// Copies of one packed weight (n, k) of random codes.
 struct PackedProblem {
@@ -101,16 +110,33 @@ inline Work float_activation_work(const Request& request) {
     run(0);
     AlignedBuffer<float> expected(s->N);
     const float tolerance = active_target() == Target::kBaseline ? 1e-5f : 0.0f;
-    struct Rows {
-      const PackedWeight& weight;
-      void load(index_t row, index_t k0, index_t count, float* out) const {
-        for (index_t i = 0; i < count; ++i) out[i] = weight.dequantized(row, k0 + i);
-      }
-    };
     for (const index_t row : checked_rows(s->M)) {
       kernels::reference::gemm(1, s->N, s->K, kernels::MatrixOperand{s->x.data() + row * s->K, s->K, 1},
-                               Rows{s->weight(0)}, expected.data(), s->N);
+                               DequantizedRows{s->weight(0)}, expected.data(), s->N);
       const std::string wrong = difference(s->c.data() + row * s->N, expected.data(), s->N, tolerance);
+      if (!wrong.empty()) return "row " + std::to_string(row) + ": " + wrong;
+    }
+    return {};
+  };
+  return work;
+}
+
+/// bf16 activations (rounded inside the measured call): spec, m, n, k, threads, rotate.
+inline Work bf16_activation_work(const Request& request) {
+  auto s = std::make_shared<PackedProblem>(request);
+  Work work = s->measured();
+  const auto run = [s](long i) {
+    kernels::bf16_gemm(s->backend, s->M, s->x.data(), s->K, s->weight(i), s->c.data(), s->N);
+  };
+  work.call = run;
+  work.check = [s, run]() -> std::string {
+    run(0);
+    AlignedBuffer<float> rounded(s->K), expected(s->N);
+    for (const index_t row : checked_rows(s->M)) {
+      for (index_t k = 0; k < s->K; ++k) rounded[k] = static_cast<float>(bfloat16(s->x.data()[row * s->K + k]));
+      kernels::reference::gemm(1, s->N, s->K, kernels::MatrixOperand{rounded.data(), s->K, 1},
+                               DequantizedRows{s->weight(0)}, expected.data(), s->N);
+      const std::string wrong = difference(s->c.data() + row * s->N, expected.data(), s->N, 1e-4f);
       if (!wrong.empty()) return "row " + std::to_string(row) + ": " + wrong;
     }
     return {};

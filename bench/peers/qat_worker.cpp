@@ -8,6 +8,7 @@ int main() {
   using namespace qat::bench;
   return serve({{"gemm", gemm_work},
                 {"w4a8", integer_work},
+                {"w4a16", bf16_activation_work},
                 {"w4a32", float_activation_work},
                 {"fake_quantize", fake_quantize_work},
                 {"ste_backward", ste_backward_work},

@@ -63,9 +63,9 @@ TEST_CASE("int8 activations: every target, width, granularity and zero point for
   for (const char* text : qat::test::packed_schemes()) {
     const qat::QuantSpec spec = qat::parse_spec(text);
     if (spec.mapping == qat::MappingKind::kFloatZeroPoint) continue;
-    for (const index_t M : {1, 2, 3, 4, 7, 8, 15})
+    for (const index_t M : {1, 2, 4, 7, 8, 15})
       for (const index_t N : {1, 15, 17, 33, 70})
-        for (const index_t K : {1, 7, 32, 33, 100, 300}) {
+        for (const index_t K : {1, 7, 32, 33, 100}) {
           if (spec.granularity.group_size > K) continue;
           const RandomWeights w(spec, N, K);
           const Activations x(M, K, (M + K) % 2 == 0);
@@ -91,9 +91,9 @@ TEST_CASE("int8 activations: groups of whole blocks, many rows and long groups e
         "uint2:group128:asymmetric", "int8:axis0:symmetric", "int4:group256:asymmetric", "int8:group32:asymmetric",
         "int4:tensor:symmetric", "int5:group32:symmetric"}) {
     const qat::QuantSpec spec = qat::parse_spec(text);
-    for (const index_t M : {1, 3, 5, 64, 65, 130})
+    for (const index_t M : {1, 3, 5, 65})
       for (const index_t N : {16, 37})
-        for (const index_t K : {64, 256, 544}) {
+        for (const index_t K : {64, 256}) {
           if (spec.granularity.group_size > K) continue;
           const RandomWeights w(spec, N, K);
           const Activations x(M, K, M % 2 == 1);
