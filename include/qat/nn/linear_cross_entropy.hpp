@@ -48,8 +48,7 @@ struct LinearCrossEntropyRecord {
 ///
 /// Shapes:   x (N, C), targets (N); the head must outlive the tape's use
 /// Exact:    loss and dx have the bits of the two operations one after the other if backward() is seeded with a power
-/// of
-///           two, else one more rounding; dweight sums chunk by chunk, so its error bound is no larger
+///           of two, else one more rounding; dweight sums chunk by chunk, so its error bound is no larger
 /// @param chunk_rows  rows of logits at a time; 0 takes logit_rows()
 inline Variable linear_cross_entropy(Tape& tape, Linear& head, Variable x, View<const std::int32_t, 1> targets,
                                      std::int32_t ignore_index = ops::kIgnoreIndex,
@@ -69,6 +68,10 @@ inline Variable linear_cross_entropy(Tape& tape, Linear& head, Variable x, View<
   if (tape.needs_grad(x)) record.dx = Tensor<float>::uninitialized({rows, columns});
   if (head.bias() != nullptr) record.dbias = Tensor<float>::uninitialized({vocabulary});
 
+  if (rows == 0) {  // no chunk will write them
+    record.dweight.fill(0.0f);
+    record.dbias.fill(0.0f);
+  }
   if (quantization != nullptr) quantization->refresh(backend, head);
   ops::CrossEntropyResult result;
   result.targets = ops::count_targets(targets, vocabulary, ignore_index);

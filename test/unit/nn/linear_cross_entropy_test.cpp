@@ -125,6 +125,27 @@ TEST_CASE("a fused head and loss hold no logits of all rows") {
   CHECK(qat::memory_stats().peak_bytes - before < kRows * kVocabulary * 4 / 3);
 }
 
+TEST_CASE("without rows the mean is of nothing, and the gradients of a fused head are zero") {
+  for (const HeadCase& c : head_cases()) {
+    if (c.scheme.activation && c.scheme.activation->granularity.kind != qat::GranularityKind::kPerToken) continue;
+    CAPTURE(c.name);
+    const qat::CpuBackend backend(1);
+    nn::Linear head("head", kHeadColumns, kHeadOutputs, true);
+    head.weight().value = qat::test::random_tensor({kHeadOutputs, kHeadColumns}, 1);
+    if (!c.scheme.empty()) head.set_quantization(std::make_unique<nn::PreparedLinear>(c.scheme, nn::Product::kInteger));
+    Tensor<float> soiled = qat::test::random_tensor({kHeadOutputs, kHeadColumns}, 5);  // what fresh storage may hold
+    soiled = Tensor<float>();
+    qat::Tape tape(backend);
+    const Variable x = tape.leaf(Tensor<float>({0, kHeadColumns}));
+    const Variable loss =
+        nn::linear_cross_entropy(tape, head, x, qat::view(static_cast<const std::int32_t*>(nullptr), 0));
+    CHECK(std::isnan(tape.value(loss)[0]));
+    tape.backward(loss);
+    for (const float g : head.weight().ensure_grad()) REQUIRE(g == 0.0f);
+    for (const float g : head.bias()->ensure_grad()) REQUIRE(g == 0.0f);
+  }
+}
+
 TEST_CASE("a target outside the vocabulary is named before anything is computed") {
   const qat::CpuBackend backend(1);
   nn::Linear head("head", 8, 10);
