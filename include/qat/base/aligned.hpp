@@ -41,6 +41,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(index_t size) : size_(size) {
     QAT_CHECK(size >= 0, kInvalidArgument, "AlignedBuffer: size is ", size, ", must not be negative");
     if (size == 0) return;
+    if (static_cast<std::size_t>(size) > static_cast<std::size_t>(PTRDIFF_MAX) / sizeof(T)) throw std::bad_alloc();
     data_ = static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T)));
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept
@@ -63,6 +64,12 @@ class AlignedBuffer {
   T* release() {
     size_ = 0;
     return std::exchange(data_, nullptr);
+  }
+
+  /// At least `size` values, for scratch that is kept between calls: what it held is lost when it grows.
+  T* reserve(index_t size) {
+    if (size_ < size) *this = AlignedBuffer(size);
+    return data_;
   }
 
   T* data() { return data_; }

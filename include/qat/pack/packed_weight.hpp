@@ -68,6 +68,29 @@ struct PanelLayout {
   static constexpr int shift_of(index_t column, int w) { return static_cast<int>(column % chunk_columns(w) / 4) * w; }
 };
 
+/// f(std::integral_constant<int, bits>) for a width known at run time, 1 to 8.
+template <class F>
+constexpr void visit_width(int bits, const F& f) {
+  switch (bits) {
+    case 1:
+      return f(std::integral_constant<int, 1>{});
+    case 2:
+      return f(std::integral_constant<int, 2>{});
+    case 3:
+      return f(std::integral_constant<int, 3>{});
+    case 4:
+      return f(std::integral_constant<int, 4>{});
+    case 5:
+      return f(std::integral_constant<int, 5>{});
+    case 6:
+      return f(std::integral_constant<int, 6>{});
+    case 7:
+      return f(std::integral_constant<int, 7>{});
+    default:
+      return f(std::integral_constant<int, 8>{});
+  }
+}
+
 /// Packed weights (rows, columns) of one QuantSpec: codes in a PanelLayout, scales in the spec's scale type, zero
 /// points as one byte (integer) or in the scale's float type (FloatZeroPoint), none where every group has the same.
 /// Owning, movable.

@@ -179,7 +179,13 @@ class ScopedTarget {
 //   QAT_DISPATCH        baseline, avx2, avx512; baseline on AArch64
 //   QAT_DISPATCH_DOT8   and those of QAT_TARGET_WITH_DOT8
 //   QAT_DISPATCH_BF16   and those of QAT_TARGET_WITH_BF16
+// QAT_ALIAS_DOT_TARGETS, in a namespace of text without dot products (simd/vec.hpp): what kernels with a form for a dot
+// product find there is the text of the target below.
 #if QAT_HAVE_X86_TARGETS
+#define QAT_ALIAS_DOT_TARGETS    \
+  namespace avx2vnni = avx2;     \
+  namespace avx512vnni = avx512; \
+  namespace avx512bf16 = avx512;
 #define QAT_DISPATCH(namespace_, ...)                                                 \
   (::qat::active_target() >= ::qat::Target::kAvx512 ? namespace_::avx512::__VA_ARGS__ \
    : ::qat::active_target() >= ::qat::Target::kAvx2 ? namespace_::avx2::__VA_ARGS__   \
@@ -192,6 +198,9 @@ class ScopedTarget {
   (::qat::active_target() >= ::qat::Target::kAvx512Bf16 ? namespace_::avx512bf16::__VA_ARGS__ \
                                                         : QAT_DISPATCH(namespace_, __VA_ARGS__))
 #elif QAT_HAVE_ARM_TARGETS
+#define QAT_ALIAS_DOT_TARGETS   \
+  namespace neondot = baseline; \
+  namespace neoni8mm = baseline;
 #define QAT_DISPATCH(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #define QAT_DISPATCH_DOT8(namespace_, ...)                                                 \
   (::qat::active_target() == ::qat::Target::kNeonI8mm  ? namespace_::neoni8mm::__VA_ARGS__ \
@@ -199,6 +208,7 @@ class ScopedTarget {
                                                        : namespace_::baseline::__VA_ARGS__)
 #define QAT_DISPATCH_BF16(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #else
+#define QAT_ALIAS_DOT_TARGETS
 #define QAT_DISPATCH(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #define QAT_DISPATCH_DOT8(namespace_, ...) (namespace_::baseline::__VA_ARGS__)
 #define QAT_DISPATCH_BF16(namespace_, ...) (namespace_::baseline::__VA_ARGS__)

@@ -108,10 +108,6 @@ struct GemmWorkspace {
     static thread_local GemmWorkspace workspace;
     return workspace;
   }
-  static float* reserve(AlignedBuffer<float>& buffer, index_t size) {
-    if (buffer.size() < size) buffer = AlignedBuffer<float>(size);
-    return buffer.data();
-  }
 };
 
 inline std::uint64_t next_gemm_call() {
@@ -180,7 +176,7 @@ struct GemmCall {
       return;
     }
     const index_t pitch = plan.depth + 16;
-    float* rows = GemmWorkspace::reserve(space.rows, kernels.tile_columns * pitch);
+    float* rows = space.rows.reserve(kernels.tile_columns * pitch);
     for (index_t n = 0; n < columns; n += kernels.tile_columns) {
       const index_t width = columns - n < kernels.tile_columns ? columns - n : kernels.tile_columns;
       if (b.load_panel != nullptr) {
@@ -199,7 +195,7 @@ struct GemmCall {
     const index_t n0 = column_block * plan.columns, columns = N - n0 < plan.columns ? N - n0 : plan.columns;
     const index_t padded = (columns + kernels.tile_columns - 1) / kernels.tile_columns * kernels.tile_columns;
 
-    float* b_panels = GemmWorkspace::reserve(space.b, padded * plan.depth * (plan.keep_b ? plan.depth_blocks : 1));
+    float* b_panels = space.b.reserve(padded * plan.depth * (plan.keep_b ? plan.depth_blocks : 1));
     const bool packed = plan.keep_b && space.packed_call == id && space.packed_block == column_block;
     space.packed_call = 0;  // until all of B is there
 
@@ -208,7 +204,7 @@ struct GemmCall {
     block.columns = columns;
     block.c = c + m0 * ldc + n0;
     block.bias = bias == nullptr ? nullptr : bias + n0;
-    if (plan.depth_blocks > 1) block.partial = GemmWorkspace::reserve(space.partial, rows * padded);
+    if (plan.depth_blocks > 1) block.partial = space.partial.reserve(rows * padded);
     block.tile.ldc = ldc;
     block.tile.accumulate = accumulate;
 
@@ -232,7 +228,7 @@ struct GemmCall {
   void set_a(GemmWorkspace& space, GemmBlock& block, index_t m0, index_t rows, index_t k0, index_t count) const {
     if (a.load != nullptr) {
       const index_t pitch = plan.depth + 16;
-      float* to = GemmWorkspace::reserve(space.a, rows * pitch);
+      float* to = space.a.reserve(rows * pitch);
       for (index_t r = 0; r < rows; ++r) a.load(a.self, m0 + r, k0, count, to + r * pitch);
       block.a = to;
       block.tile.a_row_stride = pitch;
@@ -245,8 +241,7 @@ struct GemmCall {
     block.tile.a_k_stride = m.k_stride;
     const bool by_rows = m.k_stride == 1 && !collide(m.row_stride, rows);
     const bool by_k = m.row_stride == 1 && m.k_stride <= 512 && m.k_stride % 256 != 0;
-    if (!by_rows && !by_k)
-      block.a_panel = GemmWorkspace::reserve(space.a, (kernels.tile_rows + 15) / 16 * 16 * plan.depth);
+    if (!by_rows && !by_k) block.a_panel = space.a.reserve((kernels.tile_rows + 15) / 16 * 16 * plan.depth);
   }
 
   /// True if the rows of a tile, read in step, would fall on too few sets of an 8-way first-level cache (4 KiB apart).

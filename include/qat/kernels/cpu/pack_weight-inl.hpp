@@ -68,24 +68,7 @@ inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const st
 
 inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const std::int8_t* codes, index_t rows,
                              std::uint8_t* panel) {
-  switch (layout.bits) {
-    case 1:
-      return pack_panel_codes<1>(layout, is_signed, codes, rows, panel);
-    case 2:
-      return pack_panel_codes<2>(layout, is_signed, codes, rows, panel);
-    case 3:
-      return pack_panel_codes<3>(layout, is_signed, codes, rows, panel);
-    case 4:
-      return pack_panel_codes<4>(layout, is_signed, codes, rows, panel);
-    case 5:
-      return pack_panel_codes<5>(layout, is_signed, codes, rows, panel);
-    case 6:
-      return pack_panel_codes<6>(layout, is_signed, codes, rows, panel);
-    case 7:
-      return pack_panel_codes<7>(layout, is_signed, codes, rows, panel);
-    default:
-      return pack_panel_codes<8>(layout, is_signed, codes, rows, panel);
-  }
+  visit_width(layout.bits, [&](auto bits) { pack_panel_codes<bits()>(layout, is_signed, codes, rows, panel); });
 }
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

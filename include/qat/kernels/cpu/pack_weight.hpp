@@ -37,8 +37,8 @@ inline index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spe
     static thread_local AlignedBuffer<float> params;       // scales, zero points
     const index_t row = panel * kPanel, count = rows - row < kPanel ? rows - row : kPanel;
     const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
-    if (codes.size() < kPanel * columns) codes = AlignedBuffer<std::int8_t>(kPanel * columns);
-    if (params.size() < 2 * tiles) params = AlignedBuffer<float>(2 * tiles);
+    codes.reserve(kPanel * columns);
+    params.reserve(2 * tiles);
     float* const s = scale != nullptr ? scale + first : params.data();
     float* const z = zero_point != nullptr ? zero_point + first : params.data() + tiles;
     const index_t found = quantize_dynamic(backend, spec, w + row * columns, count, columns, codes.data(), s, z);

@@ -182,24 +182,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
 template <class Lazy>
 inline void dequantize_panel_of(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width,
                                 float* out) {
-  switch (w.spec().bits) {
-    case 1:
-      return dequantize_panel<1>(w, row, k0, count, width, out);
-    case 2:
-      return dequantize_panel<2>(w, row, k0, count, width, out);
-    case 3:
-      return dequantize_panel<3>(w, row, k0, count, width, out);
-    case 4:
-      return dequantize_panel<4>(w, row, k0, count, width, out);
-    case 5:
-      return dequantize_panel<5>(w, row, k0, count, width, out);
-    case 6:
-      return dequantize_panel<6>(w, row, k0, count, width, out);
-    case 7:
-      return dequantize_panel<7>(w, row, k0, count, width, out);
-    default:
-      return dequantize_panel<8>(w, row, k0, count, width, out);
-  }
+  visit_width(w.spec().bits, [&](auto bits) { dequantize_panel<bits()>(w, row, k0, count, width, out); });
 }
 
 }  // namespace qat::inline v0::panels::QAT_TARGET

@@ -6,17 +6,9 @@
 
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/packed_operand-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
-// Panels are read alike with and without dot products.
 namespace qat::inline v0::panels {
-#if QAT_HAVE_X86_TARGETS
-namespace avx2vnni = avx2;
-namespace avx512vnni = avx512;
-namespace avx512bf16 = avx512;
-#elif QAT_HAVE_ARM_TARGETS
-namespace neondot = baseline;
-namespace neoni8mm = baseline;
-#endif
-}  // namespace qat::inline v0::panels
+QAT_ALIAS_DOT_TARGETS
+}
 
 namespace qat::inline v0::kernels {
 

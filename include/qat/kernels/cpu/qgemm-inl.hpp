@@ -103,24 +103,7 @@ inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& s
 
 template <class Lazy>
 inline void qgemm_unpack(const QgemmCall& call, index_t row, const QgemmStrip& strip) {
-  switch (call.weight->spec().bits) {
-    case 1:
-      return unpack_strip<1>(call, row, strip);
-    case 2:
-      return unpack_strip<2>(call, row, strip);
-    case 3:
-      return unpack_strip<3>(call, row, strip);
-    case 4:
-      return unpack_strip<4>(call, row, strip);
-    case 5:
-      return unpack_strip<5>(call, row, strip);
-    case 6:
-      return unpack_strip<6>(call, row, strip);
-    case 7:
-      return unpack_strip<7>(call, row, strip);
-    default:
-      return unpack_strip<8>(call, row, strip);
-  }
+  visit_width(call.weight->spec().bits, [&](auto bits) { unpack_strip<bits()>(call, row, strip); });
 }
 
 /// Activations of one row tile, by quads: per segment [quad][row][4 codes], then one int32 per row made of the sum of

@@ -88,11 +88,6 @@ struct QgemmWorkspace {
     static thread_local QgemmWorkspace workspace;
     return workspace;
   }
-  template <class T>
-  static T* reserve(AlignedBuffer<T>& buffer, index_t size) {
-    if (buffer.size() < size) buffer = AlignedBuffer<T>(size);
-    return buffer.data();
-  }
 };
 
 /// Cuts the columns into segments and returns how many there are; `out` has place for segments_at_most(w).
@@ -122,8 +117,7 @@ void for_each_by_work(const CpuBackend& backend, index_t n, index_t work_of_one,
 
 inline void qgemm_direct(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
                          const QgemmDirect& direct) {
-  std::uint8_t* a =
-      QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().rows, direct.rows * 4 * (call.quads + call.segments));
+  std::uint8_t* a = QgemmWorkspace::of_this_thread().rows.reserve(direct.rows * 4 * (call.quads + call.segments));
   kernels.pack_rows(call, 0, direct.rows, a);
   for_each_by_work(backend, call.weight->layout().panels(), PanelLayout::kPanelRows * (call.weight->columns() + 1),
                    [&](index_t panel) { direct.function(call, a, panel); });
@@ -134,8 +128,8 @@ inline void qgemm_row_stream(const CpuBackend& backend, const QgemmKernels& kern
   const index_t M = call.rows, K = call.weight->columns();
   const index_t blocks = (M + kQgemmRowBlock - 1) / kQgemmRowBlock;
   QgemmWorkspace& space = QgemmWorkspace::of_this_thread();
-  std::uint8_t* a = QgemmWorkspace::reserve(space.rows, M * K);
-  std::int32_t* sums = QgemmWorkspace::reserve(space.sums, M * call.segments);
+  std::uint8_t* a = space.rows.reserve(M * K);
+  std::int32_t* sums = space.sums.reserve(M * call.segments);
   const auto first_row = [&](index_t block) { return M * block / blocks; };
   backend.parallel_for(blocks, [&](index_t block) {
     const index_t row = first_row(block);
@@ -153,7 +147,7 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
   // Row tiles of even height: 8 rows are 4 + 4, not 7 + 1.
   const index_t tiles = (M + kernels.tile_rows - 1) / kernels.tile_rows;
   const index_t row_bytes = 4 * (call.quads + call.segments);
-  std::uint8_t* a = QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().rows, M * row_bytes);
+  std::uint8_t* a = QgemmWorkspace::of_this_thread().rows.reserve(M * row_bytes);
   const auto first_row = [&](index_t tile) { return M * tile / tiles; };
   for_each_by_work(backend, tiles, 8 * kernels.tile_rows * (K + 1), [&](index_t t) {
     kernels.pack_rows(call, first_row(t), first_row(t + 1) - first_row(t), a + first_row(t) * row_bytes);
@@ -167,8 +161,7 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
   for_each_by_work(backend, row_blocks * strips, (M / row_blocks + 1) * kernels.strip_rows * (K + 1), [&](index_t i) {
     const index_t row_block = i / strips, row = i % strips * kernels.strip_rows;
     const index_t tile_begin = tiles * row_block / row_blocks, tile_end = tiles * (row_block + 1) / row_blocks;
-    std::uint8_t* memory =
-        QgemmWorkspace::reserve(QgemmWorkspace::of_this_thread().strip, code_bytes + 3 * value_bytes);
+    std::uint8_t* memory = QgemmWorkspace::of_this_thread().strip.reserve(code_bytes + 3 * value_bytes);
     const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
                            reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
                            reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};
@@ -194,8 +187,7 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
             " have float zero points, integer ones are required");
   if (M == 0 || weight.rows() == 0) return;
   const QgemmKernels& kernels = detail::qgemm_kernels<Lazy>();
-  QgemmSegment* segment = detail::QgemmWorkspace::reserve(detail::QgemmWorkspace::of_this_thread().segments,
-                                                          detail::segments_at_most(weight));
+  QgemmSegment* segment = detail::QgemmWorkspace::of_this_thread().segments.reserve(detail::segments_at_most(weight));
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};
   call.segments = detail::make_segments(weight, segment);
   call.prefetch_bytes = cpu_tuning().prefetch_bytes;
