@@ -58,10 +58,8 @@ struct Bf16Workspace {
 inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& kernels, const Bf16Call& call) {
   const index_t K = call.weight->columns(), blocks = (M + kBf16RowBlock - 1) / kBf16RowBlock;
   Bf16Workspace& space = Bf16Workspace::of_this_thread();
-  if (space.rows.size() < M * K / 2) space.rows = AlignedBuffer<std::uint32_t>(M * K / 2);
-  if (space.sums.size() < M * K / 32) space.sums = AlignedBuffer<float>(M * K / 32);
-  std::uint32_t* a = space.rows.data();
-  float* sums = space.sums.data();
+  std::uint32_t* a = space.rows.reserve(M * K / 2);
+  float* sums = space.sums.reserve(M * K / 32);
   const auto first_row = [&](index_t block) { return M * block / blocks; };
   backend.parallel_for(blocks, [&](index_t block) {
     const index_t row = first_row(block);
@@ -79,12 +77,12 @@ inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& k
 /// C[m,n] = sum_k bf16(x[m,k]) * w[n,k] (+ bias[n]), x rounded to bf16 (nearest even), sums in fp32.
 ///
 /// With the bf16 dot product (target avx512bf16, 2 to 4 bits, groups of whole blocks of 32 columns, integer zero
-/// points): group sums of bf16 products, each at most 144 * |x| before the zero point is taken off, so an output is
-/// within
-///   2^-24 * (68 + K / 32) * 300 * sum_k |bf16(x[m,k])| * |scale[n,group of k]|
-/// of the exact sum; subnormal products may count as zero. Everywhere else it is gemm() with PackedOperand on the
-/// rounded activations. The bits of an output depend on its row of x and its row of w, and on which of the two forms
-/// runs; not on M, N or threads.
+/// points): sums over 32 columns, of products of at most 143 * |x| and the same amount that takes the zero point off.
+/// At most 23 roundings before the sum of a block is scaled and added, so that an output is within
+///   2^-24 * ((25 + K / 32) * 286 * sum_k |bf16(x[m,k])| * |scale[n,group of k]| + |C[m,n]|)
+/// of the exact one; subnormal products may count as zero. Everywhere else it is gemm() with PackedOperand on the
+/// rounded activations, and its bound. The bits of an output depend on its row of x and its row of w, and on which of
+/// the two forms runs; not on M, N or threads.
 ///
 /// @param x     (M, K) fp32 with ldx elements a row
 /// @param bias  weight.rows() values added last, or null
