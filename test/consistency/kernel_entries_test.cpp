@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "support/host_mode.hpp"
+#include "support/tuning_scope.hpp"
 
 namespace {
 
@@ -62,14 +63,6 @@ std::uint64_t hash_of_call(const KernelEntry& entry, qat::index_t size, GuardedE
 /// blocks of 32 columns with 6, 32 and 2 rows.
 constexpr qat::index_t kEntrySizes[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 65, 73, 96, 125, 127};
 
-struct StreamAlways {  // non-temporal stores at any size, for a scope
-  qat::index_t saved = qat::kernels::cpu_tuning().stream_bytes;
-  explicit StreamAlways(bool on) {
-    if (on) qat::kernels::cpu_tuning().stream_bytes = 0;
-  }
-  ~StreamAlways() { qat::kernels::cpu_tuning().stream_bytes = saved; }
-};
-
 }  // namespace
 
 TEST_CASE("no kernel touches a byte outside its operands, and their alignment does not change a bit") {
@@ -85,7 +78,8 @@ TEST_CASE("no kernel touches a byte outside its operands, and their alignment do
         bool intact_first = true, intact_last = true, intact_streamed = true;
         const std::uint64_t first = hash_of_call(entry, size, GuardedEnd::kFirst, intact_first);
         const std::uint64_t last = hash_of_call(entry, size, GuardedEnd::kLast, intact_last);
-        const StreamAlways stream(true);
+        const qat::test::TuningScope restored;
+        qat::kernels::cpu_tuning().stream_bytes = 0;  // non-temporal stores at any size
         const std::uint64_t streamed = hash_of_call(entry, size, GuardedEnd::kFirst, intact_streamed);
         const bool good = intact_first && intact_last && intact_streamed && first == last && first == streamed;
         CHECK(good);

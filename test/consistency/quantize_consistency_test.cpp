@@ -8,6 +8,7 @@
 #include "consistency/quantize_bits.hpp"
 #include "support/compare.hpp"
 #include "support/targets.hpp"
+#include "support/tuning_scope.hpp"
 
 using namespace qat;
 using namespace qat::test;
@@ -150,7 +151,8 @@ TEST_CASE("quantization has the reference's bits on every target: half") { check
 TEST_CASE("quantization has the reference's bits on every target: bfloat16") { check_type<bfloat16>(); }
 
 TEST_CASE("large tensors, long tiles and streaming stores give the same bytes with 1, 2, 3 and 7 threads") {
-  const index_t saved = kernels::cpu_tuning().stream_bytes;
+  const TuningScope restored;
+  const index_t usual = kernels::cpu_tuning().stream_bytes;
   for (const char* text : {"int4:group32:signed_extremum:bf16safe", "int8:token:asymmetric",
                            "int8:tensor:signed_extremum", "int4:axis0:symmetric", "int4:group48:symmetric"}) {
     const QuantSpec spec = parse_spec(text);
@@ -171,7 +173,7 @@ TEST_CASE("large tensors, long tiles and streaming stores give the same bytes wi
                                                  zero.data(), SteMask::kInclusive, dx.data());
       for (const int threads : {1, 2, 3, 7}) {
         const CpuBackend backend(threads);
-        for (const index_t stream_bytes : {index_t{0}, saved}) {
+        for (const index_t stream_bytes : {index_t{0}, usual}) {
           kernels::cpu_tuning().stream_bytes = stream_bytes;
           AlignedBuffer<float> out(size);
           std::vector<float> s(scale.size()), z(scale.size()), values(x.size());
@@ -193,5 +195,4 @@ TEST_CASE("large tensors, long tiles and streaming stores give the same bytes wi
       }
     }
   }
-  kernels::cpu_tuning().stream_bytes = saved;
 }

@@ -76,8 +76,8 @@ struct CpuTuning {
 };
 
 /// The row of a model. Source: measurements on an EPYC of Zen 4 and a Xeon of Emerald Rapids. Prefetching 4 KiB ahead
-/// gave 1.3x with one row of activations on the first and, in a prototype, 1.5x on the second; outputs of half the L3
-/// cache of one thread were the first to gain from bypassing it; the bf16 dot product ran at twice the rate of
+/// gave 1.2 to 1.3x with one row of activations on the first and, in a prototype, 1.5x on the second; outputs of half
+/// the L3 cache of one thread were the first to gain from bypassing it; the bf16 dot product ran at twice the rate of
 /// multiply-adds on the first and at half of it on the second; the row stream at 1.6x (16 rows) of register tiles on
 /// the first and, in a prototype, at 0.8x on the second. Zen 5 was not measured and has the row of Zen 4.
 constexpr CpuTuning default_tuning(CpuModel model) {
