@@ -135,5 +135,9 @@ inline double vnni_ceiling() {
   static const double rate = vnni_rate();
   return rate;
 }
+inline double bf16_ceiling() {
+  static const double rate = bf16_rate();
+  return rate;
+}
 
 }  // namespace qat::bench

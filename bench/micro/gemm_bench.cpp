@@ -1,15 +1,7 @@
-// fp32 matrix product at the shapes of training, beside Eigen and the measured multiply-add ceiling of one thread.
+// fp32 matrix product at the shapes of training, beside the measured multiply-add ceiling of one thread.
 // One-thread rates are per second of processor time, so that other programs on the machine count little; two-thread
-// rates need a quiet machine. Build with -march=native to give Eigen its vectors (gemm needs no flag).
+// rates need a quiet machine. Peers are in peers/ (./dev bench --peers), each built as it wants to be.
 #include <benchmark/benchmark.h>
-
-#if __has_include(<Eigen/Core>)
-#define EIGEN_DONT_PARALLELIZE
-#include <Eigen/Core>
-#elif __has_include(<eigen3/Eigen/Core>)
-#define EIGEN_DONT_PARALLELIZE
-#include <eigen3/Eigen/Core>
-#endif
 
 #include <string>
 #include <vector>
@@ -66,27 +58,6 @@ void gemm(benchmark::State& state, const Shape& shape, int threads) {
   report(state, shape, threads);
 }
 
-#if defined(EIGEN_CORE_H)
-void eigen(benchmark::State& state, const Shape& s) {
-  using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  Data data(s);
-  const bool ta = s.form[0] == 'T', tb = s.form[1] == 'T';
-  const Eigen::Map<Matrix> a(data.a.data(), ta ? s.K : s.M, ta ? s.M : s.K),
-      b(data.b.data(), tb ? s.N : s.K, tb ? s.K : s.N);
-  Eigen::Map<Matrix> c(data.c.data(), s.M, s.N);
-  for (auto _ : state) {
-    if (ta)
-      c.noalias() = a.transpose() * b;
-    else if (tb)
-      c.noalias() = a * b.transpose();
-    else
-      c.noalias() = a * b;
-    benchmark::DoNotOptimize(data.c.data());
-  }
-  report(state, s, 1);
-}
-#endif
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -95,9 +66,6 @@ int main(int argc, char** argv) {
         std::string(s.form) + "/" + std::to_string(s.M) + "x" + std::to_string(s.N) + "x" + std::to_string(s.K);
     benchmark::RegisterBenchmark(("gemm/" + name + "/threads:1").c_str(), gemm, s, 1);
     benchmark::RegisterBenchmark(("gemm/" + name + "/threads:2").c_str(), gemm, s, 2)->UseRealTime();
-#if defined(EIGEN_CORE_H)
-    benchmark::RegisterBenchmark(("eigen/" + name).c_str(), eigen, s);
-#endif
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -97,22 +97,20 @@ inline Work integer_work(const Request& request) {
   return work;
 }
 
-/// spec, m, n, k, threads, rotate.
-inline Work float_activation_work(const Request& request) {
+/// Floating-point activations: run(problem, call) multiplies; the reference multiplies the activations as `read` gives
+/// them. tolerance: of the largest element of a row, 0 for equal bits.
+template <class Run, class Read>
+Work activation_work(const Request& request, Run run, Read read, float tolerance) {
   auto s = std::make_shared<PackedProblem>(request);
   Work work = s->measured();
-  const auto run = [s](long i) {
-    kernels::gemm(s->backend, s->M, s->N, s->K, kernels::MatrixOperand{s->x.data(), s->K, 1},
-                  kernels::PackedOperand(s->weight(i)), s->c.data(), s->N);
-  };
-  work.call = run;
-  work.check = [s, run]() -> std::string {
-    run(0);
-    AlignedBuffer<float> expected(s->N);
-    const float tolerance = active_target() == Target::kBaseline ? 1e-5f : 0.0f;
+  work.call = [s, run](long i) { run(*s, i); };
+  work.check = [s, run, read, tolerance]() -> std::string {
+    run(*s, 0);
+    AlignedBuffer<float> x(s->K), expected(s->N);
     for (const index_t row : checked_rows(s->M)) {
-      kernels::reference::gemm(1, s->N, s->K, kernels::MatrixOperand{s->x.data() + row * s->K, s->K, 1},
-                               DequantizedRows{s->weight(0)}, expected.data(), s->N);
+      for (index_t k = 0; k < s->K; ++k) x[k] = read(s->x[row * s->K + k]);
+      kernels::reference::gemm(1, s->N, s->K, kernels::MatrixOperand{x.data(), s->K, 1}, DequantizedRows{s->weight(0)},
+                               expected.data(), s->N);
       const std::string wrong = difference(s->c.data() + row * s->N, expected.data(), s->N, tolerance);
       if (!wrong.empty()) return "row " + std::to_string(row) + ": " + wrong;
     }
@@ -121,27 +119,25 @@ inline Work float_activation_work(const Request& request) {
   return work;
 }
 
-/// bf16 activations (rounded inside the measured call): spec, m, n, k, threads, rotate.
+/// spec, m, n, k, threads, rotate.
+inline Work float_activation_work(const Request& request) {
+  return activation_work(
+      request,
+      [](PackedProblem& p, long i) {
+        kernels::gemm(p.backend, p.M, p.N, p.K, kernels::MatrixOperand{p.x.data(), p.K, 1},
+                      kernels::PackedOperand(p.weight(i)), p.c.data(), p.N);
+      },
+      [](float x) { return x; }, has_fused_multiply_add(active_target()) ? 0.0f : 1e-5f);
+}
+
+/// The same, rounded to bf16 inside the measured call.
 inline Work bf16_activation_work(const Request& request) {
-  auto s = std::make_shared<PackedProblem>(request);
-  Work work = s->measured();
-  const auto run = [s](long i) {
-    kernels::bf16_gemm(s->backend, s->M, s->x.data(), s->K, s->weight(i), s->c.data(), s->N);
-  };
-  work.call = run;
-  work.check = [s, run]() -> std::string {
-    run(0);
-    AlignedBuffer<float> rounded(s->K), expected(s->N);
-    for (const index_t row : checked_rows(s->M)) {
-      for (index_t k = 0; k < s->K; ++k) rounded[k] = static_cast<float>(bfloat16(s->x.data()[row * s->K + k]));
-      kernels::reference::gemm(1, s->N, s->K, kernels::MatrixOperand{rounded.data(), s->K, 1},
-                               DequantizedRows{s->weight(0)}, expected.data(), s->N);
-      const std::string wrong = difference(s->c.data() + row * s->N, expected.data(), s->N, 1e-4f);
-      if (!wrong.empty()) return "row " + std::to_string(row) + ": " + wrong;
-    }
-    return {};
-  };
-  return work;
+  return activation_work(
+      request,
+      [](PackedProblem& p, long i) {
+        kernels::bf16_gemm(p.backend, p.M, p.x.data(), p.K, p.weight(i), p.c.data(), p.N);
+      },
+      [](float x) { return static_cast<float>(bfloat16(x)); }, 1e-4f);
 }
 
 }  // namespace qat::bench
