@@ -9,7 +9,8 @@ import sys
 
 import common
 
-REFERENCE = 0.27
+REFERENCE = 0.27  # user seconds of <immintrin.h> where the budgets were set
+SLACK = 1.4
 
 
 def gxx12():
@@ -40,7 +41,8 @@ def seconds_of(compiler, text):
 
 def check_seconds(report, name, compiler, header, limit):
     """A busy or slow machine is told apart by a header nobody here changes: <immintrin.h> costs 0.27 s where the budgets
-    were set. A header fails when it is above its budget both as measured and in that measure."""
+    were set. Machines still differ by a quarter in
+    that measure, so a header fails only when both figures are above SLACK times its budget; one above the budget is said."""
     seconds = seconds_of(compiler, f'#include "qat/{header}"\n')
     unit = seconds_of(compiler, "#include <immintrin.h>\n")
     if seconds is None:
@@ -48,7 +50,10 @@ def check_seconds(report, name, compiler, header, limit):
         return
     corrected = seconds * REFERENCE / unit if unit else seconds
     report.say(f"  {seconds:.2f} s as measured, {corrected:.2f} s where <immintrin.h> takes {REFERENCE} s, budget {limit:g} s")
-    report.check(name, [] if min(seconds, corrected) <= limit else [f"{min(seconds, corrected):.2f} s, budget {limit:g} s"])
+    best = min(seconds, corrected)
+    if best > limit:
+        report.say(f"  above its budget on this machine; a failure above {SLACK} times the budget")
+    report.check(name, [] if best <= SLACK * limit else [f"{best:.2f} s, budget {limit:g} s"])
 
 
 def budgets(text):
