@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Header budgets of bench/compile/budgets.txt: preprocessed lines (`g++-12 -std=c++20 -E -P`) and compile time (user seconds,
-best of 3). `budgets.py --all` prints the lines of every header."""
+best of 3 to 9). `budgets.py --all` prints the lines of every header."""
 import os
 import resource
 import shutil
@@ -10,7 +10,6 @@ import sys
 import common
 
 REFERENCE = 0.27  # user seconds of <immintrin.h> where the budgets were set
-SLACK = 1.4
 
 
 def gxx12():
@@ -27,33 +26,29 @@ def lines_of(compiler, header, root=common.ROOT):
 
 
 def seconds_of(compiler, text):
-    """User seconds to compile `text`, best of 3; None when it does not compile."""
-    best = float("inf")
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        code, _ = common.run([compiler, "-std=c++20", "-O0", "-c", "-I", os.path.join(common.ROOT, "include"), "-o", os.devnull,
-                              "-x", "c++", "-"], text)
-        if code != 0:
-            return None
-        best = min(best, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
-    return best
+    """User seconds to compile `text` once; None when it does not compile."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    code, _ = common.run([compiler, "-std=c++20", "-O0", "-c", "-I", os.path.join(common.ROOT, "include"), "-o", os.devnull,
+                          "-x", "c++", "-"], text)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before if code == 0 else None
 
 
 def check_seconds(report, name, compiler, header, limit):
     """A busy or slow machine is told apart by a header nobody here changes: <immintrin.h> costs 0.27 s where the budgets
-    were set. Machines still differ by a quarter in
-    that measure, so a header fails only when both figures are above SLACK times its budget; one above the budget is said."""
-    seconds = seconds_of(compiler, f'#include "qat/{header}"\n')
-    unit = seconds_of(compiler, "#include <immintrin.h>\n")
-    if seconds is None:
-        report.check(name, ["it does not compile"])
-        return
-    corrected = seconds * REFERENCE / unit if unit else seconds
+    were set. A header fails when it is above its budget both as measured and in that measure."""
+    seconds = unit = corrected = float("inf")
+    for turn in range(9):  # in turns, so that both meet the same machine; the best of 3, or of 9 while that is too much
+        if turn >= 3 and min(seconds, corrected) <= limit:
+            break
+        found = seconds_of(compiler, f'#include "qat/{header}"\n')
+        if found is None:
+            report.check(name, ["it does not compile"])
+            return
+        seconds = min(seconds, found)
+        unit = min(unit, seconds_of(compiler, "#include <immintrin.h>\n") or unit)
+        corrected = seconds * REFERENCE / unit
     report.say(f"  {seconds:.2f} s as measured, {corrected:.2f} s where <immintrin.h> takes {REFERENCE} s, budget {limit:g} s")
-    best = min(seconds, corrected)
-    if best > limit:
-        report.say(f"  above its budget on this machine; a failure above {SLACK} times the budget")
-    report.check(name, [] if best <= SLACK * limit else [f"{best:.2f} s, budget {limit:g} s"])
+    report.check(name, [] if min(seconds, corrected) <= limit else [f"{min(seconds, corrected):.2f} s, budget {limit:g} s"])
 
 
 def budgets(text):

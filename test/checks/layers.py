@@ -26,8 +26,7 @@ STANDARD_ONLY_UP_TO = RANK["quantizer"]
 THIRD_PARTY = {"nlohmann": {"io", "recipe"}, "Eigen": {"interop"}, "dlpack": {"interop"}, "torch": {"interop"},
                "mpi.h": {"dist"}, "nccl.h": {"dist"}}
 HEAVY = {"iostream", "functional", "memory", "random", "regex", "filesystem", "thread"}  # not below kernels/
-HEAVY_ALLOWED = {("backend/cpu.hpp", "thread"), ("backend/cpu.hpp", "functional"), ("backend/cpu.hpp", "memory"),
-                 ("tensor/format.hpp", "iostream")}
+HEAVY_ALLOWED = {("backend/worker_thread.hpp", "thread")}  # where there are no POSIX threads
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 

@@ -3,10 +3,10 @@
 
 #include <atomic>
 #include <exception>
-#include <thread>
 #include <type_traits>
 
 #include "qat/backend/float_mode.hpp"
+#include "qat/backend/worker_thread.hpp"
 #include "qat/base/check.hpp"
 
 namespace qat::inline v0 {
@@ -26,16 +26,19 @@ struct ParallelForHook {
 /// thread.
 class CpuBackend {
  public:
-  /// @param threads  how many threads work on a loop, the caller included; 0 takes the hardware's number
+  /// @param threads  how many threads work on a loop, the caller included; 0 takes the hardware's number.
+  ///                 Fewer where the system does not give as many; threads() tells
   /// @throws qat::Error (kInvalidArgument) if threads is negative or above 1024
   explicit CpuBackend(int threads = 0) {
     QAT_CHECK(threads >= 0 && threads <= 1024, kInvalidArgument, "CpuBackend: threads is ", threads,
               ", must be in [0, 1024] (0: all)");
-    threads_ = threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency());
+    threads_ = threads > 0 ? threads : detail::hardware_threads();
     if (threads_ < 1) threads_ = 1;
     if (threads_ == 1) return;
-    workers_ = new std::thread[static_cast<std::size_t>(threads_) - 1];
-    for (int i = 0; i < threads_ - 1; ++i) workers_[i] = std::thread([this] { serve(); });
+    workers_ = new detail::WorkerThread[static_cast<std::size_t>(threads_) - 1];
+    int started = 0;
+    while (started < threads_ - 1 && workers_[started].start(this)) ++started;
+    threads_ = started + 1;
   }
   /// Uses the host's loop and starts no threads.
   /// @throws qat::Error (kInvalidArgument) if hook.run is null
@@ -84,6 +87,8 @@ class CpuBackend {
   }
 
  private:
+  friend class detail::WorkerThread;  // runs serve()
+
   struct Job {
     void (*call)(void* function, index_t chunk) = nullptr;
     void* function = nullptr;
@@ -153,7 +158,7 @@ class CpuBackend {
       job.work();
       // No new worker gets in once the job is closed; those inside finish the chunk they hold.
       open_.store(false);
-      for (int spins = 0; inside_.load() != 0; ++spins) spins < kSpins ? pause() : std::this_thread::yield();
+      for (int spins = 0; inside_.load() != 0; ++spins) spins < kSpins ? pause() : detail::yield_thread();
       busy_.store(false, std::memory_order_release);
     }
 #if defined(__cpp_exceptions)
@@ -179,7 +184,7 @@ class CpuBackend {
 
   int threads_ = 1;
   ParallelForHook hook_;
-  std::thread* workers_ = nullptr;
+  detail::WorkerThread* workers_ = nullptr;
   mutable Job* job_ = nullptr;
   mutable std::atomic<bool> busy_{false};
   alignas(64) mutable std::atomic<unsigned> epoch_{0};
