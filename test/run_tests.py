@@ -2,13 +2,15 @@
 """Builds and runs everything that must hold; `./dev test` calls it.
 
 Meson's list of tests is the list; this script decides the order (what fails fastest first), builds with g++, clang++, the
-sanitizers and for AArch64 (run by qemu-user), adds up what each test printed, and ends with `N passed, N failed, N skipped`.
+sanitizers and for AArch64 (run by qemu-user), runs as many tests at a time as there are jobs (QAT_JOBS), adds up what each
+printed, and ends with `N passed, N failed, N skipped`.
 
 How a test is counted: `[qat-test] P passed, F failed, S skipped` (test/main.cpp prints it) is added as it is; else the lines
 that start with `PASSED:`, `FAILED:`, `SKIPPED:`; else the exit code (0 passed, 77 skipped, anything else failed). A non-zero
 exit without a failure in the counts is a failure too, so a crash never passes.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -48,6 +50,8 @@ class Run:
     def __init__(self, build):
         self.build = build
         self.results = []
+        self.running = set()
+        self.stopped = False
 
     def record(self, stage, suite, name, counts, seconds):
         self.results.append(dict(stage=stage, suite=suite, name=name, passed=counts[0], failed=counts[1],
@@ -57,6 +61,9 @@ class Run:
         start = time.time()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=env,
                                    start_new_session=True)
+        self.running.add(process)
+        if self.stopped:
+            os.killpg(process.pid, 9)
         try:
             output, _ = process.communicate(timeout=timeout)
             code = process.returncode
@@ -65,13 +72,19 @@ class Run:
             output, _ = process.communicate()
             output += f"\nFAILED: no end after {timeout} s\n".encode()
             code = 124
-        except BaseException:  # interrupted: leave no process behind
-            os.killpg(process.pid, 9)
-            raise
+        finally:
+            self.running.discard(process)
         text = output.decode(errors="replace")
         with open(log, "w") as file:
             file.write(text)
         return code, text, time.time() - start
+
+    def stop(self, code):
+        """Interrupted: leaves no process behind."""
+        self.stopped = True
+        for process in list(self.running):
+            os.killpg(process.pid, 9)
+        sys.exit(code)
 
     def configure(self, stage, compiler, options):
         directory = os.path.join(self.build, stage)
@@ -119,25 +132,36 @@ class Run:
                 say("\n".join(line for line in text.splitlines() if not line.startswith(("[", "ninja: Entering")))[:20000])
                 self.record(stage, "build", "build", (0, 1, 0), seconds)
             say(f"{stage}: built in {seconds:.0f} s")
-        for test in tests:
+        def execute(test):
             log = os.path.join(directory, f"{test['suite']}-{test['name'].replace('/', '-')}.log")
             environment = dict(os.environ, QAT_BUILD=directory, **env)
             environment.update(test["env"])
             if any(word in built and not os.path.exists(word) for word in test["cmd"]):
-                code, text, seconds = 1, "FAILED: it was not built\n", 0.0
-            else:
-                limit = (test["timeout"] or 600) * (6 if stage == "asan" else 2)
-                code, text, seconds = self.sh(test["cmd"], log, limit, environment)
-            counts = count(text, code)
-            self.record(stage, test["suite"], test["name"], counts, seconds)
-            say(f"{stage}: {test['suite']}/{test['name']}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped "
-                f"({seconds:.1f} s)")
-            if counts[1]:
-                say(text[-6000:] + f"\n{stage}: {test['suite']}/{test['name']} exited with {code}; its output is in {log}")
-            else:
-                for line in re.findall(r"^SKIPPED: .*$", text, re.M)[:20]:
-                    say("  " + line)
+                return log, 1, "FAILED: it was not built\n", 0.0
+            limit = (test["timeout"] or 600) * (6 if stage == "asan" else 2)
+            return log, *self.sh(test["cmd"], log, limit, environment)
 
+        # As many at a time as there are jobs; those that need the machine for themselves one by one, after the others.
+        together, alone = ([t for t in tests if t["is_parallel"] is wanted] for wanted in (True, False))
+        pool = concurrent.futures.ThreadPoolExecutor(int(JOBS))
+        try:
+            for test, result in zip(together, pool.map(execute, together)):
+                self.report(stage, test, *result)
+            for test in alone:
+                self.report(stage, test, *execute(test))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def report(self, stage, test, log, code, text, seconds):
+        counts = count(text, code)
+        self.record(stage, test["suite"], test["name"], counts, seconds)
+        say(f"{stage}: {test['suite']}/{test['name']}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped "
+            f"({seconds:.1f} s)")
+        if counts[1]:
+            say(text[-6000:] + f"\n{stage}: {test['suite']}/{test['name']} exited with {code}; its output is in {log}")
+        else:
+            for line in re.findall(r"^SKIPPED: .*$", text, re.M)[:20]:
+                say("  " + line)
 
     def emulated(self, stage, machine, options, env):
         """The tests of another architecture, or one skip for each, said, where its compiler or emulator is missing."""
@@ -166,9 +190,10 @@ def main():
     args = parser.parse_args()
     json_path = os.path.abspath(args.json) if args.json else None
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(args.build, exist_ok=True)
     run = Run(os.path.abspath(args.build))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: run.stop(128 + number))
     start = time.time()
     env = {"QAT_TEST_FULL": "1"} if args.full else {}
     version = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True).stdout

@@ -105,6 +105,14 @@ def entries_without_laws(root):
     return missing
 
 
+def kernels_not_compiled(root):
+    """Headers that name instances (QAT_INSTANCE) and are not included by kernels/instances.cpp, which compiles them: a program
+    built with QAT_COMPILED_KERNELS would not link."""
+    compiled = common.read(os.path.join(root, "kernels", "instances.cpp"))
+    return [header for header in common.headers(root) if header != "qat/base/config.hpp" and f'#include "{header}"' not in compiled
+            and re.search(r"\bQAT_INSTANCE\(", common.without_comments(common.read(os.path.join(root, "include", header))))]
+
+
 def unlisted(root):
     """Test, bench and example sources that no meson.build names."""
     listed = "".join(common.read(os.path.join(root, d, "meson.build")) for d in ("test", "bench", "examples"))
@@ -158,6 +166,7 @@ def main():
         report.check("rules: " + rule, problems)
     report.check("rules: every public header has a test of the same path", missing_tests(common.ROOT))
     report.check("rules: every kernel entry has a row in test/consistency/kernel_entries.hpp", entries_without_laws(common.ROOT))
+    report.check("rules: every header with instances is in kernels/instances.cpp", kernels_not_compiled(common.ROOT))
     report.check("rules: every test, bench and example is in its meson.build", unlisted(common.ROOT))
     paths, unfinished = text_problems(common.ROOT, committed_files(common.ROOT))
     report.check("rules: no path of somebody's machine in committed files", paths)

@@ -25,7 +25,7 @@ CLEAN = {
     "test/unit/base/config_test.cpp": "", "test/unit/tensor/view_test.cpp": "", "test/unit/io/json_test.cpp": "",
     "test/unit/version_test.cpp": "", "test/consistency/kernel_entries.hpp": "kernels::listed(b);",
     "test/meson.build": "'unit/base/config_test.cpp' 'unit/tensor/view_test.cpp' 'unit/io/json_test.cpp' 'unit/version_test.cpp'",
-    "test/checks/rules.py": "", "bench/meson.build": "", "examples/meson.build": "", "meson.build": "project(version: '0.1.0')",
+    "test/checks/rules.py": "", "kernels/instances.cpp": "", "bench/meson.build": "", "examples/meson.build": "", "meson.build": "project(version: '0.1.0')",
 }
 
 
@@ -42,7 +42,7 @@ def found(change):
         for rule, problems in rules.header_problems(root).items():
             reported += [f"{rule}: {p}" for p in problems]
         reported += rules.missing_tests(root) + rules.unlisted(root) + rules.version_problems(root)
-        reported += rules.entries_without_laws(root)
+        reported += rules.entries_without_laws(root) + rules.kernels_not_compiled(root)
         for group in rules.text_problems(root, rules.committed_files(root)):
             reported += group
         return "\n".join(reported)
@@ -75,6 +75,7 @@ PLANTED = [
     ("an empty static_assert message", {"include/qat/io/json.hpp": header('static_assert(sizeof(int) == 4, "");\n')}, "static_assert"),
     ("a kernel entry without laws", {"include/qat/kernels/cpu/a.hpp": header(
         "inline void listed(const CpuBackend& b) {}\ntemplate <class D>\nindex_t planted(const CpuBackend& b,\n")}, "a.hpp: planted"),
+    ("instances that are not compiled", {"include/qat/kernels/cpu/a.hpp": header("QAT_INSTANCE(void f<void>());\n")}, "kernels/cpu/a.hpp"),
     ("a header without a test", {"test/unit/io/json_test.cpp": None}, "no test/unit/io/json_test.cpp"),
     ("a test in no list", {"test/unit/io/other_test.cpp": ""}, "test/unit/io/other_test.cpp is not in"),
     ("an example in no list", {"examples/01_a.cpp": ""}, "examples/01_a.cpp is not in"),

@@ -48,6 +48,17 @@
 #define QAT_EXACT_END
 #endif
 
+// QAT_INSTANCE(declaration of a template's instance): a kernel that can be compiled once for a whole program. In a file
+// built with QAT_COMPILE_KERNELS (kernels/instances.cpp) it is that instance; with QAT_COMPILED_KERNELS (users of the
+// Meson or pkg-config dependency qat-kernels) it leaves the instance to that file; else nothing: qat is header-only.
+#if defined(QAT_COMPILE_KERNELS)
+#define QAT_INSTANCE(...) template __VA_ARGS__
+#elif defined(QAT_COMPILED_KERNELS)
+#define QAT_INSTANCE(...) extern template __VA_ARGS__
+#else
+#define QAT_INSTANCE(...) static_assert(true, "a semicolon follows")
+#endif
+
 namespace qat::inline v0 {
 
 /// Sizes, indices and strides, in elements unless a name says bytes. Signed, so that differences are safe.

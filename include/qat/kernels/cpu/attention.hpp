@@ -65,8 +65,9 @@ inline AttentionHead attention_head(const AttentionExtents& e, index_t b, index_
 /// out = softmax(scale * q k^T, causal) v.  q, out (B, Tq, H, D); k, v (B, Tk, KV, D); head h uses key head h / (H /
 /// KV). row_max, row_inverse (B, H, Tq) are what the backward pass needs; both may be null. Exact:  a row's bits depend
 /// on its own query and the keys it sees alone. Memory: scores of 32 rows per thread; no (Tq, Tk) matrix.
-inline void attention(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k,
-                      const float* v, float* out, float* row_max, float* row_inverse) {
+template <class Lazy = void>
+void attention(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k, const float* v,
+               float* out, float* row_max, float* row_inverse) {
   constexpr index_t kRowsPerChunk = 128;
   const index_t group = e.heads / e.kv_heads, rows = e.query_tokens * group;
   const index_t row_chunks = (rows + kRowsPerChunk - 1) / kRowsPerChunk;
@@ -82,11 +83,14 @@ inline void attention(const CpuBackend& backend, const AttentionExtents& e, cons
                                          row_inverse == nullptr ? nullptr : row_inverse + statistics, scratch.data()));
   });
 }
+QAT_INSTANCE(void attention<void>(const CpuBackend&, const AttentionExtents&, const float*, const float*, const float*,
+                                  float*, float*, float*));
 
 /// Overwrites dq (as q), dk and dv (as k). Deterministic: one task per (sequence, key head), each sum in one order.
-inline void attention_backward(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k,
-                               const float* v, const float* out, const float* row_max, const float* row_inverse,
-                               const float* dout, float* dq, float* dk, float* dv) {
+template <class Lazy = void>
+void attention_backward(const CpuBackend& backend, const AttentionExtents& e, const float* q, const float* k,
+                        const float* v, const float* out, const float* row_max, const float* row_inverse,
+                        const float* dout, float* dq, float* dk, float* dv) {
   const index_t group = e.heads / e.kv_heads;
   backend.parallel_for(e.batch * e.kv_heads, [&](index_t pair) {
     const index_t b = pair / e.kv_heads, h = pair % e.kv_heads;
@@ -99,5 +103,8 @@ inline void attention_backward(const CpuBackend& backend, const AttentionExtents
                                                   dv + kv_offset, scratch.data()));
   });
 }
+QAT_INSTANCE(void attention_backward<void>(const CpuBackend&, const AttentionExtents&, const float*, const float*,
+                                           const float*, const float*, const float*, const float*, const float*, float*,
+                                           float*, float*));
 
 }  // namespace qat::inline v0::kernels

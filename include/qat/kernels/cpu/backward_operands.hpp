@@ -24,11 +24,17 @@ struct ActivationColumns {
       out[i] = (static_cast<float>(codes[t * columns + row]) - zero_point[t]) * scale[t];
     }
   }
-  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const {
-    QAT_DISPATCH(kernels, dequantize_rows(codes + k0 * columns + row, columns, scale + k0, zero_point + k0, count, rows,
-                                          width, out));
-  }
+  template <class Lazy = void>
+  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const;
 };
+
+template <class Lazy>
+void ActivationColumns::load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width,
+                                   float* out) const {
+  QAT_DISPATCH(kernels, dequantize_rows(codes + k0 * columns + row, columns, scale + k0, zero_point + k0, count, rows,
+                                        width, out));
+}
+QAT_INSTANCE(void ActivationColumns::load_panel<void>(index_t, index_t, index_t, index_t, index_t, float*) const);
 
 /// The columns of packed weights (out, in) as rows of an operand whose k runs over out:
 /// dX = dY W is gemm(backend, tokens, in, out, {dY, out, 1}, PackedColumns(W), dX, in).
@@ -40,25 +46,30 @@ class PackedColumns {
     for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(k0 + i, row);
   }
   /// Panels of 16 weight rows, up to 64 columns at a time, decoded as PackedOperand does and transposed in the cache.
-  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const {
-    constexpr index_t kPanel = PanelLayout::kPanelRows, kColumns = 64;
-    alignas(kAlignment) float block[kColumns * kPanel];  // (columns, 16)
-    for (index_t c = 0; c < width; c += kColumns) {
-      const index_t some = width - c < kColumns ? width - c : kColumns;
-      const index_t valid = rows - c < 0 ? 0 : rows - c < some ? rows - c : some;
-      for (index_t panel = k0 / kPanel * kPanel; panel < k0 + count; panel += kPanel) {
-        const index_t begin = k0 > panel ? k0 - panel : 0;
-        const index_t end = k0 + count - panel < kPanel ? k0 + count - panel : kPanel;
-        rows_.load_panel(panel, kPanel, row + c, valid, kPanel, block);
-        float* to = out + (panel + begin - k0) * width + c;
-        QAT_DISPATCH(kernels, transpose_panel(block, begin, end, valid, some, width, to));
-      }
-    }
-  }
+  template <class Lazy = void>
+  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const;
 
  private:
   const PackedWeight* weight_;
   PackedOperand rows_;
 };
+
+template <class Lazy>
+void PackedColumns::load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const {
+  constexpr index_t kPanel = PanelLayout::kPanelRows, kColumns = 64;
+  alignas(kAlignment) float block[kColumns * kPanel];  // (columns, 16)
+  for (index_t c = 0; c < width; c += kColumns) {
+    const index_t some = width - c < kColumns ? width - c : kColumns;
+    const index_t valid = rows - c < 0 ? 0 : rows - c < some ? rows - c : some;
+    for (index_t panel = k0 / kPanel * kPanel; panel < k0 + count; panel += kPanel) {
+      const index_t begin = k0 > panel ? k0 - panel : 0;
+      const index_t end = k0 + count - panel < kPanel ? k0 + count - panel : kPanel;
+      rows_.load_panel<Lazy>(panel, kPanel, row + c, valid, kPanel, block);
+      float* to = out + (panel + begin - k0) * width + c;
+      QAT_DISPATCH(kernels, transpose_panel(block, begin, end, valid, some, width, to));
+    }
+  }
+}
+QAT_INSTANCE(void PackedColumns::load_panel<void>(index_t, index_t, index_t, index_t, index_t, float*) const);
 
 }  // namespace qat::inline v0::kernels

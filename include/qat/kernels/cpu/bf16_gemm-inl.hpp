@@ -85,7 +85,8 @@ inline void bf16_row_stream(const Bf16Call& call, const std::uint32_t* a, const 
   }
 }
 
-inline Bf16Kernels bf16_kernels(int bits) {
+template <class Lazy>
+Bf16Kernels bf16_kernels(int bits) {
   switch (bits) {
     case 2:
       return {&bf16_pack_rows, &bf16_row_stream<2>};
@@ -98,7 +99,10 @@ inline Bf16Kernels bf16_kernels(int bits) {
   }
 }
 #else
-inline Bf16Kernels bf16_kernels(int) { return {}; }
+template <class Lazy>
+Bf16Kernels bf16_kernels(int) {
+  return {};
+}
 #endif
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -137,7 +137,8 @@ struct GemmTiles<kVectors, std::integer_sequence<int, kRowsMinus1...>> {
 };
 
 /// The block of C: block.rows x block.columns, one K-block.
-inline void gemm_block(const GemmBlock& block) {
+template <class Lazy>
+void gemm_block(const GemmBlock& block) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kWidth = kTileVectors * vec::kLanes;
   constexpr index_t kPackedRows = (kTileRows + vec::kLanes - 1) / vec::kLanes * vec::kLanes;
@@ -191,7 +192,8 @@ inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_strid
   }
 }
 
-inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors* simd::QAT_TARGET::kLanes, &gemm_block,
+template <class Lazy>
+inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors* simd::QAT_TARGET::kLanes, &gemm_block<Lazy>,
                                              &gemm_pack_b};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -248,20 +248,27 @@ struct GemmCall {
   bool collide(index_t row_stride, index_t rows) const { return rows > 4 && (row_stride * 4) % 2048 == 0; }
 };
 
-inline const GemmKernels& gemm_kernels() { return QAT_DISPATCH(kernels, kGemmKernels); }
+template <class Lazy>
+const GemmKernels& gemm_kernels() {
+  return QAT_DISPATCH(kernels, kGemmKernels<Lazy>);
+}
+QAT_INSTANCE(const GemmKernels& gemm_kernels<void>());
 
-inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
-                 float* C, index_t ldc, bool accumulate, const float* bias) {
+template <class Lazy>
+void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
+          float* C, index_t ldc, bool accumulate, const float* bias) {
   QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K,
             ", must not be negative");
   if (M == 0 || N == 0) return;
-  const GemmKernels& kernels = gemm_kernels();
+  const GemmKernels& kernels = gemm_kernels<Lazy>();
   const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
   const index_t row_blocks = call.plan.row_blocks;
   // Row blocks of one block of columns follow each other, so a thread mostly finds its packed B in place.
   backend.parallel_for(row_blocks * call.plan.column_blocks,
                        [&](index_t chunk) { call.block(chunk % row_blocks, chunk / row_blocks); });
 }
+QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const GemmOperand&, const GemmOperand&,
+                             float*, index_t, bool, const float*));
 
 }  // namespace detail
 
@@ -281,7 +288,7 @@ inline void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, con
 template <class OperandA, class OperandB>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, OperandA a, OperandB b, float* C, index_t ldc,
           bool accumulate = false, const float* bias = nullptr) {
-  detail::gemm(backend, M, N, K, detail::erase(a), detail::erase(b), C, ldc, accumulate, bias);
+  detail::gemm<void>(backend, M, N, K, detail::erase(a), detail::erase(b), C, ldc, accumulate, bias);
 }
 
 }  // namespace qat::inline v0::kernels

@@ -16,9 +16,9 @@ namespace qat::inline v0::kernels {
 /// @param packed  its storage is used again if it held weights of this shape and scheme
 /// @param scale, zero_point  receive the parameters, one per tile; null where they are not wanted
 /// @returns how many elements of w are NaN or infinite
-inline index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
-                                 index_t columns, PackedWeight& packed, float* scale = nullptr,
-                                 float* zero_point = nullptr) {
+template <class Lazy = void>
+index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                          index_t columns, PackedWeight& packed, float* scale = nullptr, float* zero_point = nullptr) {
   constexpr index_t kPanel = PanelLayout::kPanelRows;
   const GroupLayout groups = group_layout(spec.granularity, rows, columns);
   if (groups.tile_rows != 1 || !has_kernel(spec)) {  // tiles that span rows, or a random stream over the whole tensor
@@ -52,5 +52,7 @@ inline index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spe
   });
   return nonfinite.load();
 }
+QAT_INSTANCE(index_t quantize_and_pack<void>(const CpuBackend&, const QuantSpec&, const float*, index_t, index_t,
+                                             PackedWeight&, float*, float*));
 
 }  // namespace qat::inline v0::kernels

@@ -22,12 +22,16 @@ class PackedOperand {
     for (index_t i = 0; i < count; ++i) out[i] = weight_->dequantized(row, k0 + i);
   }
   template <class Lazy = void>
-  void load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
-    QAT_DISPATCH(panels, dequantize_panel_of<Lazy>(*weight_, row, k0, count, width, out));
-  }
+  void load_panel(index_t row, index_t rows, index_t k0, index_t count, index_t width, float* out) const;
 
  private:
   const PackedWeight* weight_;
 };
+
+template <class Lazy>
+void PackedOperand::load_panel(index_t row, index_t, index_t k0, index_t count, index_t width, float* out) const {
+  QAT_DISPATCH(panels, dequantize_panel_of<Lazy>(*weight_, row, k0, count, width, out));
+}
+QAT_INSTANCE(void PackedOperand::load_panel<void>(index_t, index_t, index_t, index_t, index_t, float*) const);
 
 }  // namespace qat::inline v0::kernels

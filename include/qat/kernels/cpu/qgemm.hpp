@@ -78,6 +78,7 @@ template <class Lazy>
 const QgemmKernels& qgemm_kernels() {
   return QAT_DISPATCH_DOT8(kernels, kQgemmKernels<Lazy>);
 }
+QAT_INSTANCE(const QgemmKernels& qgemm_kernels<void>());
 
 struct QgemmWorkspace {
   AlignedBuffer<std::uint8_t> rows, strip;

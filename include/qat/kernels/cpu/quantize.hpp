@@ -109,6 +109,20 @@ template <class D>
 GroupRange range_of(const D* x, index_t length) {
   return QAT_DISPATCH(kernels, quantization::range_of<D>(x, length));
 }
+#define QAT_QUANTIZE_INSTANCES(D)                                                                           \
+  QAT_INSTANCE(GroupRange range_of<D>(const D*, index_t));                                                  \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kChoose, D>(const QuantizeJob<D>&, const TileRun&));           \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kFakeQuantize, D>(const QuantizeJob<D>&, const TileRun&));     \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kFakeQuantizeMask, D>(const QuantizeJob<D>&, const TileRun&)); \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kQuantize, D>(const QuantizeJob<D>&, const TileRun&));         \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kQuantizeMask, D>(const QuantizeJob<D>&, const TileRun&));     \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kDequantize, D>(const QuantizeJob<D>&, const TileRun&));       \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kBackward, D>(const QuantizeJob<D>&, const TileRun&));         \
+  QAT_INSTANCE(index_t run_tiles<QuantizeOp::kBackwardMasked, D>(const QuantizeJob<D>&, const TileRun&))
+QAT_QUANTIZE_INSTANCES(float);
+QAT_QUANTIZE_INSTANCES(half);
+QAT_QUANTIZE_INSTANCES(bfloat16);
+#undef QAT_QUANTIZE_INSTANCES
 
 /// Tiles longer than a chunk: each is split, its range reduced in order, then its elements run with given parameters.
 template <QuantizeOp kOp, class D>

@@ -12,8 +12,9 @@ namespace qat::inline v0::kernels {
 
 /// y[r, c] = x[r, c] * inv_rms[r] * weight[c],  inv_rms[r] = 1 / sqrt(mean_c x[r, c]^2 + eps)
 /// x, y (rows, cols), may be the same; inv_rms (rows) is what backward needs and may be null.
-inline void rmsnorm(const CpuBackend& backend, const float* x, const float* weight, float eps, index_t rows,
-                    index_t cols, float* y, float* inv_rms) {
+template <class Lazy = void>
+void rmsnorm(const CpuBackend& backend, const float* x, const float* weight, float eps, index_t rows, index_t cols,
+             float* y, float* inv_rms) {
   constexpr index_t kRows = 64;
   backend.parallel_for((rows + kRows - 1) / kRows, [&](index_t chunk) {
     const index_t begin = chunk * kRows, count = rows - begin < kRows ? rows - begin : kRows;
@@ -21,13 +22,16 @@ inline void rmsnorm(const CpuBackend& backend, const float* x, const float* weig
                                        inv_rms == nullptr ? nullptr : inv_rms + begin));
   });
 }
+QAT_INSTANCE(void rmsnorm<void>(const CpuBackend&, const float*, const float*, float, index_t, index_t, float*,
+                                float*));
 
 /// With n = x * inv_rms and g = dy * weight:  dx = inv_rms * (g - n * mean_c(g * n)),  dweight = sum_r dy * n.
 /// dx and dweight may be null; each is added to what is there when its flag says so. dweight is summed over chunks of
 /// rows whose number depends on rows alone, in ascending order.
-inline void rmsnorm_backward(const CpuBackend& backend, const float* x, const float* weight, const float* inv_rms,
-                             const float* dy, index_t rows, index_t cols, float* dx, bool accumulate_dx, float* dweight,
-                             bool accumulate_dweight) {
+template <class Lazy = void>
+void rmsnorm_backward(const CpuBackend& backend, const float* x, const float* weight, const float* inv_rms,
+                      const float* dy, index_t rows, index_t cols, float* dx, bool accumulate_dx, float* dweight,
+                      bool accumulate_dweight) {
   const index_t chunk_rows = rows > 64 * 64 ? (rows + 63) / 64 : 64;
   const index_t chunks = (rows + chunk_rows - 1) / chunk_rows;
   AlignedBuffer<float> partial(dweight == nullptr ? 0 : chunks * cols);
@@ -48,5 +52,7 @@ inline void rmsnorm_backward(const CpuBackend& backend, const float* x, const fl
     dweight[c] = accumulate_dweight ? dweight[c] + total : total;
   }
 }
+QAT_INSTANCE(void rmsnorm_backward<void>(const CpuBackend&, const float*, const float*, const float*, const float*,
+                                         index_t, index_t, float*, bool, float*, bool));
 
 }  // namespace qat::inline v0::kernels

@@ -14,9 +14,9 @@ namespace qat::inline v0::kernels {
 /// losses[r] = log sum_c exp(logits[r, c]) - logits[r, targets[r]], 0 where targets[r] is ignore_index.
 /// dlogits[r, c] = factor * (softmax(logits[r])[c] - (c == targets[r])), 0 in ignored rows; may be null or logits
 /// itself.
-inline void softmax_cross_entropy(const CpuBackend& backend, const float* logits, const std::int32_t* targets,
-                                  index_t rows, index_t cols, std::int32_t ignore_index, float factor, float* losses,
-                                  float* dlogits) {
+template <class Lazy = void>
+void softmax_cross_entropy(const CpuBackend& backend, const float* logits, const std::int32_t* targets, index_t rows,
+                           index_t cols, std::int32_t ignore_index, float factor, float* losses, float* dlogits) {
   constexpr index_t kRows = 16;
   backend.parallel_for((rows + kRows - 1) / kRows, [&](index_t chunk) {
     const index_t end = (chunk + 1) * kRows < rows ? (chunk + 1) * kRows : rows;
@@ -42,5 +42,7 @@ inline void softmax_cross_entropy(const CpuBackend& backend, const float* logits
     }
   });
 }
+QAT_INSTANCE(void softmax_cross_entropy<void>(const CpuBackend&, const float*, const std::int32_t*, index_t, index_t,
+                                              std::int32_t, float, float*, float*));
 
 }  // namespace qat::inline v0::kernels
