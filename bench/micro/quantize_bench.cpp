@@ -11,7 +11,7 @@
 #include <ctime>
 #include <random>
 
-#include "qat/kernels/cpu/quantize.hpp"
+#include "qat/kernels/cpu/lsq.hpp"
 
 #if __has_include(<eigen3/Eigen/Core>)
 #include <eigen3/Eigen/Core>
@@ -26,10 +26,11 @@ constexpr index_t kLarge = index_t{1} << 26;    // 256 MiB
 constexpr index_t kColumns = 4096;
 
 struct Data {
-  AlignedBuffer<float> x, y, dy, scale, zero;
+  AlignedBuffer<float> x, y, dy, scale, zero, dscale;
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<std::uint8_t> mask;
-  explicit Data(index_t n) : x(n), y(n), dy(n), scale(n / 32 + 1), zero(n / 32 + 1), codes(n), mask(n / 8) {
+  explicit Data(index_t n)
+      : x(n), y(n), dy(n), scale(n / 32 + 1), zero(n / 32 + 1), dscale(n / 32 + 1), codes(n), mask(n / 8) {
     std::minstd_rand random(1);
     std::normal_distribution<float> normal;
     for (index_t i = 0; i < n; ++i) x[i] = i < (1 << 20) ? normal(random) : x[i & 0xFFFFF];
@@ -138,6 +139,17 @@ void backward(benchmark::State& state, const char* text) {
   });
 }
 
+/// The gradient of the scales beside that of x.
+void lsq_backward(benchmark::State& state, const char* text) {
+  const QuantSpec spec = parse_spec(text);
+  kernels::choose_qparams(one(), spec, data(state.range(0)).x.data(), state.range(0) / kColumns, kColumns,
+                          data(state.range(0)).scale.data(), data(state.range(0)).zero.data());
+  measure(state, 12, [&](Data& d, index_t n) {
+    kernels::lsq_backward(one(), spec, d.dy.data(), d.x.data(), n / kColumns, kColumns, d.scale.data(), d.zero.data(),
+                          SteMask::kInclusive, 0.1f, d.y.data(), false, d.dscale.data(), false);
+  });
+}
+
 /// What one would write first: int4, groups of 32, amax / 7.5.
 void scalar_loop(benchmark::State& state) {
   measure(state, 8, [](Data& d, index_t n) {
@@ -175,6 +187,9 @@ BENCHMARK_CAPTURE(quantize, int8_token_asymmetric, "int8:token:asymmetric")->QAT
 BENCHMARK_CAPTURE(quantize, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;
 BENCHMARK_CAPTURE(dequantize, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;
 BENCHMARK_CAPTURE(backward, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;
+BENCHMARK_CAPTURE(lsq_backward, int4_g32_symmetric, "int4:group32:symmetric")->QAT_SIZES;
+BENCHMARK_CAPTURE(lsq_backward, int4_axis0_symmetric, "int4:axis0:symmetric")->QAT_SIZES;
+BENCHMARK_CAPTURE(lsq_backward, int4_tensor_symmetric, "int4:tensor:symmetric")->QAT_SIZES;
 BENCHMARK(scalar_loop)->QAT_SIZES;
 #ifdef QAT_BENCH_EIGEN
 BENCHMARK(eigen_groups)->QAT_SIZES;

@@ -13,9 +13,10 @@ struct DemoOptions {
   std::string scheme = "qat4";
   recipe::LayerRule rule;  ///< which layers, and the parsed scheme
   recipe::TrainConfig train;
-  int seeds = 1;        ///< runs with seeds train.seed, train.seed + 1, ...
-  bool control = true;  ///< also train in floating point on the same batches
-  bool report = false;  ///< print every layer with its scheme and bytes
+  int seeds = 1;              ///< runs with seeds train.seed, train.seed + 1, ...
+  bool control = true;        ///< also train in floating point on the same batches
+  bool report = false;        ///< print every layer with its scheme and bytes
+  bool learn_scales = false;  ///< train the scales of weights too
 };
 
 /// One row of the table.
@@ -115,7 +116,7 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
       control_runs.push_back(evaluated(model, "control"));
     }
     nn::Transformer model = checkpoint.model();
-    recipe::prepare(model, {o.rule});
+    recipe::prepare(model, {o.rule}, {.learn_scales = o.learn_scales});
     qat_seconds += detail::train_once(backend, model, text, config, "quantization-aware training" + suffix);
     prepared_runs.push_back(evaluated(model, "QAT, fake-quantized"));
     const View<const std::int32_t, 1> first = view(data.stream.tokens.data(), std::min<index_t>(data.length, 128));

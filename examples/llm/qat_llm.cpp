@@ -18,7 +18,7 @@ struct Options {
   std::string model, data, train_data, tokenizer, scheme, layers = "linear", out, json, prompt = "Once upon a time";
   index_t length = 512, tokens = 200;
   int threads = 0, seeds = 1;
-  bool no_control = false, report = false;
+  bool no_control = false, report = false, learn_scales = false;
   SamplingOptions sampling;
   recipe::TrainConfig train;
 };
@@ -65,7 +65,7 @@ void run_train(const CpuBackend& backend, const Options& o) {
   OrderedJson json = {
       {"model", o.model}, {"train_data", o.train_data}, {"scheme", o.scheme}, {"steps", OrderedJson::array()}};
   if (!o.scheme.empty()) {
-    const recipe::Report report = recipe::prepare(model, {rule_of(o)});
+    const recipe::Report report = recipe::prepare(model, {rule_of(o)}, {.learn_scales = o.learn_scales});
     if (o.report) print_report(report);
   }
   Progress progress("train");
@@ -83,7 +83,12 @@ void run_train(const CpuBackend& backend, const Options& o) {
     std::printf("nats per token %.6f on %s\n", e.nats_per_token(), o.data.c_str());
     json["validation"] = to_json(e, data.bytes_per_token());
   }
-  if (!o.out.empty()) {
+  if (!o.out.empty() && o.learn_scales) {  // a scheme would choose other scales
+    recipe::convert(backend, model);
+    recipe::save_packed(model, o.out);
+    copy_tokenizer(o.model, model.config().vocab_size, o.out);
+    std::printf("wrote %s: packed weights, with the scales that were learned\n", o.out.c_str());
+  } else if (!o.out.empty()) {
     save_model(model, o.out);
     copy_tokenizer(o.model, model.config().vocab_size, o.out);
     std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n",
@@ -147,7 +152,7 @@ void run_demo_verb(const CpuBackend& backend, Options o) {
     QAT_CHECK(is_default, kInvalidArgument, "--train-data is missing; it is needed with --model");
     text = make_token_stream(default_train_text(), *tokenizer, checkpoint.config().vocab_size, "generated text");
   }
-  DemoOptions demo{o.model, o.data, o.scheme, rule_of(o), o.train, o.seeds, !o.no_control, o.report};
+  DemoOptions demo{o.model, o.data, o.scheme, rule_of(o), o.train, o.seeds, !o.no_control, o.report, o.learn_scales};
   write_json(o.json, run_demo(backend, checkpoint, data, text, demo));
 }
 
@@ -178,6 +183,8 @@ void add_training(CLI::App* verb, Options& o) {
   verb->add_option("--weight-decay", o.train.weight_decay)->capture_default_str();
   verb->add_option("--clip", o.train.clip_norm, "gradient norm to clip at; 0: off")->capture_default_str();
   verb->add_option("--seed", o.train.seed, "of the batches")->capture_default_str();
+  verb->add_flag("--learn-scales", o.learn_scales,
+                 "train the scales of weights too (LSQ); train then writes packed weights");
   verb->add_option("--delay-fake-quant-steps", o.train.delay_fake_quant_steps, "steps in floating point first")
       ->capture_default_str();
 }

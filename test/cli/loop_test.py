@@ -47,6 +47,11 @@ def main():
         for scheme in ["int2_weight_only", "qat3", "tinygemm", "weight=int5:axis0:asymmetric,activation=int8:token:symmetric"]:
             r = results_of(scheme, folder, "eval", "--model", model, "--scheme", scheme, *options)
             check(f"{scheme} reports its layers", any(line["bytes_after"] < line["bytes_before"] for line in r.get("report", [])))
+        learned = os.path.join(folder, "learned")
+        scales = results_of("train with learned scales", folder, "train", "--model", model, "--train-data", text, "--scheme", "8da3w",
+                            "--learn-scales", "--steps", "12", "--warmup", "2", "--seq-length", "32", "--out", learned, *options)
+        shipped = results_of("eval of learned scales", folder, "eval", "--model", learned, *options)
+        check("learned scales ship as trained", shipped["nats_per_token"] == scales["validation"]["nats_per_token"])
         demo = results_of("demo", folder, "demo", "--model", model, "--train-data", text, "--scheme", "qat2", "--steps", "12", "--warmup", "2",
                           "--seq-length", "32", "--seeds", "2", *options)
         names = [row["name"] for row in demo["rows"]]

@@ -13,6 +13,7 @@
 #include "qat/kernels/cpu/bf16_gemm.hpp"
 #include "qat/kernels/cpu/elementwise.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/optimizer.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
@@ -372,6 +373,23 @@ inline void add_training_entries(std::vector<KernelEntry>& list) {
                         std::memcpy(codes, packed.data(), static_cast<std::size_t>(bytes));
                       };
                     }});
+    list.push_back({std::string("quantize_and_pack_static, ") + scheme,
+                    [spec](const CpuBackend& b, Operands& o, index_t size) -> std::function<void()> {
+                      const Extents e(size);
+                      const index_t rows = e.m + 1, group = spec.granularity.group_size;
+                      if (size == 0 || (spec.granularity.kind == GranularityKind::kPerGroup && group > size)) return {};
+                      const index_t tiles = group_layout(spec.granularity, rows, size).count();
+                      const index_t bytes = PanelLayout{spec.bits, rows, size}.bytes();
+                      const float* zero = has_constant_zero_point(spec.mapping)
+                                              ? nullptr
+                                              : o.integers<float>(tiles, spec.qmin(), spec.qmax());
+                      return [=, &b, w = o.input(rows * size), scale = o.integers<float>(tiles, 1, 5),
+                              codes = o.output<std::uint8_t>(bytes)] {
+                        PackedWeight packed;
+                        kernels::quantize_and_pack_static(b, spec, w, rows, size, packed, scale, zero);
+                        std::memcpy(codes, packed.data(), static_cast<std::size_t>(bytes));
+                      };
+                    }});
   }
 }
 
@@ -471,6 +489,20 @@ void add_quantize_entries(std::vector<KernelEntry>& list, const char* type, cons
                      });
 }
 
+inline void add_lsq_entries(std::vector<KernelEntry>& list, const QuantSpec& spec) {
+  for (const bool accumulate : {false, true})
+    add_quantize_entry(list, "lsq_backward", "float", spec,
+                       [=](const CpuBackend& b, KernelOperands& o, const QuantSpec& s, index_t r, index_t c,
+                           index_t t) -> std::function<void()> {
+                         return [=, &b, dy = o.input(r * c), x = o.input(r * c, 5.0f), scale = o.positive(t),
+                                 zero = o.integers<float>(t, s.qmin(), s.qmax()), dx = o.in_out(r * c),
+                                 dscale = o.in_out(t)] {
+                           kernels::lsq_backward(b, s, dy, x, r, c, scale, zero, SteMask::kInclusive, 0.3f, dx,
+                                                 accumulate, dscale, accumulate, 3);
+                         };
+                       });
+}
+
 }  // namespace detail
 
 inline std::vector<KernelEntry> kernel_entries() {
@@ -484,6 +516,9 @@ inline std::vector<KernelEntry> kernel_entries() {
                              "int4:group32:signed_extremum:bf16safe", "uint4:group16:float_zero_point",
                              "int8:axis0:symmetric_no_clip", "int8:tensor:asymmetric", "int4:axis1:symmetric"})
     detail::add_quantize_entries<float>(list, "float", parse_spec(scheme));
+  for (const char* scheme : {"int4:group32:symmetric", "uint4:group7:asymmetric", "int8:axis0:symmetric_no_clip",
+                             "int8:tensor:asymmetric", "int4:axis1:symmetric"})
+    detail::add_lsq_entries(list, parse_spec(scheme));
   for (const char* scheme :
        {"int4:group32:symmetric:float16", "int8:token:asymmetric", "uint3:group7:float_zero_point"}) {
     detail::add_quantize_entries<half>(list, "half", parse_spec(scheme));

@@ -8,6 +8,7 @@
 #include "qat/ops/elementwise.hpp"
 #include "qat/ops/embedding.hpp"
 #include "qat/ops/linear.hpp"
+#include "qat/ops/lsq.hpp"
 #include "qat/ops/rmsnorm.hpp"
 #include "qat/ops/rope.hpp"
 #include "qat/ops/softmax_cross_entropy.hpp"
@@ -126,6 +127,21 @@ struct AttentionRecord {
   }
 };
 
+struct LsqRecord {
+  Variable x, scale;
+  QuantSpec spec;
+  SteMask mask;
+  float gradient_scale;
+  Tensor<float> stored;  // (tiles)
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dx = tape.target(x), dscale = tape.target(scale);
+    const View<const float, 2> x_value = std::as_const(tape).value(x).matrix(), upstream = std::as_const(dy).matrix();
+    ops::lsq_backward(tape.backend(), spec, upstream, x_value, {std::as_const(stored).flat(), {}}, mask, gradient_scale,
+                      dx.matrix(), dx.mode, dscale.flat(), dscale.mode);
+    tape.unsave(x);
+  }
+};
+
 struct CrossEntropyRecord {
   Variable logits;
   Tensor<std::int32_t> targets;
@@ -237,6 +253,24 @@ inline Variable rope(Tape& tape, Variable x, const ops::RopeTable& table, index_
   ops::rope(tape.backend(), d, table.cosine.view<2>(), table.sine.view<2>(), first_position, pairing, d);
   return tape.record(std::move(y), tape.needs_grad(x),
                      detail::RopeRecord{x, &table, batch, tokens, heads, first_position, pairing});
+}
+
+/// x fake-quantized with trained scales (LSQ): a scale counts as stored_scale() of its variable, through which
+/// gradients pass unchanged.   x (rows, columns), scale (tiles) of spec, whose zero point must be constant
+/// gradient_scale: of the gradient of the scales, usually kernels::lsq_gradient_scale()
+inline Variable fake_quantize(Tape& tape, Variable x, Variable scale, const QuantSpec& spec, float gradient_scale,
+                              SteMask mask = SteMask::kInclusive) {
+  QAT_CHECK(has_constant_zero_point(spec.mapping), kUnsupported, "fake_quantize: ", to_string(spec),
+            " has zero points; accepted are mappings with a constant one");
+  const AffineScheme scheme(spec, FloatType::kFloat32);
+  Tensor<float> stored = tape.value(scale).clone();
+  for (float& s : stored) s = stored_scale(s, scheme);
+  const Tensor<float>& x_value = tape.value(x);
+  Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
+  ops::fake_quantize(tape.backend(), spec, x_value.matrix(), {std::as_const(stored).flat(), {}}, y.matrix());
+  const bool needed = tape.needs_grad(x) || tape.needs_grad(scale);
+  if (needed) tape.save(x);
+  return tape.record(std::move(y), needed, detail::LsqRecord{x, scale, spec, mask, gradient_scale, std::move(stored)});
 }
 
 /// Causal attention with grouped queries.   q (batch * tokens, heads * D), k and v (batch * tokens, kv_heads * D)

@@ -9,10 +9,18 @@
 #include <optional>
 #include <utility>
 
+#include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
 #include "qat/nn/packed_linear.hpp"
 
 namespace qat::inline v0::nn {
+
+namespace detail {
+inline void check_finite(const Parameter& weight, index_t nonfinite) {
+  QAT_CHECK(nonfinite == 0, kInvalidArgument, weight.name, ": ", nonfinite, " of ", weight.value.size(),
+            " weights are NaN or infinite; finite ones are needed");
+}
+}  // namespace detail
 
 /// Really quantizes a float weight (rows, columns) as spec says, into `packed`, whose storage is used again where it
 /// fits. scale and zero_point, if not null, receive the parameters.
@@ -20,10 +28,8 @@ namespace qat::inline v0::nn {
 inline void quantize_weight(const CpuBackend& backend, const QuantSpec& spec, const Parameter& weight,
                             PackedWeight& packed, float* scale = nullptr, float* zero_point = nullptr) {
   const index_t rows = weight.value.dim(0), columns = weight.value.dim(1);
-  const index_t nonfinite =
-      kernels::quantize_and_pack(backend, spec, weight.value.data(), rows, columns, packed, scale, zero_point);
-  QAT_CHECK(nonfinite == 0, kInvalidArgument, weight.name, ": ", nonfinite, " of ", rows * columns,
-            " weights are NaN or infinite; finite ones are needed");
+  detail::check_finite(
+      weight, kernels::quantize_and_pack(backend, spec, weight.value.data(), rows, columns, packed, scale, zero_point));
 }
 inline PackedWeight quantize_weight(const CpuBackend& backend, const QuantSpec& spec, const Parameter& weight) {
   PackedWeight packed;
@@ -38,25 +44,64 @@ class WeightFakeQuantizer {
   WeightFakeQuantizer(const QuantSpec& spec, SteMask mask) : spec_(spec), mask_(mask) {}
   const QuantSpec& spec() const { return spec_; }
   const PackedWeight& packed() const { return packed_; }
+
+  /// Makes the scales of a weight of this shape a trained parameter (LSQ). They start as those that the scheme chooses
+  /// in the first refresh; zero points stay what they are there.
+  void learn_scales(std::string name, const Shape& shape) {
+    QAT_CHECK(spec_.mapping != MappingKind::kFloatZeroPoint, kUnsupported, name, ": ", to_string(spec_),
+              " has no learned scales; accepted are mappings with an integer zero point");
+    const index_t tiles = group_layout(spec_.granularity, shape[0], shape[1]).count();
+    learned_ = std::make_unique<Parameter>(std::move(name), Tensor<float>({tiles}));
+  }
+  /// Null unless they are learned.
+  Parameter* learned_scales() { return learned_.get(); }
+
   void refresh(const CpuBackend& backend, const Parameter& weight) {
-    const index_t tiles = group_layout(spec_.granularity, weight.value.dim(0), weight.value.dim(1)).count();
+    const index_t rows = weight.value.dim(0), columns = weight.value.dim(1);
+    const index_t tiles = group_layout(spec_.granularity, rows, columns).count();
     if (scale_.size() != tiles) scale_ = Tensor<float>::uninitialized({tiles});
     const bool keeps_zero = !has_constant_zero_point(spec_.mapping);
     if (keeps_zero && zero_point_.size() != tiles) zero_point_ = Tensor<float>::uninitialized({tiles});
-    quantize_weight(backend, spec_, weight, packed_, scale_.data(), keeps_zero ? zero_point_.data() : nullptr);
+    float* const zero_point = keeps_zero ? zero_point_.data() : nullptr;
+    if (learned_ != nullptr && learning_) {
+      const AffineScheme scheme(spec_, FloatType::kFloat32);
+      for (index_t i = 0; i < tiles; ++i) scale_[i] = stored_scale(learned_->value[i], scheme);
+      check_finite(weight, kernels::quantize_and_pack_static(backend, spec_, weight.value.data(), rows, columns,
+                                                             packed_, scale_.data(), zero_point));
+      return;
+    }
+    quantize_weight(backend, spec_, weight, packed_, scale_.data(), zero_point);
+    if (learned_ == nullptr) return;
+    for (index_t i = 0; i < tiles; ++i) learned_->value[i] = scale_[i];
+    learning_ = true;
   }
-  /// Adds the gradient of the fake-quantized weight to that of the float one.
+  /// Adds the gradient of the fake-quantized weight to that of the float one, and to that of learned scales.
   void backward(const CpuBackend& backend, const Tensor<float>& gradient, Parameter& weight) const {
-    kernels::fake_quantize_backward(
-        backend, spec_, gradient.data(), weight.value.data(), weight.value.dim(0), weight.value.dim(1), scale_.data(),
-        zero_point_.empty() ? nullptr : zero_point_.data(), mask_, weight.ensure_grad().data(), true);
+    const index_t rows = weight.value.dim(0), columns = weight.value.dim(1);
+    const float* const zero_point = zero_point_.empty() ? nullptr : zero_point_.data();
+    float* const dw = weight.ensure_grad().data();
+    if (learned_ == nullptr) {
+      kernels::fake_quantize_backward(backend, spec_, gradient.data(), weight.value.data(), rows, columns,
+                                      scale_.data(), zero_point, mask_, dw, true);
+    } else {
+      kernels::lsq_backward(backend, spec_, gradient.data(), weight.value.data(), rows, columns, scale_.data(),
+                            zero_point, mask_, kernels::lsq_gradient_scale(spec_, rows, columns), dw, true,
+                            learned_->ensure_grad().data(), true);
+    }
+  }
+  /// What a forward pass would multiply with now, given away.
+  PackedWeight pack(const CpuBackend& backend, const Parameter& weight) {
+    refresh(backend, weight);
+    return std::move(packed_);
   }
 
  private:
   QuantSpec spec_;
   SteMask mask_;
   PackedWeight packed_;
-  Tensor<float> scale_, zero_point_;  // (tiles), the latter empty where it is constant
+  Tensor<float> scale_, zero_point_;    // (tiles), the latter empty where it is constant
+  std::unique_ptr<Parameter> learned_;  // (tiles)
+  bool learning_ = false;               // learned_ has its first values
 };
 }  // namespace detail
 
@@ -73,6 +118,14 @@ class PreparedLinear final : public LinearQuantization {
   bool enabled() const { return enabled_; }
   /// Off: the float layer (delayed fake quantization).
   void set_enabled(bool enabled) { enabled_ = enabled; }
+
+  /// Makes the scales of the layer's weight a trained parameter (LSQ).
+  void learn_scales(const Linear& layer) {
+    if (weight_) weight_->learn_scales(layer.name() + ".weight_scale", layer.weight().value.shape());
+  }
+  Parameter* learned_scales() { return weight_ ? weight_->learned_scales() : nullptr; }
+  /// The weight as the next forward pass would multiply it, for convert. The scheme must have one.
+  PackedWeight pack(const CpuBackend& backend, const Linear& layer) { return weight_->pack(backend, layer.weight()); }
 
   std::optional<QuantSpec> activation() const override { return enabled_ ? scheme_.activation : std::nullopt; }
   SteMask activation_mask() const override { return mask_; }
@@ -125,6 +178,13 @@ class PreparedEmbedding final : public EmbeddingQuantization {
   const QuantSpec& spec() const { return weight_.spec(); }
   bool enabled() const { return enabled_; }
   void set_enabled(bool enabled) { enabled_ = enabled; }
+
+  /// As PreparedLinear's.
+  void learn_scales(const Embedding& layer) {
+    weight_.learn_scales(layer.name() + ".weight_scale", layer.weight().value.shape());
+  }
+  Parameter* learned_scales() { return weight_.learned_scales(); }
+  PackedWeight pack(const CpuBackend& backend, const Embedding& layer) { return weight_.pack(backend, layer.weight()); }
 
   void forward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens,
                View<float, 2> y) override {

@@ -186,6 +186,15 @@ class PackedWeight {
   const std::uint8_t* data() const { return codes_.data(); }
   /// All bytes held: codes, scales and zero points.
   index_t resident_bytes() const { return codes_.size() + scales_.size() + zero_points_.size(); }
+  /// The same scheme, shape, codes and parameters.
+  friend bool operator==(const PackedWeight& a, const PackedWeight& b) {
+    const auto same = [](const Tensor<std::uint8_t>& x, const Tensor<std::uint8_t>& y) {
+      return x.size() == y.size() &&
+             (x.empty() || std::memcmp(x.data(), y.data(), static_cast<std::size_t>(x.size())) == 0);
+    };
+    return a.spec() == b.spec() && a.rows() == b.rows() && a.columns() == b.columns() && same(a.codes_, b.codes_) &&
+           same(a.scales_, b.scales_) && same(a.zero_points_, b.zero_points_);
+  }
 
   bool has_float_zero_point() const { return spec().mapping == MappingKind::kFloatZeroPoint; }
   /// Every group has zero point 0 (signed) or 2^(bits-1) (unsigned).

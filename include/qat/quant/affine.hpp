@@ -199,6 +199,25 @@ QAT_HOST_DEVICE constexpr float fake_quantize_backward(float dy, float x, const 
   return passes_gradient(x, p, a, mask, random) ? scale_gradient(dy, p, a) : 0.0f;
 }
 
+/// Derivative of fake_quantize with respect to the scale, in steps: q - z where the mask stops the gradient of x, else
+/// q - z - x/s. Surrogate: round() has derivative 1 and the zero point is a constant; 0 for NaN; not for
+/// FloatZeroPoint. Source: learned step size quantization (LSQ), Esser et al. 2020, equation 3, but for the mask, which
+/// looks at the code after rounding as everywhere here: x up to half a step outside the range still counts as inside.
+QAT_HOST_DEVICE constexpr float lsq_derivative(float x, const QParams& p, const AffineScheme& a,
+                                               SteMask mask = SteMask::kInclusive, std::uint32_t random = 0) {
+  if (is_nan(x)) return 0.0f;
+  const float steps = detail::clamp(unclamped_code(x, p, a, random), a.qmin, a.qmax) - p.zero_point;
+  return passes_gradient(x, p, a, mask, random) ? steps - detail::rounded_product(x * p.inverse_scale) : steps;
+}
+
+/// The scale that stands for a trained one: on the grid it is stored on, at least eps, negative only under
+/// SignedExtremum. The scales of choose_qparams stand for themselves.
+QAT_HOST_DEVICE constexpr float stored_scale(float trained, const AffineScheme& a) {
+  const bool negative = trained < 0.0f && a.spec.mapping == MappingKind::kSignedExtremum;
+  const float magnitude = detail::maximum(negative ? -trained : trained, a.eps);
+  return round_scale(a.spec.scale_type, negative ? -magnitude : magnitude);
+}
+
 }  // namespace qat::inline v0
 
 QAT_EXACT_END

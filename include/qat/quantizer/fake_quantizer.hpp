@@ -2,7 +2,7 @@
 // another framework calls forward() and backward() on its own memory.
 #pragma once
 
-#include "qat/kernels/cpu/quantize.hpp"
+#include "qat/kernels/cpu/lsq.hpp"
 #include "qat/quant/visit.hpp"
 #include "qat/quantizer/observer.hpp"
 #include "qat/quantizer/ste.hpp"
@@ -68,6 +68,16 @@ class BasicFakeQuantizer {
     check_state(rows, columns);
     kernels::fake_quantize_backward(backend, spec_, dy, x, rows, columns, scale_.data(), zero_point_.data(),
                                     Backward::mask, dx, accumulate);
+  }
+
+  /// The same, and dscale (+)= the gradient of the scales, to train them (LSQ): one per tile, times gradient_scale
+  /// (kernels::lsq_gradient_scale). The trained ones come back by set_qparams(), as stored_scale() rounds them.
+  void backward(const CpuBackend& backend, const float* dy, const float* x, index_t rows, index_t columns, float* dx,
+                float* dscale, float gradient_scale, bool accumulate = false) const {
+    QAT_CHECK(enabled_, kInvalidArgument, "FakeQuantizer: switched off, it has no gradient of scales");
+    check_state(rows, columns);
+    kernels::lsq_backward(backend, spec_, dy, x, rows, columns, scale_.data(), zero_point_.data(), Backward::mask,
+                          gradient_scale, dx, accumulate, dscale, accumulate);
   }
 
   /// Real quantization with the same ranges rule: codes of x; afterwards scale() and zero_point() hold their

@@ -178,7 +178,7 @@ inline nn::Transformer load_packed(const std::string& directory) {
       layer.embedding->set_quantization(std::make_unique<nn::PackedEmbedding>(std::move(packed)));
       continue;
     }
-    if (layer.is_tied && packed_embedding != nullptr && packed_embedding->spec() == spec) packed = packed_embedding;
+    if (layer.is_tied && packed_embedding != nullptr && *packed_embedding == *packed) packed = packed_embedding;
     layer.linear->set_quantization(std::make_unique<nn::PackedLinear>(
         std::move(packed), activation, product == "integer" ? nn::Product::kInteger : nn::Product::kFloat));
     if (!layer.is_tied) layer.linear->weight().value = Tensor<float>();

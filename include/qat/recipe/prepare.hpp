@@ -29,6 +29,7 @@ struct LayerRule {
 struct PrepareOptions {
   nn::Product product = nn::Product::kInteger;  ///< of int8-activation schemes
   SteMask mask = SteMask::kInclusive;
+  bool learn_scales = false;  ///< scales of weights are trained (LSQ), from those that the scheme chooses on
 };
 
 /// One line of a report: what became of a layer, or why nothing did.
@@ -129,7 +130,8 @@ inline const LayerRule* deciding_rule(const std::vector<LayerRule>& rules, const
   return rule;
 }
 
-inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<NamedLayer>& layers, int blocks) {
+inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<NamedLayer>& layers, int blocks,
+                        bool learn_scales) {
   for (const LayerRule& rule : rules) {
     const NamedLayer* selected = nullptr;
     bool only_norms = true;
@@ -147,6 +149,9 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
       QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument,
                 layer.name, ": group_size is ", g.group_size, ", accepted are 1 to its row length ",
                 layer.weight->value.dim(1));
+      QAT_CHECK(!learn_scales || rule.scheme.weight->mapping != MappingKind::kFloatZeroPoint, kUnsupported, layer.name,
+                ": scales of ", to_string(*rule.scheme.weight),
+                " are not learned; accepted are mappings with an integer zero point");
     }
     QAT_CHECK(selected != nullptr, kInvalidArgument, "layer pattern \"", rule.pattern,
               "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ",
@@ -192,7 +197,7 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
   for (const detail::NamedLayer& layer : layers)
     QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name,
               ": is converted already; prepare a floating-point model");
-  detail::check_rules(rules, layers, blocks);
+  detail::check_rules(rules, layers, blocks, options.learn_scales);
   Report report;
   for (const detail::NamedLayer& layer : layers) {
     const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);
@@ -202,26 +207,47 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
     if (quantize) line.scheme = to_string(rule->scheme).c_str();
     if (!quantize) line.reason = detail::reason_for(layer, rule);
     report.push_back(std::move(line));
-    if (layer.linear != nullptr)
-      layer.linear->set_quantization(
-          quantize ? std::make_unique<nn::PreparedLinear>(rule->scheme, options.product, options.mask) : nullptr);
-    if (layer.embedding != nullptr)
-      layer.embedding->set_quantization(
-          quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask) : nullptr);
+    if (layer.linear != nullptr) {
+      auto prepared =
+          quantize ? std::make_unique<nn::PreparedLinear>(rule->scheme, options.product, options.mask) : nullptr;
+      if (quantize && options.learn_scales) prepared->learn_scales(*layer.linear);
+      layer.linear->set_quantization(std::move(prepared));
+    }
+    if (layer.embedding != nullptr) {
+      auto prepared = quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask) : nullptr;
+      if (quantize && options.learn_scales) prepared->learn_scales(*layer.embedding);
+      layer.embedding->set_quantization(std::move(prepared));
+    }
   }
   return report;
 }
 
+namespace detail {
+/// f(prepared) for every PreparedLinear and PreparedEmbedding, in the order of layers_of.
+template <class F>
+void for_each_prepared(nn::Transformer& model, const F& f) {
+  for (const NamedLayer& layer : layers_of(model)) {
+    if (layer.linear != nullptr)
+      if (auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization())) f(*prepared);
+    if (layer.embedding != nullptr)
+      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(layer.embedding->quantization())) f(*prepared);
+  }
+}
+}  // namespace detail
+
 /// Switches fake quantization of every prepared layer on or off (delayed fake quantization).
 inline void set_fake_quantization(nn::Transformer& model, bool enabled) {
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (layer.linear != nullptr)
-      if (auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization()))
-        prepared->set_enabled(enabled);
-    if (layer.embedding != nullptr)
-      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(layer.embedding->quantization()))
-        prepared->set_enabled(enabled);
-  }
+  detail::for_each_prepared(model, [&](auto& prepared) { prepared.set_enabled(enabled); });
+}
+
+/// The learned scales of a model prepared with learn_scales, to be trained beside model.parameters(): a tenth of the
+/// weights' learning rate, no weight decay.
+inline std::vector<Parameter*> learned_scales(nn::Transformer& model) {
+  std::vector<Parameter*> scales;
+  detail::for_each_prepared(model, [&](auto& prepared) {
+    if (prepared.learned_scales() != nullptr) scales.push_back(prepared.learned_scales());
+  });
+  return scales;
 }
 
 /// Takes fake quantization out; the trained float weights stay.
@@ -245,9 +271,8 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
   for (const detail::NamedLayer& layer : layers) {
     LayerReport line = detail::report_of(layer);
     if (layer.embedding != nullptr) {
-      if (const auto* prepared = dynamic_cast<const nn::PreparedEmbedding*>(embedding.quantization())) {
-        packed_embedding =
-            std::make_shared<const PackedWeight>(nn::quantize_weight(backend, prepared->spec(), embedding.weight()));
+      if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(embedding.quantization())) {
+        packed_embedding = std::make_shared<const PackedWeight>(prepared->pack(backend, embedding));
         line.scheme = to_string(LayerScheme{prepared->spec(), {}}).c_str();
         line.bytes_after = packed_embedding->resident_bytes();
         embedding.set_quantization(std::make_unique<nn::PackedEmbedding>(packed_embedding));
@@ -255,14 +280,12 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
         line.reason = "not prepared";
       }
     } else if (layer.linear != nullptr) {
-      const auto* prepared = dynamic_cast<const nn::PreparedLinear*>(layer.linear->quantization());
+      auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization());
       if (prepared != nullptr && prepared->scheme().weight) {
         const LayerScheme scheme = prepared->scheme();
-        const bool shares = layer.is_tied && packed_embedding != nullptr &&
-                            packed_embedding->spec() == AffineScheme(*scheme.weight, FloatType::kFloat32).spec;
-        auto packed = shares ? packed_embedding
-                             : std::make_shared<const PackedWeight>(
-                                   nn::quantize_weight(backend, *scheme.weight, layer.linear->weight()));
+        auto packed = std::make_shared<const PackedWeight>(prepared->pack(backend, *layer.linear));
+        const bool shares = layer.is_tied && packed_embedding != nullptr && *packed == *packed_embedding;
+        if (shares) packed = packed_embedding;
         line.scheme = to_string(scheme).c_str();
         line.bytes_after = shares ? 0 : packed->resident_bytes();
         layer.linear->set_quantization(
@@ -305,7 +328,8 @@ inline Report quantize(const CpuBackend& backend, nn::Transformer& model, const 
 inline Report apply(const CpuBackend& backend, nn::Transformer& model, const QATConfig& config,
                     const std::string& pattern = "linear") {
   const LayerScheme scheme = config.scheme();
-  if (config.step() == QATStep::kPrepare) return prepare(model, {{pattern, scheme}});
+  if (config.step() == QATStep::kPrepare)
+    return prepare(model, {{pattern, scheme}}, {.learn_scales = config.learns_scales()});
   if (!config.has_base_config()) {
     restore_float(model);
     return prepare(model, {});

@@ -109,6 +109,8 @@ class QATConfig {
 
   QATStep step() const { return step_; }
   bool has_base_config() const { return base_config_.has_value(); }
+  /// True where weight_config asks for range_learning: PrepareOptions::learn_scales.
+  bool learns_scales() const { return weight_config_ && weight_config_->range_learning; }
 
   /// Checks the contract and returns the scheme of each selected layer; empty for convert without a base configuration,
   /// which restores floating-point layers.
@@ -128,6 +130,9 @@ class QATConfig {
               "is needed");
     if (base_config_) return infer_scheme(*base_config_);
     LayerScheme scheme;
+    QAT_CHECK(!activation_config_ || !activation_config_->range_learning, kUnsupported,
+              "QATConfig: activation_config asks for range_learning, accepted is is_dynamic; scales of weights are "
+              "learned");
     if (activation_config_) scheme.activation = checked("activation_config", *activation_config_);
     if (weight_config_) scheme.weight = checked("weight_config", *weight_config_);
     QAT_CHECK(!scheme.weight || scheme.weight->granularity.kind != GranularityKind::kPerToken, kUnsupported,
@@ -143,10 +148,9 @@ class QATConfig {
   static QuantSpec checked(const char* field, const IntxFakeQuantizeConfig& config) {
     QAT_CHECK(!(config.is_dynamic && config.range_learning), kInvalidArgument, "QATConfig: ", field,
               " has both is_dynamic and range_learning, accepted is one of them");
-    QAT_CHECK(!config.range_learning, kUnsupported, "QATConfig: ", field,
-              " asks for range_learning, which is not built; accepted is is_dynamic");
-    QAT_CHECK(config.is_dynamic, kUnsupported, "QATConfig: ", field,
-              " is static; prepare() takes dynamic ranges, static ones are set on a FakeQuantizer by calibrate()");
+    QAT_CHECK(config.is_dynamic || config.range_learning, kUnsupported, "QATConfig: ", field,
+              " is static; prepare() takes dynamic or learned ranges, static ones are set on a FakeQuantizer by "
+              "calibrate()");
     validate(config.spec);
     return config.spec;
   }

@@ -25,6 +25,7 @@ struct TrainConfig {
   index_t warmup_steps = 30;
   ScheduleKind schedule = ScheduleKind::kCosine;
   double beta1 = 0.9, beta2 = 0.95, weight_decay = 0.0;
+  double scale_lr = 0.1;               ///< learning rate of learned scales, over lr; they have no weight decay
   double clip_norm = 1.0;              ///< 0: no clipping
   std::uint64_t seed = 0;              ///< of the batches
   index_t delay_fake_quant_steps = 0;  ///< steps trained in floating point before fake quantization is switched on
@@ -47,10 +48,14 @@ class Trainer {
         config_(checked(config)),
         sampler_(tokens, config.batch, config.length, config.seed),
         parameters_(model.parameters()),
+        scales_(learned_scales(model)),
         optimizer_(parameters_, {config.lr, config.beta1, config.beta2, 1e-8, config.weight_decay}),
+        scale_optimizer_(scales_, {config.lr, config.beta1, config.beta2, 1e-8, 0.0}),
         schedule_{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps},
         inputs_(static_cast<std::size_t>(config.batch * config.length)),
         targets_(inputs_.size()) {
+    all_ = parameters_;
+    all_.insert(all_.end(), scales_.begin(), scales_.end());
     set_fake_quantization(model, false);
   }
 
@@ -61,7 +66,7 @@ class Trainer {
   StepReport step() {
     const auto start = std::chrono::steady_clock::now();
     if (next_ == config_.delay_fake_quant_steps) set_fake_quantization(model_, true);
-    zero_grad(parameters_);
+    zero_grad(all_);
     StepReport report;
     report.step = next_;
     report.lr = schedule_.at(next_);
@@ -79,13 +84,15 @@ class Trainer {
       tape.backward(loss, 1.0f / static_cast<float>(config_.accumulation));
       report.backward_seconds += seconds_since(turn);
     }
-    report.grad_norm = config_.clip_norm > 0.0 ? clip_grad_norm(backend_, parameters_, config_.clip_norm)
-                                               : grad_norm(backend_, parameters_);
+    report.grad_norm =
+        config_.clip_norm > 0.0 ? clip_grad_norm(backend_, all_, config_.clip_norm) : grad_norm(backend_, all_);
     QAT_CHECK((std::isfinite)(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ",
               next_, " has loss ", report.loss, " and gradient norm ", report.grad_norm, "; lower the learning rate (",
               report.lr, ")");
     optimizer_.set_learning_rate(report.lr);
     optimizer_.step(backend_);
+    scale_optimizer_.set_learning_rate(report.lr * config_.scale_lr);
+    scale_optimizer_.step(backend_);
     report.seconds = seconds_since(start);
     ++next_;
     return report;
@@ -107,15 +114,15 @@ class Trainer {
   nn::Transformer& model_;
   TrainConfig config_;
   BatchSampler sampler_;
-  std::vector<Parameter*> parameters_;
-  AdamW optimizer_;
+  std::vector<Parameter*> parameters_, scales_, all_;
+  AdamW optimizer_, scale_optimizer_;
   LearningRateSchedule schedule_;
   std::vector<std::int32_t> inputs_, targets_;
   index_t next_ = 0;
 };
 
-/// Trains model.parameters(); prepared layers are fake-quantized from step delay_fake_quant_steps on, and at the end.
-/// on_step(const StepReport&) is called after each step.
+/// Trains model.parameters() and learned_scales(model); prepared layers are fake-quantized from step
+/// delay_fake_quant_steps on, and at the end. on_step(const StepReport&) is called after each step.
 /// @throws qat::Error as Trainer
 template <class OnStep>
 void train(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,

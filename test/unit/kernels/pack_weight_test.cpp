@@ -59,6 +59,12 @@ TEST_CASE("quantize_and_pack leaves the bytes of quantize and pack: every scheme
           PackedWeight without;
           qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, without);
           CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(without)));
+          CHECK(without == expected);
+          PackedWeight given;
+          const float* const given_zero = qat::has_constant_zero_point(spec.mapping) ? nullptr : zero.data();
+          CHECK(qat::kernels::quantize_and_pack_static(backend, spec, w.data(), rows, columns, given, scale.data(),
+                                                       given_zero) == 0);
+          CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(given)));
         }
       }
   }
@@ -79,6 +85,27 @@ TEST_CASE("storage that held weights of another shape or scheme is replaced") {
     }
 }
 
+TEST_CASE("packed weights are equal where scheme, shape, codes and parameters are") {
+  const qat::CpuBackend backend(1);
+  std::vector<float> w = qat::test::uniform_values(20 * 40, 3);
+  const auto packed = [&](const char* text, index_t rows) {
+    PackedWeight p;
+    qat::kernels::quantize_and_pack(backend, qat::parse_spec(text), w.data(), rows, 40, p);
+    return p;
+  };
+  const PackedWeight four = packed("int4:group32:symmetric", 20), zeros = packed("int4:group32:asymmetric", 20);
+  CHECK(four == packed("int4:group32:symmetric", 20));
+  CHECK_FALSE(four == packed("int4:group32:symmetric", 19));
+  CHECK_FALSE(four == packed("int4:group32:symmetric_no_clip", 20));
+  CHECK_FALSE(four == PackedWeight());
+  w[7] += 0.5f;  // another code
+  CHECK_FALSE(four == packed("int4:group32:symmetric", 20));
+  w[7] -= 0.5f;
+  for (float& v : w) v *= 2.0f;  // the same codes and zero points, other scales
+  CHECK_FALSE(four == packed("int4:group32:symmetric", 20));
+  CHECK_FALSE(zeros == packed("int4:group32:asymmetric", 20));
+}
+
 TEST_CASE("weights that are not finite are counted") {
   const qat::CpuBackend backend(2);
   std::vector<float> w = qat::test::uniform_values(40 * 32, 2);
@@ -87,5 +114,8 @@ TEST_CASE("weights that are not finite are counted") {
   for (const char* text : {"int4:group32:symmetric", "int8:tensor:symmetric"}) {
     PackedWeight packed;
     CHECK(qat::kernels::quantize_and_pack(backend, qat::parse_spec(text), w.data(), 40, 32, packed) == 2);
+    const std::vector<float> scale(40, 0.1f);
+    CHECK(qat::kernels::quantize_and_pack_static(backend, qat::parse_spec(text), w.data(), 40, 32, packed, scale.data(),
+                                                 nullptr) == 2);
   }
 }

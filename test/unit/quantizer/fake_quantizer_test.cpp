@@ -128,6 +128,38 @@ TEST_CASE("every observer calibrates, MSE with no more error than the full range
   CHECK(errors[2] < errors[0]);
 }
 
+TEST_CASE("trained scales: the gradient of both, and fewer steps of error after following it") {
+  const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 11);
+  FakeQuantizer<Int3, PerGroup<32>, Symmetric> q;
+  std::vector<float> y(x.size()), error(x.size()), dx(x.size()), plain(x.size()), dscale(15), old(15);
+  q.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y.data());
+  const AffineScheme scheme(q.spec(), FloatType::kFloat32);
+  const auto loss = [&] {  // of y against x, and its gradient
+    double sum = 0.0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      error[i] = y[i] - x[i];
+      sum += 0.5 * static_cast<double>(error[i]) * static_cast<double>(error[i]);
+    }
+    return sum;
+  };
+  const double before = loss();
+  q.backward(cpu(), error.data(), x.data(), kFakeRows, kFakeColumns, dx.data(), dscale.data(), 1.0f);
+  q.backward(cpu(), error.data(), x.data(), kFakeRows, kFakeColumns, plain.data());
+  CHECK(same_bits(dx, plain));
+  for (int step = 0; step < 50; ++step) {
+    q.backward(cpu(), error.data(), x.data(), kFakeRows, kFakeColumns, dx.data(), dscale.data(), 1.0f);
+    for (std::size_t i = 0; i < 15; ++i)
+      old[i] = stored_scale(q.scale()[static_cast<index_t>(i)] - 2e-3f * dscale[i], scheme);
+    q.set_qparams(old.data(), nullptr, 15);
+    q.forward(cpu(), x.data(), kFakeRows, kFakeColumns, y.data());
+    loss();
+  }
+  CHECK(loss() < 0.97 * before);
+  q.set_enabled(false);
+  CHECK_THROWS_AS(q.backward(cpu(), error.data(), x.data(), kFakeRows, kFakeColumns, dx.data(), dscale.data(), 1.0f),
+                  Error);
+}
+
 TEST_CASE("switched off it is the identity both ways") {
   const std::vector<float> x = uniform_values(kFakeRows * kFakeColumns, 7),
                            dy = uniform_values(kFakeRows * kFakeColumns, 8);

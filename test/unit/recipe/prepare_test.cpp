@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "qat/recipe/packed_checkpoint.hpp"
 #include "unit/recipe/tiny_model.hpp"
 
 using namespace qat;
@@ -61,6 +62,55 @@ TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for
     CHECK(effect > 1e-4);
     CHECK(effect < 50.0);
   }
+}
+
+TEST_CASE(
+    "E2 with learned scales: prepared, converted and packed on disk give the same bits, wherever the scales went") {
+  for (const char* name :
+       {"8da4w", "int3_weight_only:axis0", "qat4a8", "weight=int4:group32:asymmetric:bf16safe",
+        "weight=uint4:group20:symmetric:bfloat16,activation=int8:token:asymmetric", "weight=int4:block16x16:symmetric",
+        "weight=int6:tensor:symmetric:e8m0", "weight=int4:axis1:signed_extremum"}) {
+    for (const bool tied : {false, true}) {
+      CAPTURE(name);
+      CAPTURE(tied);
+      const LayerScheme scheme = parse_scheme(name);
+      nn::Transformer model = tiny_model(tied), dynamic = tiny_model(tied);
+      const std::vector<LayerRule> rules = {{"linear", scheme}, {"embedding", {scheme.weight, {}}}, {"head", scheme}};
+      prepare(model, rules, {.learn_scales = true});
+      prepare(dynamic, rules);
+      CHECK(learned_scales(dynamic).empty());
+      const std::vector<Parameter*> scales = learned_scales(model);
+      CHECK(scales.size() == 2 * 7 + 2);
+      CHECK(scales.front()->name == "model.embed_tokens.weight_scale");
+      CHECK(same_bits(logits(model), logits(dynamic)));  // they start as the scheme chooses
+      CounterRandom random(3);
+      for (Parameter* p : scales)
+        for (float& s : p->value) s *= 0.6f + 0.6f * random.next_float();
+      scales[4]->value[0] = -0.01f;
+      const Tensor<float> prepared = logits(model);
+      CHECK_FALSE(same_bits(prepared, logits(dynamic)));
+      convert(two_threads(), model);
+      CHECK(same_bits(logits(model), prepared));
+      const test::TempDir directory;
+      save_packed(model, directory.path());
+      nn::Transformer packed = load_packed(directory.path());
+      CHECK(same_bits(logits(packed), prepared));
+    }
+  }
+}
+
+TEST_CASE("scales are learned by torchao's range_learning too, and not where the scheme has none to learn") {
+  nn::Transformer model = tiny_model();
+  const IntxFakeQuantizeConfig learned{parse_spec("int4:group32:symmetric"), false, true};
+  apply(two_threads(), model, QATConfig().weight_config(learned));
+  CHECK(learned_scales(model).size() == 2 * 7 + 1);
+  nn::Transformer other = tiny_model();
+  CHECK(contains(error_of([&] {
+                   prepare(other, {{"linear", parse_scheme("tinygemm")}}, {.learn_scales = true});
+                 }),
+                 "model.layers.0.self_attn.q_proj: scales of uint4:group32:float_zero_point"));
+  prepare(other, {{"linear", parse_scheme("activation=int8:token:asymmetric")}}, {.learn_scales = true});
+  CHECK(learned_scales(other).empty());
 }
 
 TEST_CASE("weight-only schemes multiply exactly the fake-quantized float weights") {

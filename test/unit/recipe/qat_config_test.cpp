@@ -44,14 +44,19 @@ TEST_CASE("a fake-quantize configuration as base configuration gets a suggestion
                  "did you mean activation_config or weight_config?"));
 }
 
-TEST_CASE("range learning and static ranges are refused by name") {
+TEST_CASE("range learning is for weights; static ranges are refused by name") {
   IntxFakeQuantizeConfig both = kWeight, learned = kWeight, fixed = kWeight;
   both.range_learning = true;
   learned.is_dynamic = false;
   learned.range_learning = true;
   fixed.is_dynamic = false;
   CHECK(contains(error_of([&] { QATConfig().weight_config(both).scheme(); }), "both is_dynamic and range_learning"));
-  CHECK(contains(error_of([&] { QATConfig().weight_config(learned).scheme(); }), "range_learning, which is not built"));
+  CHECK(QATConfig().weight_config(learned).scheme().weight == kWeight.spec);
+  CHECK(QATConfig().weight_config(learned).learns_scales());
+  CHECK_FALSE(QATConfig().weight_config(kWeight).learns_scales());
+  learned.spec = kActivation.spec;
+  CHECK(contains(error_of([&] { QATConfig().activation_config(learned).scheme(); }),
+                 "activation_config asks for range_learning"));
   CHECK(contains(error_of([&] { QATConfig().weight_config(fixed).scheme(); }), "is static"));
 }
 

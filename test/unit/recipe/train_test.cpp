@@ -63,6 +63,42 @@ TEST_CASE("20 quantization-aware steps leave the same bytes on 1, 2, 3 and 7 thr
   }
 }
 
+TEST_CASE("learned scales train to the same bytes on 1, 2, 3 and 7 threads, move, and ship as trained") {
+  const std::vector<LayerRule> rules = {{"linear", parse_scheme("8da3w")}};
+  const auto scales_of = [](nn::Transformer& model) {
+    std::vector<float> all;
+    for (const Parameter* p : learned_scales(model)) all.insert(all.end(), p->value.begin(), p->value.end());
+    return all;
+  };
+  nn::Transformer first = tiny_model(), fixed = tiny_model();
+  prepare(first, rules, {.learn_scales = true});
+  prepare(fixed, rules, {.learn_scales = true});
+  logits(first);  // gives the scales their first values
+  const std::vector<float> start = scales_of(first);
+  TrainConfig config = quick(20);
+  const std::vector<double> expected = losses(CpuBackend(1), first, config);
+  std::vector<float> trained = scales_of(first);
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < start.size(); ++i) moved += trained[i] != start[i] && trained[i] > 0.0f;
+  CHECK(2 * moved > start.size());
+  for (const int threads : {2, 3, 7}) {
+    nn::Transformer model = tiny_model();
+    prepare(model, rules, {.learn_scales = true});
+    CHECK(losses(CpuBackend(threads), model, config) == expected);
+    CHECK(same_parameters(first, model));
+    CHECK(scales_of(model) == trained);
+  }
+  const Tensor<float> prepared = logits(first);
+  convert(two_threads(), first);
+  CHECK(same_bits(logits(first), prepared));
+
+  config.scale_lr = 0.0;
+  config.delay_fake_quant_steps = 4;  // the scales start where fake quantization does
+  losses(two_threads(), fixed, config);
+  CHECK(scales_of(fixed) != start);
+  for (const float s : scales_of(fixed)) CHECK(s > 0.0f);
+}
+
 TEST_CASE("training lowers the loss of the quantized model") {
   nn::Transformer model = tiny_model();
   prepare(model, {{"linear", parse_scheme("8da4w")}});

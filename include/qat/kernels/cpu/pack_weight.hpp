@@ -9,24 +9,32 @@
 
 namespace qat::inline v0::kernels {
 
-/// packed = quantize(w), the bytes that quantize_dynamic and PackedWeight::pack give one after the other. Sixteen rows
-/// at a time: their codes stay in the first-level cache until they are packed.
-///
-/// @param w       (rows, columns), row-major
-/// @param packed  its storage is used again if it held weights of this shape and scheme
-/// @param scale, zero_point  receive the parameters, one per tile; null where they are not wanted
-/// @returns how many elements of w are NaN or infinite
-template <class Lazy = void>
+namespace detail {
+/// Codes of whole rows with chosen parameters, which s and z receive. Returns how many elements of w are not finite.
+inline index_t quantize_rows(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                             index_t columns, std::int8_t* codes, float* s, float* z) {
+  return quantize_dynamic(backend, spec, w, rows, columns, codes, s, z);
+}
+/// The same with given parameters.
+inline index_t quantize_rows(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                             index_t columns, std::int8_t* codes, const float* s, const float* z) {
+  quantize(backend, spec, w, rows, columns, s, z, codes);
+  return range_of(w, rows * columns).nonfinite;
+}
+
+/// Param: float where parameters are chosen, const float where they are given.
+template <class Param>
 index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
-                          index_t columns, PackedWeight& packed, float* scale = nullptr, float* zero_point = nullptr) {
+                          index_t columns, PackedWeight& packed, Param* scale, Param* zero_point) {
   constexpr index_t kPanel = PanelLayout::kPanelRows;
+  constexpr bool kGiven = std::is_const_v<Param>;
   const GroupLayout groups = group_layout(spec.granularity, rows, columns);
   if (groups.tile_rows != 1 || !has_kernel(spec)) {  // tiles that span rows, or a random stream over the whole tensor
     AlignedBuffer<std::int8_t> codes(rows * columns);
     AlignedBuffer<float> params(2 * groups.count());
-    float* const s = scale != nullptr ? scale : params.data();
-    float* const z = zero_point != nullptr ? zero_point : params.data() + groups.count();
-    const index_t nonfinite = quantize_dynamic(backend, spec, w, rows, columns, codes.data(), s, z);
+    Param* const s = scale != nullptr ? scale : kGiven ? nullptr : params.data();
+    Param* const z = zero_point != nullptr ? zero_point : kGiven ? nullptr : params.data() + groups.count();
+    const index_t nonfinite = quantize_rows(backend, spec, w, rows, columns, codes.data(), s, z);
     if (nonfinite == 0) packed = PackedWeight::pack(spec, rows, columns, codes.data(), s, z);
     return nonfinite;
   }
@@ -39,9 +47,9 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
     const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
     codes.reserve(kPanel * columns);
     params.reserve(2 * tiles);
-    float* const s = scale != nullptr ? scale + first : params.data();
-    float* const z = zero_point != nullptr ? zero_point + first : params.data() + tiles;
-    const index_t found = quantize_dynamic(backend, spec, w + row * columns, count, columns, codes.data(), s, z);
+    Param* const s = scale != nullptr ? scale + first : kGiven ? nullptr : params.data();
+    Param* const z = zero_point != nullptr ? zero_point + first : kGiven ? nullptr : params.data() + tiles;
+    const index_t found = quantize_rows(backend, spec, w + row * columns, count, columns, codes.data(), s, z);
     if (found != 0) {
       nonfinite.fetch_add(found, std::memory_order_relaxed);
       return;
@@ -52,7 +60,31 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
   });
   return nonfinite.load();
 }
-QAT_INSTANCE(index_t quantize_and_pack<void>(const CpuBackend&, const QuantSpec&, const float*, index_t, index_t,
-                                             PackedWeight&, float*, float*));
+QAT_INSTANCE(index_t quantize_and_pack(const CpuBackend&, const QuantSpec&, const float*, index_t, index_t,
+                                       PackedWeight&, float*, float*));
+QAT_INSTANCE(index_t quantize_and_pack(const CpuBackend&, const QuantSpec&, const float*, index_t, index_t,
+                                       PackedWeight&, const float*, const float*));
+}  // namespace detail
+
+/// packed = quantize(w), the bytes that quantize_dynamic and PackedWeight::pack give one after the other. Sixteen rows
+/// at a time: their codes stay in the first-level cache until they are packed.
+///
+/// @param w       (rows, columns), row-major
+/// @param packed  its storage is used again if it held weights of this shape and scheme
+/// @param scale, zero_point  receive the parameters, one per tile; null where they are not wanted
+/// @returns how many elements of w are NaN or infinite
+template <class Lazy = void>
+index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                          index_t columns, PackedWeight& packed, float* scale = nullptr, float* zero_point = nullptr) {
+  return detail::quantize_and_pack(backend, spec, w, rows, columns, packed, scale, zero_point);
+}
+
+/// The same with given parameters, which the scheme's storage must hold exactly (stored_scale). zero_point may be null
+/// where has_constant_zero_point(mapping).
+template <class Lazy = void>
+index_t quantize_and_pack_static(const CpuBackend& backend, const QuantSpec& spec, const float* w, index_t rows,
+                                 index_t columns, PackedWeight& packed, const float* scale, const float* zero_point) {
+  return detail::quantize_and_pack(backend, spec, w, rows, columns, packed, scale, zero_point);
+}
 
 }  // namespace qat::inline v0::kernels

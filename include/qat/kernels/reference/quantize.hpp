@@ -197,6 +197,40 @@ void fake_quantize_backward_masked(const QuantSpec& spec, const D* dy, const std
   }
 }
 
+/// Elements whose products one fp32 sum of lsq_scale_gradient takes in.
+inline constexpr index_t kLsqPiece = 4096;
+
+/// Gradient of the scales: dscale[tile] (+)= factor * sum of dy * lsq_derivative(x). The order of the sum is part of
+/// the definition: element i of a piece of kLsqPiece, in the order of for_each_element, goes to lane i % 16; lanes are
+/// added as a tree, i with i + 8, + 4, + 2, + 1; pieces in ascending order, in double.
+inline void lsq_scale_gradient(const QuantSpec& spec, const float* dy, const float* x, index_t rows, index_t columns,
+                               const float* scale, const float* zero_point, SteMask mask, float factor, float* dscale,
+                               bool accumulate = false, std::uint64_t seed = 0, TileSpan tiles = {}) {
+  const ScopedFloatMode mode;
+  const AffineScheme scheme(spec, FloatType::kFloat32);
+  const GroupLayout layout = group_layout(spec.granularity, rows, columns);
+  for (index_t tile = tiles.begin; tile < tiles.last(layout); ++tile) {
+    const QParams p = stored_qparams(scheme, scale, zero_point, tile);
+    float lanes[16] = {};
+    double total = 0.0;
+    index_t n = 0;
+    const auto end_piece = [&] {
+      for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+      total += static_cast<double>(lanes[0]);
+      for (float& lane : lanes) lane = 0.0f;
+    };
+    for_each_element(layout, tile, [&](index_t i) {
+      const float derivative = lsq_derivative(x[i], p, scheme, mask, random_at(scheme, seed, i));
+      lanes[n % 16] += qat::detail::rounded_product(dy[i] * derivative);
+      if (++n % kLsqPiece == 0) end_piece();
+    });
+    end_piece();
+    const float g = static_cast<float>(total * static_cast<double>(factor));
+    dscale[tile] = accumulate ? dscale[tile] + g : g;
+  }
+}
+
 }  // namespace qat::inline v0::kernels::reference
 
 QAT_EXACT_END
