@@ -36,5 +36,12 @@ int main() {
   qat::assign(cpu, qat::view(sum.data(), rows, columns), A + B * C);
   quantizer.forward(cpu, sum.data(), rows, columns, z.data());
   std::printf("fake_quantize(a + b * c): %s\n", y == z ? "the same bits in one pass" : "different");
-  return y == z ? 0 : 1;
+  if (y != z) return 1;
+
+  // So are an operand of a product and what follows the product: here P = A fake_quantize(B)^T / 2 + residual.
+  std::vector<float> p(static_cast<std::size_t>(rows * rows)), residual(p.size(), 1.0f);
+  const auto P = qat::view(p.data(), rows, rows);
+  qat::ops::gemm(cpu, A, qat::fake_quantize(B, quantizer.spec()), P, P * 0.5f + qat::view(residual.data(), rows, rows));
+  std::printf("first element of the product: %g\n", static_cast<double>(P(0, 0)));
+  return 0;
 }

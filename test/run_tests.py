@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -27,6 +28,8 @@ REST = ["property", "golden", "consistency", "odr", "checks", "examples", "cli",
 # Built by a cross compiler and run by an emulator: the kernels, on the targets of that architecture.
 AARCH64 = dict(compiler="aarch64-linux-gnu-g++", emulator=["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
                packages="g++-aarch64-linux-gnu qemu-user", tests=["unit/numeric", "unit/kernels", "unit/ops", "consistency/consistency"])
+# What the x86 targets need of /proc/cpuinfo; a processor without one of them runs them all in emulation (test/emulation).
+X86_FEATURES = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}
 SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but the long training runs
 
 SUMMARY = re.compile(r"^\[qat-test\] (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
@@ -177,6 +180,17 @@ class Run:
         self.stage(stage, directory, suites, env, machine["tests"], machine["emulator"])
 
 
+def lacks_x86_features():
+    if platform.machine() != "x86_64":
+        return False
+    try:
+        with open("/proc/cpuinfo") as file:
+            found = re.search(r"^flags\s*:(.*)$", file.read(), re.M)
+    except OSError:
+        return True
+    return not found or not X86_FEATURES <= set(found.group(1).split())
+
+
 def say(text):
     print(text, flush=True)
 
@@ -207,6 +221,12 @@ def main():
     else:
         run.stage("release", release, FIRST, env)
         run.stage("release", release, REST, env)
+        if args.full or lacks_x86_features():
+            if any(test["suite"] == "emulated" for test in run.tests(release)):
+                run.stage("release", release, ["emulated"], env)
+            else:
+                say("SKIPPED: release: emulated/emulated (simde/x86/avx512.h not found; Debian: libsimde-dev)")
+                run.record("release", "emulated", "emulated", (0, 0, 1), 0.0)
         # Unoptimized: what these two look for does not need it, and they build in a third of the time.
         clang = run.configure("clang", "clang++", werror + ["-Doptimization=0"])
         run.stage("clang", clang, FIRST + (REST if args.full else []), env)

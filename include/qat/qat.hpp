@@ -42,6 +42,7 @@
 #include "qat/ops/elementwise.hpp"
 #include "qat/ops/embedding.hpp"
 #include "qat/ops/fake_quantize.hpp"
+#include "qat/ops/gemm.hpp"
 #include "qat/ops/grad_mode.hpp"
 #include "qat/ops/linear.hpp"
 #include "qat/ops/lsq.hpp"

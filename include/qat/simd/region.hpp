@@ -14,7 +14,11 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
+#if defined(QAT_X86_EMULATION)  // a header with the intrinsics as plain code: test/emulation/x86.hpp
+#include QAT_X86_EMULATION
+#else
 #include <immintrin.h>
+#endif
 #if !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
@@ -37,6 +41,13 @@
 // sanitized build stays what it was asked to be); fast-math is off in all of them, so that an -Ofast host gets the same
 // bits. Under clang a region holds functions only.
 #define QAT_PRAGMA(text) _Pragma(#text)
+#if defined(QAT_X86_EMULATION)
+#define QAT_AVX2_FEATURES "sse2"
+#define QAT_AVX2VNNI_FEATURES "sse2"
+#define QAT_AVX512_FEATURES "sse2"
+#define QAT_AVX512VNNI_FEATURES "sse2"
+#define QAT_AVX512BF16_FEATURES "sse2"
+#else
 #define QAT_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2"
 #if !defined(QAT_AVX2VNNI_FEATURES)  // test/consistency/avx2vnni_test.cpp has its own
 #define QAT_AVX2VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avxvnni"
@@ -44,6 +55,7 @@
 #define QAT_AVX512_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
 #define QAT_AVX512VNNI_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 #define QAT_AVX512BF16_FEATURES "avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"
+#endif
 #if defined(__clang__)
 #define QAT_NEONDOT_FEATURES "dotprod"
 #define QAT_NEONI8MM_FEATURES "dotprod,i8mm"

@@ -77,7 +77,9 @@ constexpr bool has_fused_multiply_add(Target target) { return target != Target::
 
 /// True if this processor (and operating system) can run the target.
 inline bool is_supported(Target target) {
-#if QAT_HAVE_X86_TARGETS
+#if defined(QAT_X86_EMULATION)
+  return is_compiled(target);
+#elif QAT_HAVE_X86_TARGETS
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

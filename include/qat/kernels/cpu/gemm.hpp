@@ -29,6 +29,13 @@ struct MatrixOperand {
   }
 };
 
+/// What is done to each finished block of C while it is in the cache; run is null: nothing.
+struct GemmEpilogue {
+  void (*run)(const void* self, index_t row, index_t rows, index_t column, index_t columns) = nullptr;
+  const void* self = nullptr;
+  index_t granule = 1;  ///< blocks must begin at multiples of so many columns; run comes last where they do not
+};
+
 struct GemmTile {
   index_t count;  // k of this K-block
   index_t a_row_stride, a_k_stride;
@@ -256,19 +263,30 @@ QAT_INSTANCE(const GemmKernels& gemm_kernels<void>());
 
 template <class Lazy>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
-          float* C, index_t ldc, bool accumulate, const float* bias) {
+          float* C, index_t ldc, bool accumulate, const float* bias, const GemmEpilogue& epilogue) {
   QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K,
             ", must not be negative");
   if (M == 0 || N == 0) return;
   const GemmKernels& kernels = gemm_kernels<Lazy>();
   const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
-  const index_t row_blocks = call.plan.row_blocks;
+  const GemmPlan& plan = call.plan;
+  const auto finish = [&](index_t row, index_t rows, index_t column, index_t columns) {
+    epilogue.run(epilogue.self, row, M - row < rows ? M - row : rows, column,
+                 N - column < columns ? N - column : columns);
+  };
+  const bool fused = epilogue.run != nullptr && (plan.column_blocks == 1 || plan.columns % epilogue.granule == 0);
   // Row blocks of one block of columns follow each other, so a thread mostly finds its packed B in place.
-  backend.parallel_for(row_blocks * call.plan.column_blocks,
-                       [&](index_t chunk) { call.block(chunk % row_blocks, chunk / row_blocks); });
+  backend.parallel_for(plan.row_blocks * plan.column_blocks, [&](index_t chunk) {
+    const index_t row_block = chunk % plan.row_blocks, column_block = chunk / plan.row_blocks;
+    call.block(row_block, column_block);
+    if (fused) finish(row_block * plan.rows, plan.rows, column_block * plan.columns, plan.columns);
+  });
+  if (epilogue.run == nullptr || fused) return;
+  constexpr index_t kRows = 16;
+  backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
 }
 QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const GemmOperand&, const GemmOperand&,
-                             float*, index_t, bool, const float*));
+                             float*, index_t, bool, const float*, const GemmEpilogue&));
 
 }  // namespace detail
 
@@ -282,13 +300,14 @@ QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const
 /// which
 ///              must return the same values whenever asked (it runs on any thread, while packing, maybe more than once)
 /// @param accumulate  adds to C instead of overwriting it
-/// @param bias  N values added last, or null
+/// @param bias  N values added after the sum, or null
+/// @param epilogue  done last, to each block of C
 /// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the largest sizes.
 /// @throws qat::Error (kShapeMismatch) on negative sizes
 template <class OperandA, class OperandB>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, OperandA a, OperandB b, float* C, index_t ldc,
-          bool accumulate = false, const float* bias = nullptr) {
-  detail::gemm<void>(backend, M, N, K, detail::erase(a), detail::erase(b), C, ldc, accumulate, bias);
+          bool accumulate = false, const float* bias = nullptr, const GemmEpilogue& epilogue = {}) {
+  detail::gemm<void>(backend, M, N, K, detail::erase(a), detail::erase(b), C, ldc, accumulate, bias, epilogue);
 }
 
 }  // namespace qat::inline v0::kernels

@@ -9,6 +9,8 @@ template <bool kWide>
 QAT_INLINE simd::QAT_TARGET::Int dot4(simd::QAT_TARGET::Int acc, simd::QAT_TARGET::Int u, simd::QAT_TARGET::Int s) {
 #if QAT_TARGET_DOT8 && QAT_TARGET_LEVEL == 1
   return {_mm256_dpbusd_avx_epi32(acc.v, u.v, s.v)};
+#elif QAT_TARGET_DOT8 && QAT_TARGET_LEVEL >= 2 && defined(QAT_X86_EMULATION)
+  return {_mm512_dpbusd_epi32(acc.v, u.v, s.v)};
 #elif QAT_TARGET_DOT8 && QAT_TARGET_LEVEL >= 2
   // As assembly: g++ 12 turns the intrinsic in an unrolled tile into register copies and spills.
   asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(u.v), "v"(s.v));
@@ -52,6 +54,8 @@ QAT_INLINE simd::QAT_TARGET::Int dot4(simd::QAT_TARGET::Int acc, simd::QAT_TARGE
 QAT_INLINE simd::QAT_TARGET::Int dot2(simd::QAT_TARGET::Int acc, simd::QAT_TARGET::Int a, simd::QAT_TARGET::Int b) {
 #if QAT_TARGET_DOT8 && QAT_TARGET_LEVEL == 1
   return {_mm256_dpwssd_avx_epi32(acc.v, a.v, b.v)};
+#elif QAT_TARGET_DOT8 && QAT_TARGET_LEVEL >= 2 && defined(QAT_X86_EMULATION)
+  return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
 #elif QAT_TARGET_DOT8 && QAT_TARGET_LEVEL >= 2
   asm("vpdpwssd %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
   return acc;
