@@ -74,6 +74,20 @@ TEST_CASE("several threads may use one backend at the same time") {
   CHECK(sum == 4 * 200 * 45);
 }
 
+TEST_CASE("chunks see what was written before their loop, and the caller and the next loop see what they write") {
+  const CpuBackend backend(3);
+  std::vector<index_t> a(64), b(64);  // not atomic: under ThreadSanitizer, a missing order is a race
+  index_t wrong = 0;
+  for (index_t repeat = 0; repeat < 200; ++repeat) {
+    for (index_t& x : a) x = repeat;
+    backend.parallel_for(64,
+                         [&](index_t i) { b[static_cast<std::size_t>(i)] = a[static_cast<std::size_t>(63 - i)] + i; });
+    backend.parallel_for(64, [&](index_t i) { a[static_cast<std::size_t>(i)] = b[static_cast<std::size_t>(63 - i)]; });
+    for (std::size_t i = 0; i < 64; ++i) wrong += a[i] != repeat + 63 - static_cast<index_t>(i);
+  }
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("chunks run in the default floating-point mode on every thread, and the host's mode comes back") {
   for (const int threads : {1, 3}) {
     const CpuBackend backend(threads);
