@@ -50,12 +50,13 @@ void report(benchmark::State& state, const Shape& s, int threads) {
   state.counters["ceiling"] = qat::bench::fma_ceiling() * threads;
 }
 
-void gemm(benchmark::State& state, const Shape& shape, int threads) {
+void gemm(benchmark::State& state, const Shape& shape, int threads, qat::MatmulPrecision precision) {
   Data data(shape);
-  const qat::CpuBackend backend(threads);
+  const qat::CpuBackend backend(threads, precision);
   for (auto _ : state)
     qat::kernels::gemm(backend, shape.M, shape.N, shape.K, data.a_operand, data.b_operand, data.c.data(), shape.N);
   report(state, shape, threads);
+  if (precision == qat::MatmulPrecision::kBfloat16) state.counters["ceiling"] = qat::bench::bf16_ceiling();
 }
 
 }  // namespace
@@ -64,8 +65,11 @@ int main(int argc, char** argv) {
   for (const Shape& s : kShapes) {
     const std::string name =
         std::string(s.form) + "/" + std::to_string(s.M) + "x" + std::to_string(s.N) + "x" + std::to_string(s.K);
-    benchmark::RegisterBenchmark(("gemm/" + name + "/threads:1").c_str(), gemm, s, 1);
-    benchmark::RegisterBenchmark(("gemm/" + name + "/threads:2").c_str(), gemm, s, 2)->UseRealTime();
+    benchmark::RegisterBenchmark(("gemm/" + name + "/threads:1").c_str(), gemm, s, 1, qat::MatmulPrecision::kFloat32);
+    benchmark::RegisterBenchmark(("gemm_bf16/" + name + "/threads:1").c_str(), gemm, s, 1,
+                                 qat::MatmulPrecision::kBfloat16);
+    benchmark::RegisterBenchmark(("gemm/" + name + "/threads:2").c_str(), gemm, s, 2, qat::MatmulPrecision::kFloat32)
+        ->UseRealTime();
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

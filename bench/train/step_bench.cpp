@@ -3,7 +3,8 @@
 // this core's multiply-add ceiling (measured between the steps) and the peak memory of a step.
 //
 // Usage: step_bench [--shape 260k|12m] [--threads N] [--steps N] SCHEME...
-//   SCHEME: float, or any scheme of recipe::parse_scheme; with "+head" behind it the tied head is quantized too
+//   SCHEME: float, or any scheme of recipe::parse_scheme; with "+head" behind it the tied head is quantized too, with
+//   "/bf16" last its fp32 products may round to bf16
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -62,10 +63,11 @@ struct Run {
     } else {
       model.load(first->model.tensors());
     }
-    const std::string base = scheme.substr(0, scheme.find("+head"));
+    const std::string products = scheme.substr(0, scheme.find("/bf16")),
+                      base = products.substr(0, products.find("+head"));
     if (base != "float") {
       std::vector<recipe::LayerRule> rules = {{"linear", recipe::parse_scheme(base)}};
-      if (base != scheme) rules.push_back({"head", recipe::parse_scheme(base)});
+      if (base != products) rules.push_back({"head", recipe::parse_scheme(base)});
       recipe::prepare(model, rules);
     }
     CounterRandom random(2);
@@ -82,13 +84,14 @@ double median(std::vector<double> v) {
 }
 
 void run(const Options& o) {
-  const CpuBackend backend(o.threads);
+  const CpuBackend fp32(o.threads), bf16(o.threads, MatmulPrecision::kBfloat16);
   std::vector<std::unique_ptr<Run>> runs;
   std::vector<std::unique_ptr<recipe::Trainer>> trainers;
   for (const std::string& scheme : o.schemes) {
     const index_t before = memory_stats().current_bytes;
     runs.push_back(std::make_unique<Run>(scheme, o, runs.empty() ? nullptr : runs.front().get()));
     Run& r = *runs.back();
+    const CpuBackend& backend = scheme.ends_with("/bf16") ? bf16 : fp32;
     trainers.push_back(std::make_unique<recipe::Trainer>(backend, r.model, r.tokens, r.config));
     trainers.back()->step();
     r.held_bytes = memory_stats().current_bytes - before;

@@ -18,6 +18,7 @@ struct Options {
   std::string model, data, train_data, tokenizer, scheme, layers = "linear", out, json, prompt = "Once upon a time";
   index_t length = 512, tokens = 200;
   int threads = 0, seeds = 1;
+  std::string matmul = "fp32";
   bool no_control = false, report = false, learn_scales = false;
   SamplingOptions sampling;
   recipe::TrainConfig train;
@@ -162,6 +163,9 @@ void add_model(CLI::App* verb, Options& o, bool required) {
   if (required) model->required();
   verb->add_option("--tokenizer", o.tokenizer, "tokenizer file or directory (default: the one beside the model)");
   verb->add_option("--threads", o.threads, "threads; 0 takes all")->check(CLI::Range(0, 1024));
+  verb->add_option("--matmul", o.matmul, "precision of fp32 products: bf16 rounds their operands where that is faster")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "bf16"}));
   verb->add_option("--json", o.json, "also write the results to this file");
 }
 void add_scheme(CLI::App* verb, Options& o, const char* what) {
@@ -248,7 +252,7 @@ int run(int argc, char** argv) {
   for (CLI::App* verb : {train, demo})
     if (verb->parsed() && verb->count("--warmup") == 0)
       o.train.warmup_steps = std::min<index_t>(30, o.train.steps / 10);
-  const CpuBackend backend(o.threads);
+  const CpuBackend backend(o.threads, o.matmul == "bf16" ? MatmulPrecision::kBfloat16 : MatmulPrecision::kFloat32);
   if (eval->parsed()) run_eval(backend, o);
   if (train->parsed()) run_train(backend, o);
   if (quantize->parsed()) run_quantize(backend, o);

@@ -19,6 +19,10 @@ struct ParallelForHook {
   void (*run)(void* context, index_t chunks, void (*body)(void* argument, index_t chunk), void* argument) = nullptr;
 };
 
+/// What fp32 matrix products may lose: nothing, or their operands are rounded to bf16 where that is faster. Sums,
+/// weights and everything else stay fp32. As PyTorch's float32_matmul_precision "highest" and "medium".
+enum class MatmulPrecision { kFloat32, kBfloat16 };
+
 /// Runs the chunks of an operation. Every operation derives its chunks from sizes alone, never from threads(), and
 /// every chunk writes its own outputs: so any number of threads gives the same bytes.
 ///
@@ -29,7 +33,7 @@ class CpuBackend {
   /// @param threads  how many threads work on a loop, the caller included; 0 takes the hardware's number.
   ///                 Fewer where the system does not give as many; threads() tells
   /// @throws qat::Error (kInvalidArgument) if threads is negative or above 1024
-  explicit CpuBackend(int threads = 0) {
+  explicit CpuBackend(int threads = 0, MatmulPrecision precision = MatmulPrecision::kFloat32) : precision_(precision) {
     QAT_CHECK(threads >= 0 && threads <= 1024, kInvalidArgument, "CpuBackend: threads is ", threads,
               ", must be in [0, 1024] (0: all)");
     threads_ = threads > 0 ? threads : detail::hardware_threads();
@@ -42,7 +46,8 @@ class CpuBackend {
   }
   /// Uses the host's loop and starts no threads.
   /// @throws qat::Error (kInvalidArgument) if hook.run is null
-  explicit CpuBackend(const ParallelForHook& hook) : hook_(hook) {
+  explicit CpuBackend(const ParallelForHook& hook, MatmulPrecision precision = MatmulPrecision::kFloat32)
+      : precision_(precision), hook_(hook) {
     QAT_CHECK(hook.run != nullptr, kInvalidArgument,
               "CpuBackend: ParallelForHook::run is null, a function is required");
     threads_ = hook.threads > 0 ? hook.threads : 1;
@@ -60,6 +65,7 @@ class CpuBackend {
 
   /// How many threads work on a loop. For reports; nothing that is computed may depend on it.
   int threads() const { return threads_; }
+  MatmulPrecision matmul_precision() const { return precision_; }
 
   /// Calls f(chunk) exactly once for each chunk in [0, chunks), on any thread, in any order, under ScopedFloatMode.
   /// A call from inside f runs serially. When calls throw, the others still run, and the exception of the lowest chunk
@@ -183,6 +189,7 @@ class CpuBackend {
   static constexpr int kSpins = 2000;
 
   int threads_ = 1;
+  MatmulPrecision precision_;
   ParallelForHook hook_;
   detail::WorkerThread* workers_ = nullptr;
   mutable Job* job_ = nullptr;

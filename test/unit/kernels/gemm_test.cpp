@@ -11,8 +11,10 @@
 
 #include "qat/base/random.hpp"
 #include "qat/kernels/reference/gemm.hpp"
+#include "qat/numeric/bfloat16.hpp"
 #include "support/compare.hpp"
 #include "support/host_mode.hpp"
+#include "support/tuning_scope.hpp"
 
 using qat::CpuBackend;
 using qat::index_t;
@@ -146,6 +148,37 @@ TEST_CASE("every target is within the derived bound of double precision") {
       const Problem problem(19, 37, 300 + variant, variant);
       CHECK(problem.worst_excess(problem.product(backend), qat::has_fused_multiply_add(target) ? 1.0 : 2.0) <= 0.0);
     }
+  }
+}
+
+TEST_CASE(
+    "at bf16 precision operands are rounded to bf16, sums are within the bound of fp32, on any number of threads") {
+  qat::test::TuningScope tuning;
+  qat::kernels::cpu_tuning().bf16_dot = true;
+  const CpuBackend backend(1, qat::MatmulPrecision::kBfloat16), three(3, qat::MatmulPrecision::kBfloat16);
+  for (const Target target : qat::supported_targets()) {
+    const qat::ScopedTarget scope(target);
+    CAPTURE(qat::name(target));
+    int variant = 0;
+    for (const index_t M : {1, 3, 14, 15, 130})
+      for (const index_t N : {1, 16, 33, 100})
+        for (const index_t K : {0, 1, 2, 17, 64, 257, 513}) {
+          Problem problem(M, N, K, ++variant % 8);
+          CAPTURE(M);
+          CAPTURE(N);
+          CAPTURE(K);
+          CAPTURE(variant % 8);
+          if (target != Target::kAvx512Bf16) {  // nothing to gain: the same as fp32
+            CHECK(compare_bits(problem.product(CpuBackend(1)), problem.product(backend)));
+            continue;
+          }
+          const std::vector<float> unrounded = problem.product(backend);
+          for (std::vector<float>* x : {&problem.a, &problem.b})
+            for (float& value : *x) value = static_cast<float>(qat::bfloat16(value));
+          CHECK(compare_bits(unrounded, problem.product(backend)));
+          CHECK(compare_bits(unrounded, problem.product(three)));
+          CHECK(problem.worst_excess(unrounded, 2.0) <= 0.0);
+        }
   }
 }
 

@@ -64,6 +64,20 @@ TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for
   }
 }
 
+TEST_CASE("E2 holds where products round their operands to bf16") {
+  const CpuBackend backend(2, MatmulPrecision::kBfloat16);
+  for (const char* name : {"8da4w", "qat4", "tinygemm", "qat3:group20"}) {
+    CAPTURE(name);
+    nn::Transformer model = tiny_model();
+    const Tensor<float> full = logits(model), rounded = logits(model, backend);
+    CHECK(largest_difference(full, rounded) < 0.2);
+    prepare(model, {{"linear", parse_scheme(name)}});
+    const Tensor<float> prepared = logits(model, backend);
+    convert(backend, model);
+    CHECK(same_bits(logits(model, backend), prepared));
+  }
+}
+
 TEST_CASE(
     "E2 with learned scales: prepared, converted and packed on disk give the same bits, wherever the scales went") {
   for (const char* name :

@@ -46,9 +46,9 @@ using test::error_of;
 using test::two_threads;
 
 /// [60, vocab]: two sequences of 30 tokens.
-inline Tensor<float> logits(nn::Transformer& model) {
+inline Tensor<float> logits(nn::Transformer& model, const CpuBackend& backend = two_threads()) {
   const auto tokens = tiny_tokens(60);
-  return model.forward(two_threads(), view_of(tokens), 2);
+  return model.forward(backend, view_of(tokens), 2);
 }
 inline bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
   return a.size() > 0 && a.shape() == b.shape() &&

@@ -48,19 +48,22 @@ bool same_parameters(nn::Transformer& a, nn::Transformer& b) {
 
 }  // namespace
 
-TEST_CASE("20 quantization-aware steps leave the same bytes on 1, 2, 3 and 7 threads") {
-  for (const char* scheme : {"8da4w", "qat3"}) {
-    CAPTURE(scheme);
-    nn::Transformer first = tiny_model();
-    prepare(first, {{"linear", parse_scheme(scheme)}});
-    const std::vector<double> expected = losses(CpuBackend(1), first, quick(20));
-    for (const int threads : {2, 3, 7}) {
-      nn::Transformer model = tiny_model();
-      prepare(model, {{"linear", parse_scheme(scheme)}});
-      CHECK(losses(CpuBackend(threads), model, quick(20)) == expected);
-      CHECK(same_parameters(first, model));
+TEST_CASE(
+    "20 quantization-aware steps leave the same bytes on 1, 2, 3 and 7 threads, at either precision of products") {
+  for (const MatmulPrecision precision : {MatmulPrecision::kFloat32, MatmulPrecision::kBfloat16})
+    for (const char* scheme : {"8da4w", "qat3"}) {
+      CAPTURE(scheme);
+      nn::Transformer first = tiny_model();
+      prepare(first, {{"linear", parse_scheme(scheme)}});
+      const std::vector<double> expected = losses(CpuBackend(1, precision), first, quick(20));
+      CHECK(expected.back() < expected.front());
+      for (const int threads : {2, 3, 7}) {
+        nn::Transformer model = tiny_model();
+        prepare(model, {{"linear", parse_scheme(scheme)}});
+        CHECK(losses(CpuBackend(threads, precision), model, quick(20)) == expected);
+        CHECK(same_parameters(first, model));
+      }
     }
-  }
 }
 
 TEST_CASE("learned scales train to the same bytes on 1, 2, 3 and 7 threads, move, and ship as trained") {

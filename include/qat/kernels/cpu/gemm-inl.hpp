@@ -16,6 +16,37 @@ inline constexpr int kTileVectors = 2;
 
 inline constexpr index_t kPrefetch = 64;
 
+// What one step of a tile multiplies: an element of each operand, or where QAT_TARGET_BF16 is set a pair of bf16.
+#if QAT_TARGET_BF16
+inline constexpr index_t kStep = 2;
+QAT_INLINE simd::QAT_TARGET::Float multiply_step(simd::QAT_TARGET::Float a, simd::QAT_TARGET::Float b,
+                                                 simd::QAT_TARGET::Float acc) {
+  return {_mm512_dpbf16_ps(acc.v, (__m512bh)_mm512_castps_si512(a.v), (__m512bh)_mm512_castps_si512(b.v))};
+}
+/// Elements of an even and the odd k after it, rounded to bf16, one pair a lane.
+QAT_INLINE simd::QAT_TARGET::Float pair_up(simd::QAT_TARGET::Float even, simd::QAT_TARGET::Float odd) {
+  const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even.v));
+  const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd.v));
+  return {_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)))};
+}
+/// A packed panel [count][width] to pairs [(count + 1) / 2][width], in place.
+inline void pair_panel(float* panel, index_t width, index_t count) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t k = 0; k < count; k += 2)
+    for (index_t r = 0; r < width; r += vec::kLanes) {
+      const vec::Float odd = k + 1 < count ? vec::load(panel + (k + 1) * width + r) : vec::zero();
+      vec::store(panel + k / 2 * width + r, pair_up(vec::load(panel + k * width + r), odd));
+    }
+}
+#else
+inline constexpr index_t kStep = 1;
+QAT_INLINE simd::QAT_TARGET::Float multiply_step(simd::QAT_TARGET::Float a, simd::QAT_TARGET::Float b,
+                                                 simd::QAT_TARGET::Float acc) {
+  return simd::QAT_TARGET::mul_add(a, b, acc);
+}
+inline void pair_panel(float*, index_t, index_t) {}
+#endif
+
 /// out[k * width + row] = source[row * row_stride + k * k_stride]; rows up to width are zero. width: multiple of
 /// kLanes.
 inline void pack_panel(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count,
@@ -87,7 +118,7 @@ inline void gemm_tile(const GemmTile& t, const float* a, const float* b, float* 
     for (int r = 0; r < kRows; ++r) {
       const vec::Float av = vec::set(a[r * row_stride]);
       QAT_UNROLL(2)
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = vec::mul_add(av, bv[v], acc[r][v]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = multiply_step(av, bv[v], acc[r][v]);
     }
     a += k_stride;
   }
@@ -151,10 +182,12 @@ void gemm_block(const GemmBlock& block) {
     const float* a = block.a + row0 * t.a_row_stride;
     if (block.a_panel != nullptr) {
       pack_panel(a, t.a_row_stride, t.a_k_stride, rows, t.count, block.a_panel, kPackedRows);
+      pair_panel(block.a_panel, kPackedRows, t.count);
       a = block.a_panel;
       t.a_row_stride = 1;
       t.a_k_stride = kPackedRows;
     }
+    t.count = (t.count + kStep - 1) / kStep;
     using Rows = std::make_integer_sequence<int, kTileRows>;
     for (index_t n = 0; n < block.columns; n += kWidth) {
       const index_t columns = block.columns - n < kWidth ? block.columns - n : kWidth;
@@ -167,33 +200,41 @@ void gemm_block(const GemmBlock& block) {
 }
 
 /// Packs columns of B into panels: panel j (kTileVectors vectors wide, the last one vector if that is enough) starts at
-/// out + j * width * count.
+/// out + j * width * steps, and holds count elements of each column in steps.
 inline void gemm_pack_b(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count,
                         float* out) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kWidth = kTileVectors * vec::kLanes;
+  const index_t steps = (count + kStep - 1) / kStep;
   if (row_stride == 1 && k_stride != 1) {
     // Along the contiguous rows of memory, so that a line and a page are visited once.
     const index_t full = rows / kWidth * kWidth;
-    for (index_t k = 0; k < count; ++k)
+    for (index_t step = 0; step < steps; ++step)
       for (index_t n = 0; n < full; n += kWidth) {
+        const float* from = source + step * kStep * k_stride + n;
         QAT_UNROLL(2)
-        for (index_t v = 0; v < kWidth; v += vec::kLanes)
-          vec::store(out + n * count + k * kWidth + v, vec::load(source + k * k_stride + n + v));
+        for (index_t v = 0; v < kWidth; v += vec::kLanes) {
+          vec::Float x = vec::load(from + v);
+#if QAT_TARGET_BF16
+          x = pair_up(x, 2 * step + 1 < count ? vec::load(from + k_stride + v) : vec::zero());
+#endif
+          vec::store(out + n * steps + step * kWidth + v, x);
+        }
       }
     source += full;
-    out += full * count;
+    out += full * steps;
     rows -= full;
   }
   for (index_t n = 0; n < rows; n += kWidth) {
     const index_t left = rows - n < kWidth ? rows - n : kWidth;
-    pack_panel(source + n * row_stride, row_stride, k_stride, left, count, out + n * count,
-               left <= vec::kLanes ? index_t{vec::kLanes} : kWidth);
+    const index_t width = left <= vec::kLanes ? index_t{vec::kLanes} : kWidth;
+    pack_panel(source + n * row_stride, row_stride, k_stride, left, count, out + n * steps, width);
+    pair_panel(out + n * steps, width, count);
   }
 }
 
 template <class Lazy>
-inline constexpr GemmKernels kGemmKernels = {kTileRows, kTileVectors* simd::QAT_TARGET::kLanes, &gemm_block<Lazy>,
-                                             &gemm_pack_b};
+inline constexpr GemmKernels kGemmKernels = {
+    kTileRows, kTileVectors* simd::QAT_TARGET::kLanes, kStep, &gemm_block<Lazy>, &gemm_pack_b, &pair_panel};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -14,6 +14,7 @@
 #include "qat/backend/cpu.hpp"
 #include "qat/base/aligned.hpp"
 #include "qat/base/config.hpp"
+#include "qat/kernels/cpu/tuning.hpp"
 #include "qat/simd/vec.hpp"
 
 namespace qat::inline v0::kernels {
@@ -57,12 +58,15 @@ struct GemmBlock {
 
 struct GemmKernels {
   index_t tile_rows, tile_columns;
+  index_t step;  // k that a multiplication takes: 1, or 2 where packed elements are pairs of bf16
   void (*block)(const GemmBlock&);
   void (*pack_b)(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
+  void (*pair_panel)(float* panel, index_t width, index_t count);  // a packed fp32 panel to steps, in place
 };
 
 }  // namespace qat::inline v0::kernels
 
+#define QAT_TARGET_WITH_BF16
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/gemm-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
@@ -107,7 +111,7 @@ GemmOperand erase(const Operand& operand) {
 
 /// Scratch of one thread, kept between calls: a call allocates only when it needs more than any call before.
 struct GemmWorkspace {
-  AlignedBuffer<float> b, a, partial, rows;
+  AlignedBuffer<float> b, a, a_panel, partial, rows;
   std::uint64_t packed_call = 0;  // what b holds: the call and the block of columns
   index_t packed_block = -1;
 
@@ -182,17 +186,18 @@ struct GemmCall {
       kernels.pack_b(m.data + n0 * m.row_stride + k0 * m.k_stride, m.row_stride, m.k_stride, columns, count, out);
       return;
     }
-    const index_t pitch = plan.depth + 16;
+    const index_t pitch = plan.depth + 16, steps = (count + kernels.step - 1) / kernels.step;
     float* rows = space.rows.reserve(kernels.tile_columns * pitch);
     for (index_t n = 0; n < columns; n += kernels.tile_columns) {
       const index_t width = columns - n < kernels.tile_columns ? columns - n : kernels.tile_columns;
       if (b.load_panel != nullptr) {
-        const index_t half = kernels.tile_columns / 2;
-        b.load_panel(b.self, n0 + n, width, k0, count, width <= half ? half : kernels.tile_columns, out + n * count);
+        const index_t half = kernels.tile_columns / 2, padded = width <= half ? half : kernels.tile_columns;
+        b.load_panel(b.self, n0 + n, width, k0, count, padded, out + n * steps);
+        if (kernels.step > 1) kernels.pair_panel(out + n * steps, padded, count);
         continue;
       }
       for (index_t r = 0; r < width; ++r) b.load(b.self, n0 + n + r, k0, count, rows + r * pitch);
-      kernels.pack_b(rows, pitch, 1, width, count, out + n * count);
+      kernels.pack_b(rows, pitch, 1, width, count, out + n * steps);
     }
   }
 
@@ -233,6 +238,10 @@ struct GemmCall {
   }
 
   void set_a(GemmWorkspace& space, GemmBlock& block, index_t m0, index_t rows, index_t k0, index_t count) const {
+    const auto copy_tiles = [&] {
+      block.a_panel = space.a_panel.reserve((kernels.tile_rows + 15) / 16 * 16 * plan.depth);
+    };
+    if (kernels.step > 1) copy_tiles();
     if (a.load != nullptr) {
       const index_t pitch = plan.depth + 16;
       float* to = space.a.reserve(rows * pitch);
@@ -248,7 +257,7 @@ struct GemmCall {
     block.tile.a_k_stride = m.k_stride;
     const bool by_rows = m.k_stride == 1 && !collide(m.row_stride, rows);
     const bool by_k = m.row_stride == 1 && m.k_stride <= 512 && m.k_stride % 256 != 0;
-    if (!by_rows && !by_k) block.a_panel = space.a.reserve((kernels.tile_rows + 15) / 16 * 16 * plan.depth);
+    if (!by_rows && !by_k) copy_tiles();
   }
 
   /// True if the rows of a tile, read in step, would fall on too few sets of an 8-way first-level cache (4 KiB apart).
@@ -256,10 +265,12 @@ struct GemmCall {
 };
 
 template <class Lazy>
-const GemmKernels& gemm_kernels() {
-  return QAT_DISPATCH(kernels, kGemmKernels<Lazy>);
+const GemmKernels& gemm_kernels(MatmulPrecision precision) {
+  return precision == MatmulPrecision::kBfloat16 && cpu_tuning().bf16_dot
+             ? QAT_DISPATCH_BF16(kernels, kGemmKernels<Lazy>)
+             : QAT_DISPATCH(kernels, kGemmKernels<Lazy>);
 }
-QAT_INSTANCE(const GemmKernels& gemm_kernels<void>());
+QAT_INSTANCE(const GemmKernels& gemm_kernels<void>(MatmulPrecision));
 
 template <class Lazy>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const GemmOperand& a, const GemmOperand& b,
@@ -267,7 +278,7 @@ void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const Gemm
   QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K,
             ", must not be negative");
   if (M == 0 || N == 0) return;
-  const GemmKernels& kernels = gemm_kernels<Lazy>();
+  const GemmKernels& kernels = gemm_kernels<Lazy>(backend.matmul_precision());
   const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
   const GemmPlan& plan = call.plan;
   const auto finish = [&](index_t row, index_t rows, index_t column, index_t columns) {
@@ -302,7 +313,13 @@ QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const
 /// @param accumulate  adds to C instead of overwriting it
 /// @param bias  N values added after the sum, or null
 /// @param epilogue  done last, to each block of C
-/// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the largest sizes.
+///
+/// Where backend.matmul_precision() is kBfloat16 and the processor has bf16 dot products (and gains by them), operands
+/// are rounded to bf16, subnormal numbers to zero, and sums stay fp32: |error| <= sum_k |a||b| * (2^-8 + 2^-18 + (K +
+/// 3) * 2^-23). Bits then depend on the processor, but not on threads.
+///
+/// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the
+/// largest sizes.
 /// @throws qat::Error (kShapeMismatch) on negative sizes
 template <class OperandA, class OperandB>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, OperandA a, OperandB b, float* C, index_t ldc,
