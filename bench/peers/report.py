@@ -110,14 +110,26 @@ def roofline_of(runs):
     return roofline.plot(f"Products on {runs[0]['machine']['cpu']}", ceilings, list(points.values()))
 
 
+def short_lines(works, short, reasons):
+    """What falls short, work by work, with the reason that notes.json of the machine's results gives."""
+    for work in works:
+        mine = [r for r in short if r["row"]["work"] == work["id"]]
+        if mine:
+            yield f"* **{work['work']}**: {reasons.get(work['id'], 'not analysed yet.')}"
+        for r in mine:
+            comparison = "must be at most" if r["row"]["at_most"] else "must be at least"
+            some = "" if not any(r["holds"]) else f" (in {r['holds'].count(False)} of {len(r['holds'])} runs)"
+            yield f"  * {label(r)}: {statistics.median(r['values']):.3f} of {against(r['row'])}, {comparison} {r['row']['must']:g}{some}"
+
+
 def document(works, machines):
-    """machines: lists of runs, one list a machine."""
+    """machines: (runs, reasons) of each machine."""
     yield "# Performance"
     yield ""
     yield "Made by `python3 bench/peers/report.py` from the results in `bench/results/`; not edited by hand. `bench/README.md` says how each"
     yield "figure is measured: ours, peers and ceilings in alternation in one run, one thread unless the row says two."
     yield "A ratio is ours over the reference (speed), or the reference's share where less is better (`<=`)."
-    for runs in machines:
+    for runs, reasons in machines:
         records = combine(runs)
         by_work = {work["id"]: [r for r in records.values() if r["row"]["work"] == work["id"]] for work in works}
         judged = [r for r in records.values() if r["holds"]]
@@ -145,11 +157,7 @@ def document(works, machines):
             yield ""
             yield "### What falls short"
             yield ""
-            for r in short:
-                name = next(w["work"] for w in works if w["id"] == r["row"]["work"])
-                comparison = "must be at most" if r["row"]["at_most"] else "must be at least"
-                some = "" if not any(r["holds"]) else f" (in {r['holds'].count(False)} of {len(r['holds'])} runs)"
-                yield f"* {name}, {label(r)}: {statistics.median(r['values']):.3f} of {against(r['row'])}, {comparison} {r['row']['must']:g}{some}"
+            yield from short_lines(works, short, reasons)
         yield ""
         yield "### All rows"
         for work in works:
@@ -165,12 +173,17 @@ def main():
     parser.add_argument("--output", default=os.path.join(ROOT, "docs", "performance.md"))
     parser.add_argument("results", nargs="*")
     args = parser.parse_args()
-    paths = args.results or sorted(glob.glob(os.path.join(ROOT, "bench", "results", "*", "*.json")))
-    machines = {}
+    paths = args.results or sorted(glob.glob(os.path.join(ROOT, "bench", "results", "*", "run*.json")))
+    machines, reasons = {}, {}
     for path in paths:
         with open(path) as file:
             run = json.load(file)
-        machines.setdefault((run["machine"]["cpu"], run["machine"]["family"], run["machine"]["model"]), []).append(run)
+        key = (run["machine"]["cpu"], run["machine"]["family"], run["machine"]["model"])
+        machines.setdefault(key, []).append(run)
+        notes = os.path.join(os.path.dirname(path), "notes.json")
+        if os.path.exists(notes):
+            with open(notes) as file:
+                reasons[key] = json.load(file)
     few = [" ".join(key) for key, runs in machines.items() if len(runs) < 2]
     if few or not machines:
         print(f"report: at least two runs of a machine are needed; found {'one of ' + ', '.join(few) if few else 'none'}", file=sys.stderr)
@@ -181,7 +194,7 @@ def main():
             with open(os.path.join(os.path.dirname(os.path.abspath(args.output)), plot_name(runs)), "w") as file:
                 file.write(plot)
     with open(args.output, "w") as file:
-        file.write("\n".join(document(row_list.load_targets(), list(machines.values()))) + "\n")
+        file.write("\n".join(document(row_list.load_targets(), [(runs, reasons.get(key, {})) for key, runs in machines.items()])) + "\n")
     return 0
 
 

@@ -118,9 +118,11 @@ def documents(report):
     slow, fast = row(c, [2] * 3, [1] * 3), row(c, [1] * 3, [1] * 3)
     runs = {name: [dict(machine=machine, rows=[r]) for r in both] for name, both in
             dict(short=(slow, slow), reached=(fast, fast), split=(slow, fast)).items()}
-    text = {name: "\n".join(reports.document([WORK], [both])) for name, both in runs.items()}
+    text = {name: "\n".join(reports.document([WORK], [(both, {WORK["id"]: "a reason"})])) for name, both in runs.items()}
     report.check("bench report: a row below its must is listed as short",
                  [] if "### What falls short" in text["short"] and "0 of 1 judged rows" in text["short"] else [text["short"]])
+    report.check("bench report: with the reason that is known", [] if "a reason" in text["short"] and "a reason" not in text["reached"]
+                 else [text["short"]])
     report.check("bench report: a row at its aim is not", [] if "short**" not in text["reached"] and "falls short" not in text["reached"]
                  else [text["reached"]])
     report.check("bench report: a row that holds in one run of two is said to", [] if "in 1 of 2 runs" in text["split"] else [text["split"]])
