@@ -12,6 +12,7 @@
 #include "support/compare.hpp"
 #include "support/random_values.hpp"
 #include "support/targets.hpp"
+#include "support/tuning_scope.hpp"
 
 using namespace qat;
 using namespace qat::test;
@@ -99,15 +100,23 @@ TEST_CASE("tiles of many pieces and chunks give the same bytes with 1, 2, 3 and 
       const index_t size = shape.rows * shape.columns;
       const LsqCase c(parse_spec(text), shape.rows, shape.columns, uniform_values(size, 1), uniform_values(size, 2));
       const std::vector<float> expected = c.definition(SteMask::kInclusive, 0.01f);
+      std::vector<float> expected_dx(c.x.size());
+      kernels::reference::fake_quantize_backward(c.spec, c.dy.data(), c.x.data(), c.rows, c.columns, c.scale.data(),
+                                                 c.zero_point.data(), SteMask::kInclusive, expected_dx.data());
       for (const Target target : plain_targets()) {
         const ScopedTarget forced(target);
         CAPTURE(std::string(name(target)));
         for (const int threads : {1, 2, 3, 7}) {
-          std::vector<float> dx = c.dy, dscale(c.scale.size());  // dx in dy's place
+          const TuningScope restored;
+          if (threads > 1) kernels::cpu_tuning().stream_bytes = 0;  // stores of dx that bypass the caches
+          AlignedBuffer<float> dx(size);                            // dx in dy's place
+          for (index_t i = 0; i < size; ++i) dx[i] = c.dy[static_cast<std::size_t>(i)];
+          std::vector<float> dscale(c.scale.size());
           kernels::lsq_backward(CpuBackend(threads), c.spec, dx.data(), c.x.data(), c.rows, c.columns, c.scale.data(),
                                 c.zero_point.data(), SteMask::kInclusive, 0.01f, dx.data(), false, dscale.data(),
                                 false);
           CHECK(compare_bits(expected, dscale));
+          CHECK(compare_bits(expected_dx, dx));
         }
       }
     }

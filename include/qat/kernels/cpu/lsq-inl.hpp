@@ -30,7 +30,9 @@ struct LsqElements {
   }
 };
 
-/// The sixteen lanes of a piece's sum as kLanes: i with i + 8, and so on. dx may be null.
+/// The sixteen lanes of a piece's sum as kLanes: i with i + 8, and so on. dx may be null; kStream: its stores bypass
+/// the caches.
+template <bool kStream>
 QAT_INLINE Float lsq_piece(const LsqElements& elements, const float* dy, const float* x, index_t n, float* dx,
                            bool accumulate) {
   vec::Lanes16 sum = vec::set16(0.0f);
@@ -42,7 +44,11 @@ QAT_INLINE Float lsq_piece(const LsqElements& elements, const float* dy, const f
       Float term;
       if (left >= kLanes) {
         Float g = elements.backward(vec::load(dy + at), vec::load(x + at), term);
-        if (dx != nullptr) vec::store(dx + at, accumulate ? vec::load(dx + at) + g : g);
+        if constexpr (kStream) {
+          vec::stream(dx + at, g);
+        } else if (dx != nullptr) {
+          vec::store(dx + at, accumulate ? vec::load(dx + at) + g : g);
+        }
       } else {
         Float g = elements.backward(vec::load(dy + at, left), vec::load(x + at, left), term);
         if (dx != nullptr) vec::store(dx + at, accumulate ? vec::load(dx + at, left) + g : g, left);
@@ -58,8 +64,8 @@ QAT_INLINE Float lsq_piece(const LsqElements& elements, const float* dy, const f
   return sum.part[0];
 }
 
-/// Pieces [first, first + count) of a job.
-inline void lsq_pieces(const detail::LsqJob& job, index_t first, index_t count) {
+template <bool kStream>
+inline void run_lsq_pieces(const detail::LsqJob& job, index_t first, index_t count) {
   const GroupLayout& layout = job.layout;
   const float constant_zero = job.scheme.spec.is_signed ? 0.0f : job.scheme.middle();
   index_t tile = first / job.pieces, piece = first % job.pieces;
@@ -94,8 +100,8 @@ inline void lsq_pieces(const detail::LsqJob& job, index_t first, index_t count) 
     for (index_t i = 0; i < kLanes; ++i) {
       sums[i] = vec::zero();
       if (i < batch)
-        sums[i] = lsq_piece(LsqElements(job, params, i), job.dy + begin[i], job.x + begin[i], length[i],
-                            job.dx == nullptr ? nullptr : job.dx + begin[i], job.accumulate_dx);
+        sums[i] = lsq_piece<kStream>(LsqElements(job, params, i), job.dy + begin[i], job.x + begin[i], length[i],
+                                     job.dx == nullptr ? nullptr : job.dx + begin[i], job.accumulate_dx);
     }
     vec::transpose(sums);
     for (int width = kLanes / 2; width > 0; width /= 2)
@@ -105,6 +111,16 @@ inline void lsq_pieces(const detail::LsqJob& job, index_t first, index_t count) 
     if (job.accumulate_dscale) g = vec::load(out, batch) + g;
     vec::store(out, g, batch);
   }
+  if constexpr (kStream) vec::stream_fence();
+}
+
+/// Pieces [first, first + count) of a job.
+inline void lsq_pieces(const detail::LsqJob& job, index_t first, index_t count) {
+  const GroupLayout& layout = job.layout;  // every piece must begin where a vector is aligned
+  const bool aligned = reinterpret_cast<std::uintptr_t>(job.dx) % sizeof(Float) == 0 && layout.columns % kLanes == 0 &&
+                       layout.tile_columns % kLanes == 0;
+  if (job.stream && aligned) return run_lsq_pieces<true>(job, first, count);
+  run_lsq_pieces<false>(job, first, count);
 }
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET::quantization

@@ -18,6 +18,7 @@ struct LsqJob {
   SteMask mask;
   float factor;
   bool accumulate_dx, accumulate_dscale;
+  bool stream;  ///< dx is large, wanted and overwritten
 };
 
 }  // namespace qat::inline v0::kernels::detail
@@ -71,8 +72,11 @@ void lsq_backward(const CpuBackend& backend, const QuantSpec& spec, const float*
   layout = layout.contiguous();
   const index_t tiles = layout.count(), pieces = (layout.tile_columns + kPiece - 1) / kPiece;
   AlignedBuffer<float> partial(pieces > 1 ? tiles * pieces : 0);
-  detail::LsqJob job{scheme, layout,        pieces,           dy, x, scale, zero_point, dx, dscale, mask,
-                     factor, accumulate_dx, accumulate_dscale};
+  const bool stream = dx != nullptr && !accumulate_dx &&
+                      rows * columns * static_cast<index_t>(sizeof(float)) >= cpu_tuning().stream_bytes;
+  detail::LsqJob job{
+      scheme, layout, pieces, dy, x, scale, zero_point, dx, dscale, mask, factor, accumulate_dx, accumulate_dscale,
+      stream};
   if (pieces > 1) {
     job.dscale = partial.data();
     job.factor = 1.0f;
