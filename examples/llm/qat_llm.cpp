@@ -15,7 +15,8 @@ using namespace qat_llm;
 
 /// Options shared by the verbs; each verb adds those it reads.
 struct Options {
-  std::string model, data, train_data, tokenizer, scheme, layers = "linear", out, json, prompt = "Once upon a time";
+  std::string model, data, choices, train_data, tokenizer, scheme, layers = "linear", out, json,
+                                                                   prompt = "Once upon a time";
   index_t length = 512, tokens = 200;
   int threads = 0, seeds = 1;
   std::string matmul = "fp32";
@@ -39,7 +40,8 @@ void run_eval(const CpuBackend& backend, const Options& o) {
   const Checkpoint checkpoint(o.model);
   nn::Transformer model = checkpoint.model();
   const auto tokenizer = tokenizer_of(o, model.config().vocab_size);
-  const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
+  QAT_CHECK(!o.data.empty() || !o.choices.empty(), kInvalidArgument,
+            "eval: nothing to score; give --data or --choices");
   recipe::Report report;
   if (!o.scheme.empty()) {
     QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, o.model,
@@ -47,12 +49,24 @@ void run_eval(const CpuBackend& backend, const Options& o) {
     report = recipe::quantize(backend, model, {rule_of(o)});
     if (o.report) print_report(report);
   }
-  const recipe::Evaluation e = evaluate(backend, model, data, o.data, "eval");
-  std::printf("nats per token %.6f  perplexity %.4f  bits per byte %.4f  (%td targets, %.2f s, %.0f tokens/s)\n",
-              e.nats_per_token(), e.perplexity(), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds,
-              e.tokens_per_second());
   OrderedJson json = {{"model", o.model}, {"data", o.data}, {"scheme", o.scheme}};
-  json.update(to_json(e, data.bytes_per_token()));
+  if (!o.data.empty()) {
+    const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
+    const recipe::Evaluation e = evaluate(backend, model, data, o.data, "eval");
+    std::printf("nats per token %.6f  perplexity %.4f  bits per byte %.4f  (%td targets, %.2f s, %.0f tokens/s)\n",
+                e.nats_per_token(), e.perplexity(), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds,
+                e.tokens_per_second());
+    json.update(to_json(e, data.bytes_per_token()));
+  }
+  if (!o.choices.empty()) {
+    const std::vector<ChoiceItem> items = load_choice_items(o.choices);
+    const recipe::ChoiceScores s =
+        recipe::score_choices(backend, model, *tokenizer, items, o.choices, Progress("choices"));
+    std::printf("acc %.4f +- %.4f  acc_norm %.4f +- %.4f  (%td items, %.2f s)\n", s.acc(), s.acc_stderr(), s.acc_norm(),
+                s.acc_norm_stderr(), s.items, s.seconds);
+    json["choices"] = to_json(s);
+    json["choices"]["file"] = o.choices;
+  }
   if (!report.empty()) json["report"] = to_json(report);
   write_json(o.json, json);
 }
@@ -200,10 +214,11 @@ int run(int argc, char** argv) {
   app.footer(
       "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
       "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.");
-  CLI::App* eval = app.add_subcommand("eval", "score a text: nats per token, perplexity, bits per byte");
+  CLI::App* eval = app.add_subcommand("eval", "score a text (nats per token, perplexity, bits per byte) or choices");
   add_model(eval, o, true);
   add_scheme(eval, o, "quantize after training with this scheme first, and score the packed model");
-  eval->add_option("--data", o.data, "text; documents separated by a line <|endoftext|>")->required();
+  eval->add_option("--data", o.data, "text; documents separated by a line <|endoftext|>");
+  eval->add_option("--choices", o.choices, "multiple-choice items: JSONL with ctx, endings and label, as HellaSwag's");
   eval->add_option("--length", o.length, "targets of a window")->capture_default_str();
   CLI::App* train = app.add_subcommand("train", "train on a text, quantization-aware with --scheme");
   add_model(train, o, true);

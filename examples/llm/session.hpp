@@ -13,6 +13,7 @@
 #include "qat/data/token_stream.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/recipe/evaluate.hpp"
+#include "qat/recipe/multiple_choice.hpp"
 #include "qat/recipe/packed_checkpoint.hpp"
 #include "qat/recipe/train.hpp"
 
@@ -87,6 +88,15 @@ inline OrderedJson to_json(const recipe::Evaluation& e, double bytes_per_token) 
           {"bits_per_byte", e.bits_per_byte(bytes_per_token)},
           {"targets", e.targets},
           {"seconds", e.seconds}};
+}
+inline OrderedJson to_json(const recipe::ChoiceScores& s) {
+  return {{"items", s.items},
+          {"acc", s.acc()},
+          {"acc_stderr", s.acc_stderr()},
+          {"acc_norm", s.acc_norm()},
+          {"acc_norm_stderr", s.acc_norm_stderr()},
+          {"truncated", s.truncated},
+          {"seconds", s.seconds}};
 }
 inline OrderedJson to_json(const recipe::Report& report) {
   OrderedJson lines = OrderedJson::array();

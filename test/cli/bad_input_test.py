@@ -48,6 +48,7 @@ def main():
         refuses("empty text", ["eval", "--model", model, "--data", empty], "empty.txt", "is empty")
         with open(empty, "w") as file:
             file.write("the cat\n")
+        refuses("choices that are text", ["eval", "--model", model, "--choices", text], text + ":1", "not valid JSON")
         refuses("text shorter than a window", ["eval", "--model", model, "--data", empty, "--length", "32"], "empty.txt", "needs 33")
         refuses("window longer than the model takes", evaluate(model)[:-1] + ["65"], "--length is 65", "1 to 64")
 

@@ -38,6 +38,13 @@ def main():
         check("quantize", code == 0, errors)
         stored = results_of("eval of the packed model", folder, "eval", "--model", packed, *options)
         check("the stored packed model scores the same", stored["nats_per_token"] == again["nats_per_token"])
+        choices = os.path.join(folder, "choices.jsonl")
+        with open(choices, "w") as file:
+            file.write("".join(json.dumps(dict(ctx="the cat", endings=["sat", "ran away", "is"], label=i % 3)) + "\n" for i in range(6)))
+        scores = [results_of("eval of choices", folder, "eval", "--model", m, "--choices", choices, *s)["choices"]
+                  for m, s in ((packed, []), (trained, ["--scheme", "8da4w"]))]
+        check("choices: one of three labels is right, packed or not", all(s["items"] == 6 and abs(s["acc"] - 1 / 3) < 1e-12 for s in scores),
+              str(scores))
         one = results_of("generate", folder, "generate", "--model", packed, "--prompt", "the cat", "--tokens", "20")
         two = results_of("generate", folder, "generate", "--model", trained, "--scheme", "8da4w", "--prompt", "the cat", "--tokens", "20")
         check("and continues a prompt the same", one["tokens"] == two["tokens"] and one["text"] != "", one["text"])

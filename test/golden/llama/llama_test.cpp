@@ -9,6 +9,7 @@
 #include "qat/io/json.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/nn/transformer.hpp"
+#include "qat/recipe/multiple_choice.hpp"
 #include "support/data.hpp"
 
 using namespace qat;
@@ -146,4 +147,18 @@ TEST_CASE("stories260K has 1.3861 nats per token under the stream protocol") {
   const double nats = total.sum / static_cast<double>(total.targets);
   MESSAGE("nats per token ", nats, " over ", total.targets, " tokens");
   CHECK(std::fabs(nats - 1.3861) < 0.0005);
+}
+
+TEST_CASE("stories260K finds 57.8 % of the true next sentences by log-probability per byte") {
+  const auto model_path = test::shared_data("stories260K/stories260K.bin");
+  const auto data = test::shared_data("tinystories/cloze_v2_valid.jsonl");
+  if (!model_path || !data) return;
+  nn::Transformer model = load_model(model_path->string());
+  const auto tokenizer = load_model_tokenizer(model_path->string(), model.config().vocab_size);
+  const recipe::ChoiceScores s =
+      recipe::score_choices(CpuBackend::shared(), model, *tokenizer, load_choice_items(data->string()), data->string(),
+                            [](index_t, index_t) {});
+  MESSAGE("acc ", s.acc(), ", acc_norm ", s.acc_norm(), " over ", s.items, " items");
+  CHECK(s.items == 600);
+  CHECK(std::fabs(s.acc_norm() - 0.578) < 0.0015);  // one item of 600 is 0.0017
 }

@@ -1,0 +1,101 @@
+// Multiple choice: the ending with the largest log-probability, as a forward pass over each ending alone gives it.
+#include "qat/recipe/multiple_choice.hpp"
+
+#include <doctest/doctest.h>
+
+#include "unit/recipe/tiny_model.hpp"
+
+using namespace qat;
+using namespace qat_test;
+
+namespace {
+
+/// A token a byte, BOS in front.
+class FoldedBytes final : public Tokenizer {
+ public:
+  std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
+    std::vector<std::int32_t> ids;
+    if (bos) ids.push_back(0);
+    for (const char c : text) ids.push_back(1 + static_cast<unsigned char>(c) % 49);
+    return ids;
+  }
+  std::string decode(std::span<const std::int32_t>, bool) const override { return ""; }
+  std::string token_bytes(std::int32_t) const override { return "?"; }
+  std::int32_t vocab_size() const override { return 50; }
+  std::int32_t bos_id() const override { return 0; }
+  std::int32_t eos_id() const override { return -1; }
+  const char* kind() const override { return "bytes"; }
+};
+
+/// -log p of the ending after the context, in double precision from the logits of one sequence.
+double nats_of(nn::Transformer& model, const std::string& context, const std::string& ending) {
+  std::vector<std::int32_t> ids = FoldedBytes().encode(context + " " + ending, true);
+  const index_t vocabulary = model.config().vocab_size, longest = model.config().max_seq_len;
+  if (static_cast<index_t>(ids.size()) > longest + 1) ids.erase(ids.begin(), ids.end() - (longest + 1));
+  const Tensor<float> logits =
+      model.forward(two_threads(), view(static_cast<const std::int32_t*>(ids.data()), std::ssize(ids) - 1), 1);
+  double nats = 0.0;
+  for (index_t t = std::ssize(ids) - 2 - std::ssize(ending); t < std::ssize(ids) - 1; ++t) {  // a space comes first
+    const float* row = logits.data() + t * vocabulary;
+    double sum = 0.0;
+    for (index_t c = 0; c < vocabulary; ++c) sum += std::exp(static_cast<double>(row[c]));
+    nats += std::log(sum) - static_cast<double>(row[ids[static_cast<std::size_t>(t + 1)]]);
+  }
+  return nats;
+}
+
+recipe::ChoiceScores score(nn::Transformer& model, const std::vector<ChoiceItem>& items) {
+  return recipe::score_choices(two_threads(), model, FoldedBytes(), items, "items", [](index_t, index_t) {});
+}
+
+}  // namespace
+
+TEST_CASE(
+    "the scores are those of each ending alone, whatever the lengths of the others; long contexts lose their "
+    "beginning") {
+  nn::Transformer model = tiny_model();
+  const std::string contexts[] = {"", "a cat", std::string(100, 'q') + " and then"};
+  const std::vector<std::string> endings = {"sat.", "went all the way home", "z", "is"};
+  index_t different = 0;
+  for (const std::string& context : contexts) {
+    index_t best = 0, best_norm = 0;
+    std::vector<double> nats, norm;
+    for (const std::string& ending : endings) {
+      nats.push_back(nats_of(model, context, ending));
+      norm.push_back(nats.back() / static_cast<double>(ending.size()));
+    }
+    best = std::min_element(nats.begin(), nats.end()) - nats.begin();
+    best_norm = std::min_element(norm.begin(), norm.end()) - norm.begin();
+    different += best != best_norm;
+    for (index_t label = 0; label < 4; ++label) {
+      const recipe::ChoiceScores s = score(model, {{context, endings, label}});
+      CHECK(s.acc() == (label == best ? 1.0 : 0.0));
+      CHECK(s.acc_norm() == (label == best_norm ? 1.0 : 0.0));
+      CHECK(s.truncated == (context.size() > 64 ? 1 : 0));
+    }
+  }
+  CHECK(different > 0);  // or the two figures could be one
+}
+
+TEST_CASE("a packed model scores as the fake-quantized one, and standard errors are those of a sample") {
+  nn::Transformer model = tiny_model();
+  std::vector<ChoiceItem> items;
+  for (index_t i = 0; i < 24; ++i)
+    items.push_back({"item " + std::to_string(i), {"a" + std::to_string(i), "b", "c d"}, i % 3});
+  recipe::prepare(model, {{"linear", recipe::parse_scheme("8da4w")}});
+  const recipe::ChoiceScores prepared = score(model, items);
+  recipe::convert(two_threads(), model);
+  const recipe::ChoiceScores packed = score(model, items);
+  CHECK(packed.correct == prepared.correct);
+  CHECK(packed.correct_norm == prepared.correct_norm);
+  const double p = packed.acc();
+  CHECK(packed.acc_stderr() == doctest::Approx(std::sqrt(p * (1 - p) * 24 / 23 / 24)));
+}
+
+TEST_CASE("what cannot be scored ends in one line that names the item") {
+  nn::Transformer model = tiny_model();
+  CHECK(contains(error_of([&] { score(model, {{"a", {"b", std::string(80, 'c')}, 0}}); }), "items, item 1"));
+  CHECK(contains(error_of([&] { score(model, {}); }), "no items"));
+  model.norm().weight().value[3] = __builtin_nanf("");
+  CHECK(contains(error_of([&] { score(model, {{"a", {"b", "c"}, 0}}); }), "NaN or infinite logits"));
+}
