@@ -5,6 +5,7 @@
 #include "qat/optim/grad_clip.hpp"
 #include "qat/optim/schedule.hpp"
 #include "qat/optim/sgd.hpp"
+#include "support/host_mode.hpp"
 
 using namespace qat;
 using namespace qat::test;
@@ -157,5 +158,28 @@ TEST_CASE("clip_grad_norm: the norm is that of all gradients, larger ones are sc
     CHECK(grad_norm(backend, {&a, &b}) == doctest::Approx(2.0).epsilon(1e-5));
     if (reference.empty()) reference = a.grad.clone();
     CHECK(compare_bits(reference, a.grad));
+  }
+}
+
+TEST_CASE("clip_grad_norm does not see the host's floating-point mode") {
+  const CpuBackend backend(2);
+  const auto clipped = [&](double& norm) {
+    Parameter a("a", Tensor<float>({1000})), b("b", Tensor<float>({77})), c("c", Tensor<float>({5}));
+    a.grad = random_tensor({1000}, 1);
+    b.grad = random_tensor({77}, 2);
+    c.grad = random_tensor({5}, 3);
+    norm = clip_grad_norm(backend, {&a, &b, &c}, 0.7);
+    return a.grad.clone();
+  };
+  double expected = 0.0, norm = 0.0;
+  const Tensor<float> reference = clipped(expected);
+  for (const int rounding : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+    Tensor<float> found;
+    {
+      const HostMode mode(rounding);
+      found = clipped(norm);
+    }
+    CHECK(norm == expected);
+    CHECK(compare_bits(reference, found));
   }
 }
