@@ -152,7 +152,7 @@ class Tape {
   /// then v's value), empty otherwise. Lets a gradient overwrite the activation it belongs to.
   Tensor<float> reuse_value(Variable v) {
     Node& n = node(v);
-    if (n.parameter != nullptr || n.leaf || n.taken || n.saves != 1) return {};
+    if (n.parameter != nullptr || n.leaf || n.taken || n.saves != 1 || n.value.empty()) return {};
     n.taken = true;
     return std::move(n.value);
   }

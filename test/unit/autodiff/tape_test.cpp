@@ -95,6 +95,20 @@ TEST_CASE("tape: the reverse walk frees what it passes") {
   CHECK(memory_stats().current_bytes == before);
 }
 
+TEST_CASE("tape: the cross-entropy of no rows is 0 / 0, as in torch, with a gradient of no elements") {
+  const CpuBackend backend(1);
+  Tape tape(backend);
+  const Variable x = tape.leaf(Tensor<float>({0, 3}));
+  const Tensor<std::int32_t> none({0});
+  ops::CrossEntropyResult stats;
+  const Variable loss =
+      autodiff::softmax_cross_entropy(tape, autodiff::silu(tape, x), none.flat(), ops::kIgnoreIndex, &stats);
+  CHECK(stats.targets == 0);
+  CHECK(is_nan(tape.value(loss)[0]));
+  tape.backward(loss);
+  CHECK(tape.gradient(x).shape() == Shape{0, 3});
+}
+
 TEST_CASE("tape: misuse is an error that says what") {
   const CpuBackend backend(1);
   Tape tape(backend);
