@@ -150,6 +150,50 @@ TEST_CASE("quantization has the reference's bits on every target: float") { chec
 TEST_CASE("quantization has the reference's bits on every target: half") { check_type<half>(); }
 TEST_CASE("quantization has the reference's bits on every target: bfloat16") { check_type<bfloat16>(); }
 
+TEST_CASE("codes of finite tensors, which have a form of their own, are the reference's on every target") {
+  std::vector<QuantSpec> specs = specs_under_test();
+  // Scales that are clamped far below what the range asks for: codes before clamping leave int16 and int32.
+  for (const char* text :
+       {"int4:group32:symmetric:e4m3", "uint8:group64:asymmetric:float16", "int8:token:symmetric:e4m3",
+        "int8:token:asymmetric:float16", "int4:group32:signed_extremum:bf16safe"})
+    specs.push_back(parse_spec(text));
+  const CpuBackend backend(2);
+  for (const Target target : plain_targets()) {
+    const ScopedTarget forced(target);
+    CAPTURE(std::string(name(target)));
+    index_t extreme = 0, inside = 0;
+    for (const QuantSpec& spec : specs)
+      for (const MatrixShape shape : {MatrixShape{5, 32}, MatrixShape{3, 96}, MatrixShape{2, 1000}, MatrixShape{7, 256},
+                                      MatrixShape{33, 64}, MatrixShape{2, 4099}}) {
+        if (!accepts(spec, shape)) continue;
+        CAPTURE(std::string(to_string(spec).c_str()));
+        CAPTURE(shape.columns);
+        const index_t size = shape.rows * shape.columns,
+                      tiles = group_layout(spec.granularity, shape.rows, shape.columns).count();
+        const std::vector<float> x = adversarial<float>(size, static_cast<std::uint64_t>(shape.columns), true);
+        std::vector<float> scale(static_cast<std::size_t>(tiles)), zero(scale.size());
+        std::vector<std::int8_t> codes(x.size());
+        kernels::reference::choose_qparams(spec, x.data(), shape.rows, shape.columns, scale.data(), zero.data());
+        kernels::reference::quantize(spec, x.data(), shape.rows, shape.columns, scale.data(), zero.data(), codes.data(),
+                                     9);
+        Guarded<std::int8_t> c(size, 3);
+        Guarded<float> s(tiles), z(tiles);
+        CHECK(kernels::quantize_dynamic(backend, spec, x.data(), shape.rows, shape.columns, c.data(), s.data(),
+                                        z.data(), 9) == 0);
+        CHECK(compare_bits(codes, c.values()));
+        CHECK(compare_bits(scale, s.values()));
+        CHECK(compare_bits(zero, z.values()));
+        CHECK((c.intact() && s.intact() && z.intact()));
+        for (const std::int8_t code : codes) {
+          const int q = spec.is_signed ? int{code} : int{static_cast<std::uint8_t>(code)};
+          ++(q == spec.qmin() || q == spec.qmax() ? extreme : inside);
+        }
+      }
+    CHECK(extreme > 10000);
+    CHECK(inside > 10000);
+  }
+}
+
 TEST_CASE("large tensors, long tiles and streaming stores give the same bytes with 1, 2, 3 and 7 threads") {
   const TuningScope restored;
   const index_t usual = kernels::cpu_tuning().stream_bytes;

@@ -156,16 +156,19 @@ class PackedWeight {
     zero_points_ = Tensor<std::uint8_t>({scale_slots * zero_point_bytes()});
   }
   std::uint8_t* mutable_data() { return codes_.data(); }
-  /// Stores scales and zero points of the rows [row, row + count), one per tile in the order of groups(). row: the
-  /// first of a panel; groups().tile_rows must be 1. The values must be what the storage holds: pack() checks that,
-  /// this does not.
+  std::uint8_t* mutable_scale_data() { return scales_.data(); }
+  /// Stores scales and zero points (either may be null: it is left alone) of the rows [row, row + count), one per tile
+  /// in the order of groups(). row: the first of a panel; groups().tile_rows must be 1. The values must be what the
+  /// storage holds: pack() checks that, this does not.
   void put_qparams_of_rows(index_t row, index_t count, const float* scales, const float* zero_points) {
     const index_t tiles = groups_.tiles_per_row, first = row * tiles;
+    if (zero_point_bytes() == 0) zero_points = nullptr;
+    if (scales == nullptr && zero_points == nullptr) return;
     for (index_t r = 0; r < count; ++r)
       for (index_t t = 0; t < tiles; ++t) {
         const index_t slot = first + t * PanelLayout::kPanelRows + r;
-        put_scale(slot, scales[r * tiles + t]);
-        if (zero_point_bytes() != 0) put_zero_point(slot, zero_points[r * tiles + t]);
+        if (scales != nullptr) put_scale(slot, scales[r * tiles + t]);
+        if (zero_points != nullptr) put_zero_point(slot, zero_points[r * tiles + t]);
       }
   }
 

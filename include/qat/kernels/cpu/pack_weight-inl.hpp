@@ -66,6 +66,36 @@ inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const st
   }
 }
 
+/// Parameters (rows, tiles), row-major, of up to 16 rows into the slots of a panel: tile t of row r is slot 16 * t + r,
+/// padding rows are zero.
+inline void pack_panel_params(FloatType type, const float* params, index_t rows, index_t tiles, std::uint8_t* slots) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr index_t kLanes = vec::kLanes;
+  for (index_t lane = 0; lane < PanelLayout::kPanelRows; lane += kLanes)
+    for (index_t t = 0; t < tiles; t += kLanes) {
+      const index_t count = tiles - t < kLanes ? tiles - t : kLanes;
+      vec::Float block[kLanes];
+      for (index_t i = 0; i < kLanes; ++i)
+        block[i] = lane + i < rows ? vec::load(params + (lane + i) * tiles + t, count) : vec::zero();
+      vec::transpose(block);
+      for (index_t j = 0; j < count; ++j) {
+        const index_t slot = (t + j) * PanelLayout::kPanelRows + lane;
+        std::uint16_t* const words = reinterpret_cast<std::uint16_t*>(slots) + slot;
+        switch (type) {
+          case FloatType::kFloat16:
+            quantization::store_uint16(words, quantization::float_to_half(block[j]));
+            break;
+          case FloatType::kBfloat16:
+            quantization::store_uint16(words, vec::shift_right<16>(vec::bits(block[j])));
+            break;
+          default:
+            vec::store(reinterpret_cast<float*>(slots) + slot, block[j]);
+            break;
+        }
+      }
+    }
+}
+
 inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const std::int8_t* codes, index_t rows,
                              std::uint8_t* panel) {
   visit_width(layout.bits, [&](auto bits) { pack_panel_codes<bits()>(layout, is_signed, codes, rows, panel); });

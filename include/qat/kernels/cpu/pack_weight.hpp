@@ -56,7 +56,17 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
     }
     QAT_DISPATCH(kernels, pack_panel_codes(packed.layout(), spec.is_signed, codes.data(), count,
                                            packed.mutable_data() + panel * packed.layout().panel_bytes()));
-    packed.put_qparams_of_rows(row, count, s, z);
+    const ScaleType type = packed.spec().scale_type;
+    if (scale_bits(type) < 16) {
+      packed.put_qparams_of_rows(row, count, s, z);
+      return;
+    }
+    const FloatType storage = type == ScaleType::kFloat16 ? FloatType::kFloat16
+                              : scale_bits(type) == 16    ? FloatType::kBfloat16
+                                                          : FloatType::kFloat32;
+    QAT_DISPATCH(kernels, pack_panel_params(storage, s, count, groups.tiles_per_row,
+                                            packed.mutable_scale_data() + first * scale_bits(type) / 8));
+    packed.put_qparams_of_rows(row, count, nullptr, z);
   });
   return nonfinite.load();
 }

@@ -2,8 +2,9 @@
 //
 // A run of tiles is taken in batches that fit the L1 cache: the ranges of up to kLanes tiles are reduced together (one
 // tree of shuffles instead of kLanes horizontal reductions), their parameters are chosen together, one tile a lane (so
-// divisions are shared), and then every tile is quantized while its values are still in the cache. Each operation
-// mirrors one line of quant/affine.hpp; rounding to a small float grid happens after every single operation, as there.
+// divisions are shared), and then every tile is quantized while its values are still in the cache: one pass over
+// memory. Each operation mirrors one line of quant/affine.hpp; rounding to a small float grid happens after every
+// single operation, as there.
 namespace qat::inline v0::kernels::QAT_TARGET::quantization {
 
 namespace vec = simd::QAT_TARGET;
@@ -31,6 +32,17 @@ QAT_INLINE Float half_to_float(const std::uint16_t* p) {
 }
 QAT_INLINE Int float_to_half(Float a) { return {_mm512_cvtepu16_epi32(_mm512_cvtps_ph(a.v, 0))}; }
 QAT_INLINE Float half_grid(Float a) { return {_mm512_cvtph_ps(_mm512_cvtps_ph(a.v, 0))}; }
+/// Two vectors as int16, saturated, in an order that low_bytes_in_order() undoes for two of the results.
+QAT_INLINE Int saturated_words(Int a, Int b) { return {_mm512_packs_epi32(a.v, b.v)}; }
+QAT_INLINE Int add_words(Int a, Int b) { return {_mm512_adds_epi16(a.v, b.v)}; }
+QAT_INLINE Int clamp_words(Int a, Int low, Int high) {
+  return {_mm512_min_epi16(_mm512_max_epi16(a.v, low.v), high.v)};
+}
+QAT_INLINE Int low_bytes_in_order(Int a, Int b) {
+  const __m512i low = _mm512_set1_epi16(0xFF);
+  return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                                   _mm512_packus_epi16(_mm512_and_si512(a.v, low), _mm512_and_si512(b.v, low)))};
+}
 QAT_INLINE Float unpack_low(Float a, Float b) { return {_mm512_unpacklo_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_high(Float a, Float b) { return {_mm512_unpackhi_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_low_pairs(Float a, Float b) {
@@ -60,6 +72,16 @@ QAT_INLINE Float half_to_float(const std::uint16_t* p) {
 }
 QAT_INLINE Int float_to_half(Float a) { return {_mm256_cvtepu16_epi32(_mm256_cvtps_ph(a.v, 0))}; }
 QAT_INLINE Float half_grid(Float a) { return {_mm256_cvtph_ps(_mm256_cvtps_ph(a.v, 0))}; }
+QAT_INLINE Int saturated_words(Int a, Int b) { return {_mm256_packs_epi32(a.v, b.v)}; }
+QAT_INLINE Int add_words(Int a, Int b) { return {_mm256_adds_epi16(a.v, b.v)}; }
+QAT_INLINE Int clamp_words(Int a, Int low, Int high) {
+  return {_mm256_min_epi16(_mm256_max_epi16(a.v, low.v), high.v)};
+}
+QAT_INLINE Int low_bytes_in_order(Int a, Int b) {
+  const __m256i low = _mm256_set1_epi16(0xFF);
+  return {_mm256_permutevar8x32_epi32(_mm256_packus_epi16(_mm256_and_si256(a.v, low), _mm256_and_si256(b.v, low)),
+                                      _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+}
 QAT_INLINE Float unpack_low(Float a, Float b) { return {_mm256_unpacklo_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_high(Float a, Float b) { return {_mm256_unpackhi_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_low_pairs(Float a, Float b) {
@@ -346,7 +368,9 @@ QAT_NOINLINE inline index_t ranges_of(const D* x, index_t count, index_t tile, i
 struct BatchParams {
   alignas(64) float scale[kLanes];
   alignas(64) float zero_point[kLanes];
-  alignas(64) float inverse_or_low[kLanes];  // 1/scale; the low end of the range under FloatZeroPoint
+  alignas(64) float inverse_or_low[kLanes];     // 1/scale; the low end of the range under FloatZeroPoint
+  alignas(64) std::int32_t zero_words[kLanes];  // the zero point in both halves, if in_words
+  bool in_words = false;                        // every x * (1/s) fits int32: codes may be computed as CodeWords
 };
 
 QAT_INLINE Float round_scale(ScaleType type, Float s) {
@@ -596,55 +620,135 @@ struct Elements {
   }
 };
 
-/// Tiles whose parameters are chosen together: up to kLanes, as many as fit 16 KiB.
-QAT_INLINE index_t batch_tiles(index_t tile) {
-  const index_t fit = 4096 / tile;
-  return fit < 1 ? 1 : fit < kLanes ? fit : kLanes;
+#if QAT_TARGET_LEVEL >= 1
+inline constexpr bool kHasCodeWords = true;
+/// Codes of finite elements as int16: round(x * (1/s)) saturates far outside [qmin, qmax], and so does the addition of
+/// the zero point, so that clamping gives the codes of the definition. Needs x * (1/s) inside int32.
+struct CodeWords {
+  Int low, high;
+  QAT_INLINE explicit CodeWords(const AffineScheme& a)
+      : low(words(static_cast<int>(a.qmin))), high(words(static_cast<int>(a.qmax))) {}
+  static QAT_INLINE Int words(int value) {
+    return vec::set_int(static_cast<std::int32_t>((static_cast<std::uint32_t>(value) & 0xFFFFu) * 0x10001u));
+  }
+  /// Two vectors of one tile.
+  QAT_INLINE Int of(const float* x, const BatchParams& params, index_t lane) const {
+    const Float inverse = vec::set(params.inverse_or_low[lane]);
+    const Int steps =
+        saturated_words(vec::to_int(vec::load(x) * inverse), vec::to_int(vec::load(x + kLanes) * inverse));
+    return clamp_words(add_words(steps, vec::set_int(params.zero_words[lane])), low, high);
+  }
+  /// Four vectors: two of the tile of lane `a`, two of that of lane `b`.
+  QAT_INLINE void store(const float* x, const BatchParams& params, index_t a, index_t b, std::int8_t* codes) const {
+    vec::store_int(reinterpret_cast<std::int32_t*>(codes),
+                   low_bytes_in_order(of(x, params, a), of(x + 2 * kLanes, params, b)));
+  }
+};
+/// Fills what CodeWords needs of tiles whose largest magnitudes are given.
+QAT_INLINE void allow_words(Float magnitude, BatchParams& params) {
+  const Mask small = magnitude * vec::abs(vec::load(params.inverse_or_low)) < vec::set(0x1p30f);
+  params.in_words = to_bits(small) == (1u << kLanes) - 1u;
+  const Int zero = vec::to_int(vec::load(params.zero_point));
+  vec::store_int(params.zero_words, (zero & vec::set_int(0xFFFF)) | vec::shift_left<16>(zero));
+}
+#else
+inline constexpr bool kHasCodeWords = false;
+struct CodeWords {
+  QAT_INLINE explicit CodeWords(const AffineScheme&) {}
+  QAT_INLINE void store(const float*, const BatchParams&, index_t, index_t, std::int8_t*) const {}
+};
+QAT_INLINE void allow_words(Float, BatchParams&) {}
+#endif
+
+/// Tiles of a batch, as many as fit 16 KiB: a vector of them where their parameters are chosen from what was just read,
+/// four where they are given, as the divisions of several vectors overlap.
+inline constexpr index_t kGivenVectors = 4;
+QAT_INLINE index_t batch_tiles(index_t tile, bool given) {
+  const index_t fit = 4096 / tile, most = given ? kGivenVectors * kLanes : index_t{kLanes};
+  return fit < 1 ? 1 : fit < most ? fit : most;
+}
+
+/// The parameters that are given for `count` <= kLanes tiles, or chosen from x: these begin at element `offset`, the
+/// last of them of `last` elements. Returns how many elements are not finite.
+template <index_t kTile, bool kWords, class D>
+QAT_INLINE index_t params_of(const detail::QuantizeJob<D>& job, index_t offset, index_t index, index_t count,
+                             index_t tile, index_t last, BatchParams& params) {
+  const AffineScheme& a = job.scheme;
+  if (job.scale != nullptr) {
+    const Float zero_point = job.zero_point != nullptr ? vec::load(job.zero_point + index, count)
+                                                       : vec::set(a.spec.is_signed ? 0.0f : a.middle());
+    finish_params(vec::load(job.scale + index, count), zero_point, a, params);
+    return 0;
+  }
+  BatchRange range;
+  const D* const x = job.x + offset;
+  const bool want_extremum = a.spec.mapping == MappingKind::kSignedExtremum;
+  const index_t nonfinite = a.spec.mapping == MappingKind::kSymmetric
+                                ? ranges_of<D, false, kTile>(x, count, tile, last, false, range)
+                                : ranges_of<D, true, kTile>(x, count, tile, last, want_extremum, range);
+  choose_params(range, a, params);
+  if constexpr (kWords) {
+    if (nonfinite == 0) {
+      const Float magnitude = a.spec.mapping == MappingKind::kSymmetric
+                                  ? vec::load(range.extremum)
+                                  : vec::maximum(vec::abs(vec::load(range.low)), vec::abs(vec::load(range.high)));
+      allow_words(magnitude, params);
+    }
+  }
+  if (job.scale_out != nullptr) vec::store(job.scale_out + index, vec::load(params.scale), count);
+  if (job.zero_point_out != nullptr) vec::store(job.zero_point_out + index, vec::load(params.zero_point), count);
+  return nonfinite;
 }
 
 /// kTile: the tile size, or 0 for job-time sizes.
 template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero, bool kStream, index_t kTile>
 inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
-  const AffineScheme& a = job.scheme;
+  // The ranges of a large batch are read at once, so its elements are asked for while those before it are written.
+  constexpr bool kPrefetches = kStream && kOp == QuantizeOp::kFakeQuantize && kTile == 0;
+  constexpr index_t kAhead = 4;  // batches: codes take little time to write, and packing them some
+  constexpr bool kWords = kOp == QuantizeOp::kQuantize && std::is_same_v<D, float> && !kFloatZero && kHasCodeWords;
   const index_t tile = kTile != 0 ? kTile : run.tile;
-  const index_t batch = batch_tiles(tile);
-  const bool magnitude_only = a.spec.mapping == MappingKind::kSymmetric;
-  const bool want_extremum = a.spec.mapping == MappingKind::kSignedExtremum;
-  const float constant_zero = a.spec.is_signed ? 0.0f : a.middle();
+  const index_t batch = batch_tiles(tile, job.scale != nullptr);
+  const CodeWords code_words(job.scheme);
   Elements<kOp, D, P, kFloatZero, kStream> elements(job, run.offset);
   index_t nonfinite = 0;
   for (index_t t = 0; t < run.count; t += batch) {
-    const index_t count = run.count - t < batch ? run.count - t : batch;
-    const index_t offset = run.offset + t * tile, index = run.first_tile + t;
-    const index_t last = t + count == run.count ? run.last : tile;
-    BatchParams params;
-    if (job.scale != nullptr) {
-      const Float scale = vec::load(job.scale + index, count);
-      const Float zero_point =
-          job.zero_point != nullptr ? vec::load(job.zero_point + index, count) : vec::set(constant_zero);
-      finish_params(scale, zero_point, a, params);
-    } else {
-      BatchRange range;
-      if (magnitude_only) {
-        nonfinite += ranges_of<D, false, kTile>(job.x + offset, count, tile, last, false, range);
-      } else {
-        nonfinite += ranges_of<D, true, kTile>(job.x + offset, count, tile, last, want_extremum, range);
-      }
-      choose_params(range, a, params);
-      if (job.scale_out != nullptr) vec::store(job.scale_out + index, vec::load(params.scale), count);
-      if (job.zero_point_out != nullptr) vec::store(job.zero_point_out + index, vec::load(params.zero_point), count);
+    const index_t end = run.count - t < batch ? run.count : t + batch;
+    BatchParams params[kGivenVectors];
+    for (index_t i = t; i < end; i += kLanes) {
+      const index_t count = end - i < kLanes ? end - i : kLanes;
+      nonfinite += params_of<kTile, kWords>(job, run.offset + i * tile, run.first_tile + i, count, tile,
+                                            i + count == run.count ? run.last : tile, params[(i - t) / kLanes]);
     }
     if constexpr (kOp == QuantizeOp::kChoose) continue;
-    for (index_t i = 0; i < count; ++i) {
-      const Params p{vec::set(params.scale[i]), vec::set(params.zero_point[i]), vec::set(params.inverse_or_low[i])};
-      const index_t begin = offset + i * tile, length = i + 1 == count ? last : tile;
-      if (kTile != 0 && length == kTile) {
+    for (index_t i = t; i < end; ++i) {
+      const BatchParams& own = params[(i - t) / kLanes];
+      const index_t lane = (i - t) % kLanes;
+      const Params p{vec::set(own.scale[lane]), vec::set(own.zero_point[lane]), vec::set(own.inverse_or_low[lane])};
+      const index_t begin = run.offset + i * tile, length = i + 1 == run.count ? run.last : tile;
+      index_t k = 0;
+      if constexpr (kWords) {
+        if (own.in_words && kTile == 2 * kLanes && i + 1 < end && (i + 2 < run.count || run.last == tile)) {
+          for (index_t line = 0; line < 2 * tile; line += 16)
+            __builtin_prefetch(job.x + begin + line + kAhead * batch * tile);
+          code_words.store(job.x + begin, own, lane, lane + 1, job.codes_out + begin);
+          ++i;
+          continue;
+        }
+        if (own.in_words)
+          for (; k + 4 * kLanes <= length; k += 4 * kLanes)
+            code_words.store(job.x + begin + k, own, lane, lane, job.codes_out + begin + k);
+      }
+      if (kTile != 0 && k == 0 && length == kTile) {
         QAT_UNROLL(8)
-        for (index_t k = 0; k < kTile; k += kLanes) elements.template step<true>(begin + k, kLanes, p);
+        for (index_t vector = 0; vector < kTile; vector += kLanes)
+          elements.template step<true>(begin + vector, kLanes, p);
         continue;
       }
-      index_t k = 0;
-      for (; k + kLanes <= length; k += kLanes) elements.template step<true>(begin + k, kLanes, p);
+      for (; k + kLanes <= length; k += kLanes) {
+        if constexpr (kPrefetches) __builtin_prefetch(job.x + begin + k + batch * tile);
+        elements.template step<true>(begin + k, kLanes, p);
+      }
       if (k < length) elements.template step<false>(begin + k, length - k, p);
     }
   }
