@@ -166,7 +166,7 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
                       {"rows", OrderedJson::array()},
                       {"report", to_json(report)}};
   for (const DemoRow& r : rows) {
-    OrderedJson row = to_json(r.evaluation, bytes_per_token);
+    OrderedJson row = to_json(r.evaluation, data);
     row.update(
         {{"name", r.name}, {"deviation", r.deviation}, {"weight_bytes", r.bytes}, {"train_seconds", r.train_seconds}});
     json["rows"].push_back(row);

@@ -53,10 +53,13 @@ void run_eval(const CpuBackend& backend, const Options& o) {
   if (!o.data.empty()) {
     const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
     const recipe::Evaluation e = evaluate(backend, model, data, o.data, "eval");
-    std::printf("nats per token %.6f  perplexity %.4f  bits per byte %.4f  (%td targets, %.2f s, %.0f tokens/s)\n",
-                e.nats_per_token(), e.perplexity(), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds,
-                e.tokens_per_second());
-    json.update(to_json(e, data.bytes_per_token()));
+    std::printf(
+        "nats per token %.6f  perplexity %.4f  word perplexity %.3f  byte perplexity %.4f  bits per byte %.4f  (%td "
+        "targets, %.2f s, %.0f tokens/s)\n",
+        e.nats_per_token(), e.perplexity(), e.word_perplexity(data.words_per_token()),
+        e.byte_perplexity(data.bytes_per_token()), e.bits_per_byte(data.bytes_per_token()), e.targets, e.seconds,
+        e.tokens_per_second());
+    json.update(to_json(e, data));
   }
   if (!o.choices.empty()) {
     const std::vector<ChoiceItem> items = load_choice_items(o.choices);
@@ -96,7 +99,7 @@ void run_train(const CpuBackend& backend, const Options& o) {
     const EvaluationData data = evaluation_data(o, *tokenizer, model.config());
     const recipe::Evaluation e = evaluate(backend, model, data, o.data, "eval");
     std::printf("nats per token %.6f on %s\n", e.nats_per_token(), o.data.c_str());
-    json["validation"] = to_json(e, data.bytes_per_token());
+    json["validation"] = to_json(e, data);
   }
   if (!o.out.empty() && o.learn_scales) {  // a scheme would choose other scales
     recipe::convert(backend, model);

@@ -52,6 +52,9 @@ struct EvaluationData {
   double bytes_per_token() const {
     return static_cast<double>(stream.bytes) / static_cast<double>(stream.tokens.size());
   }
+  double words_per_token() const {
+    return static_cast<double>(stream.words) / static_cast<double>(stream.tokens.size());
+  }
   TokenWindows windows(const std::string& source) const {
     return TokenWindows::contiguous(stream.tokens, length, source);
   }
@@ -82,10 +85,12 @@ inline recipe::Evaluation evaluate(const CpuBackend& backend, nn::Transformer& m
   return recipe::evaluate(backend, model, data.windows(source), Progress(label));
 }
 
-inline OrderedJson to_json(const recipe::Evaluation& e, double bytes_per_token) {
+inline OrderedJson to_json(const recipe::Evaluation& e, const EvaluationData& data) {
   return {{"nats_per_token", e.nats_per_token()},
           {"perplexity", e.perplexity()},
-          {"bits_per_byte", e.bits_per_byte(bytes_per_token)},
+          {"word_perplexity", e.word_perplexity(data.words_per_token())},
+          {"byte_perplexity", e.byte_perplexity(data.bytes_per_token())},
+          {"bits_per_byte", e.bits_per_byte(data.bytes_per_token())},
           {"targets", e.targets},
           {"seconds", e.seconds}};
 }

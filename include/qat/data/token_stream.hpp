@@ -34,7 +34,17 @@ struct TokenStream {
   std::vector<std::int32_t> tokens;
   index_t documents = 0;
   index_t bytes = 0;  ///< of the documents' text, separators and stripped white space left out
+  index_t words = 0;  ///< of the documents' text: what white space divides
 };
+
+/// Parts of the text that ASCII white space divides.
+inline index_t count_words(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  index_t words = 0;
+  for (std::size_t end = 0, begin; (begin = text.find_first_not_of(kSpace, end)) != text.npos; ++words)
+    end = (std::min)(text.find_first_of(kSpace, begin), text.size());
+  return words;
+}
 
 /// Throws for the first id outside [0, vocab_size).
 inline void check_token_ids(std::span<const std::int32_t> ids, index_t vocab_size, const std::string& source) {
@@ -51,6 +61,7 @@ inline TokenStream make_token_stream(std::string_view text, const Tokenizer& tok
     const std::vector<std::int32_t> ids = tokenizer.encode(document, true);
     stream.tokens.insert(stream.tokens.end(), ids.begin(), ids.end());
     stream.bytes += static_cast<index_t>(document.size());
+    stream.words += count_words(document);
     ++stream.documents;
   }
   QAT_CHECK(stream.documents > 0, kBadFile, source, ": has no text (", text.size(),

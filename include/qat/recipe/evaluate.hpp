@@ -17,8 +17,10 @@ struct Evaluation {
   double seconds = 0.0;
   double nats_per_token() const { return nats / static_cast<double>(targets); }
   double perplexity() const { return std::exp(nats_per_token()); }
-  /// bytes_per_token: of the text the windows come from.
+  /// bytes_per_token, words_per_token: of the text the windows come from. Units as lm-evaluation-harness has them.
   double bits_per_byte(double bytes_per_token) const { return nats_per_token() / std::log(2.0) / bytes_per_token; }
+  double byte_perplexity(double bytes_per_token) const { return std::exp(nats_per_token() / bytes_per_token); }
+  double word_perplexity(double words_per_token) const { return std::exp(nats_per_token() / words_per_token); }
   double tokens_per_second() const { return static_cast<double>(targets) / seconds; }
 };
 

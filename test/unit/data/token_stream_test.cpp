@@ -30,6 +30,14 @@ TEST_CASE("the stream is BOS and the tokens of each document") {
   CHECK(stream.tokens == std::vector<std::int32_t>{0, 'a', 'b', 0, 'c'});
   CHECK(stream.documents == 2);
   CHECK(stream.bytes == 3);
+  CHECK(stream.words == 2);
+}
+
+TEST_CASE("words are what white space divides") {
+  CHECK(count_words("") == 0);
+  CHECK(count_words(" \n\t ") == 0);
+  CHECK(count_words("one") == 1);
+  CHECK(count_words(" two\r\n words.\t") == 2);
 }
 
 TEST_CASE("windows are whole, stride apart, and targets are one later") {

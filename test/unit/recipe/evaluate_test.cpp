@@ -32,6 +32,8 @@ TEST_CASE("evaluate is the mean over all targets, and per-token losses add up to
   CHECK(e.nats == doctest::Approx(one_by_one).epsilon(1e-12));
   CHECK(e.nats == doctest::Approx(sum).epsilon(1e-6));
   CHECK(e.perplexity() == doctest::Approx(std::exp(e.nats / 330.0)));
+  CHECK(e.byte_perplexity(2.0) == doctest::Approx(std::exp(e.nats / 330.0 / 2.0)));
+  CHECK(e.word_perplexity(0.25) == doctest::Approx(std::exp(e.nats / 330.0 / 0.25)));
   CHECK(e.bits_per_byte(2.0) == doctest::Approx(e.nats / 330.0 / std::log(2.0) / 2.0));
 }
 
