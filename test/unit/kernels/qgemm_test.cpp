@@ -91,7 +91,7 @@ TEST_CASE("int8 activations: groups of whole blocks, many rows and long groups e
         "uint2:group128:asymmetric", "int8:axis0:symmetric", "int4:group256:asymmetric", "int8:group32:asymmetric",
         "int4:tensor:symmetric", "int5:group32:symmetric"}) {
     const qat::QuantSpec spec = qat::parse_spec(text);
-    for (const index_t M : {1, 3, 5, 65})
+    for (const index_t M : {1, 3, 5, 65, 127})
       for (const index_t N : {16, 37})
         for (const index_t K : {64, 256}) {
           if (spec.granularity.group_size > K) continue;

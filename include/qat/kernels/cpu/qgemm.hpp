@@ -45,8 +45,11 @@ struct QgemmDirect {
 };
 
 inline constexpr index_t kQgemmRowBlock = 64;
-using QgemmRowStreamFunction = void (*)(const QgemmCall&, const std::uint8_t* a, const std::int32_t* sums, index_t row,
-                                        index_t rows, index_t pair);
+struct QgemmRowStream {
+  void (*pack)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) = nullptr;
+  void (*multiply)(const QgemmCall&, const std::uint8_t* a, const std::int32_t* sums, index_t row, index_t rows,
+                   index_t pair) = nullptr;
+};
 
 /// Three forms. Segments of whole blocks of 32 columns: direct for few rows, the row stream for more. Anything: strips
 /// of unpacked weights times register tiles of rows.
@@ -56,8 +59,7 @@ struct QgemmKernels {
   void (*pack_rows)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out);
   void (*unpack)(const QgemmCall&, index_t row, const QgemmStrip&);
   void (*tile)(const QgemmCall&, const QgemmStrip&, const std::uint8_t* a, index_t row, index_t rows, index_t column);
-  void (*pack_blocks)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums);
-  QgemmRowStreamFunction (*row_stream)(const QgemmCall&);
+  QgemmRowStream (*row_stream)(const QgemmCall&);
 };
 
 }  // namespace qat::inline v0::kernels
@@ -124,22 +126,22 @@ inline void qgemm_direct(const CpuBackend& backend, const QgemmKernels& kernels,
                    [&](index_t panel) { direct.function(call, a, panel); });
 }
 
-inline void qgemm_row_stream(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
-                             QgemmRowStreamFunction function) {
+inline void qgemm_row_stream(const CpuBackend& backend, const QgemmCall& call, const QgemmRowStream& form) {
   const index_t M = call.rows, K = call.weight->columns();
   const index_t blocks = (M + kQgemmRowBlock - 1) / kQgemmRowBlock;
   QgemmWorkspace& space = QgemmWorkspace::of_this_thread();
-  std::uint8_t* a = space.rows.reserve(M * K);
-  std::int32_t* sums = space.sums.reserve(M * call.segments);
-  const auto first_row = [&](index_t block) { return M * block / blocks; };
+  std::uint8_t* a = space.rows.reserve((M + 1) * K);
+  std::int32_t* sums = space.sums.reserve((M + 1) * call.segments);
+  // Blocks of whole pairs of rows; the last row may be alone.
+  const auto first_row = [&](index_t block) { return block == blocks ? M : (M + 1) / 2 * block / blocks * 2; };
   backend.parallel_for(blocks, [&](index_t block) {
     const index_t row = first_row(block);
-    kernels.pack_blocks(call, row, first_row(block + 1) - row, a + row * K, sums + row * call.segments);
+    form.pack(call, row, first_row(block + 1) - row, a + row * K, sums + row * call.segments);
   });
   const index_t pairs = (call.weight->layout().panels() + 1) / 2;
   for_each_by_work(backend, blocks * pairs, 2 * PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
     const index_t row = first_row(i / pairs);
-    function(call, a + row * K, sums + row * call.segments, row, first_row(i / pairs + 1) - row, i % pairs);
+    form.multiply(call, a + row * K, sums + row * call.segments, row, first_row(i / pairs + 1) - row, i % pairs);
   });
 }
 
@@ -205,12 +207,12 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   call.paired = call.zeros && longest <= 128;
 
   const QgemmDirect direct = whole_blocks ? kernels.direct(call) : QgemmDirect{};
-  const QgemmRowStreamFunction row_stream =
-      whole_blocks && cpu_tuning().row_stream ? kernels.row_stream(call) : nullptr;
+  const QgemmRowStream row_stream =
+      whole_blocks && cpu_tuning().row_stream ? kernels.row_stream(call) : QgemmRowStream{};
   if (direct.function != nullptr) {
     detail::qgemm_direct(backend, kernels, call, direct);
-  } else if (row_stream != nullptr) {
-    detail::qgemm_row_stream(backend, kernels, call, row_stream);
+  } else if (row_stream.multiply != nullptr) {
+    detail::qgemm_row_stream(backend, call, row_stream);
   } else {
     detail::qgemm_strips(backend, kernels, call);
   }

@@ -114,29 +114,37 @@ inline QgemmDirect qgemm_direct_of(const QgemmCall& call) {
   return {};
 }
 
+#if QAT_TARGET_LEVEL >= 2
 /// Activations of rows [row, row + rows) by blocks of 32 columns: [block][row][32 codes], and sums [segment][row] as
-/// qgemm_pack_rows makes them. For segments of whole blocks.
+/// qgemm_pack_rows makes them. An odd last row is followed by one of zeros. For segments of whole blocks.
 template <class Lazy>
 inline void qgemm_pack_blocks(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) {
-  for (index_t r = 0; r < rows; ++r) {
+  const index_t padded = rows + rows % 2;
+  for (index_t r = 0; r < padded; ++r) {
     const std::int8_t* codes = call.x.codes + (row + r) * call.x.stride;
-    const std::int32_t zero = call.x.zero_points == nullptr ? 0 : call.x.zero_points[row + r];
+    const std::int32_t zero = call.x.zero_points == nullptr || r == rows ? 0 : call.x.zero_points[row + r];
     for (index_t s = 0; s < call.segments; ++s) {
       const QgemmSegment& segment = call.segment[s];
-      std::int32_t sum = 0;
+      __m256i eights = _mm256_setzero_si256();  // four sums of codes + 128
       for (index_t k = segment.begin; k < segment.begin + segment.count; k += 32) {
-        __builtin_memcpy(out + (k / 32 * rows + r) * 32, codes + k, 32);
-        for (index_t i = 0; i < 32; ++i) sum += codes[k + i];
+        const __m256i x =
+            r == rows ? _mm256_setzero_si256() : _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (k / 32 * padded + r) * 32), x);
+        eights = _mm256_add_epi64(eights,
+                                  _mm256_sad_epu8(_mm256_xor_si256(x, _mm256_set1_epi8(-128)), _mm256_setzero_si256()));
       }
+      const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
+      std::int32_t sum =
+          static_cast<std::int32_t>(_mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1) - 128 * segment.count);
       if (!call.zeros) sum *= -call.constant_zero;
-      sums[s * rows + r] = call.paired ? pair_of(-zero, -sum) : sum;
+      sums[s * padded + r] = call.paired ? pair_of(-zero, -sum) : sum;
     }
   }
 }
 
-#if QAT_TARGET_LEVEL >= 2
 /// Up to kQgemmRowBlock rows times two panels: the weights of 32 columns stay in 16 registers while all rows pass by,
-/// and the outputs stay in the first-level cache. Reads every packed byte once for all rows.
+/// two at a time so that four chains of multiplications are under way, and the outputs stay in the first-level cache.
+/// Reads every packed byte once for all rows.
 template <int kBits, bool kZeros>
 inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const std::int32_t* sums, index_t row,
                              index_t rows, index_t pair_index) {
@@ -145,6 +153,7 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
   constexpr bool kWide = kWideMatters && kBits == 8;
   constexpr index_t kWidth = 2 * vec::kLanes;
   const PackedWeight& w = *call.weight;
+  const index_t padded = rows + rows % 2;
   const index_t first = 2 * pair_index, second = first + 1 < w.layout().panels() ? first + 1 : first;
   const Reader panel0(w.layout(), w.data() + first * w.layout().panel_bytes());
   const Reader panel1(w.layout(), w.data() + second * w.layout().panel_bytes());
@@ -152,90 +161,85 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
   const vec::Int ones = vec::set_int(0x01010101);
   alignas(64) float acc[kQgemmRowBlock * kWidth];             // [row][32]
   alignas(64) std::int32_t partial[kQgemmRowBlock * kWidth];  // of a segment of several blocks
-  for (index_t i = 0; i < rows * kWidth; i += vec::kLanes) vec::store(acc + i, vec::zero());
+  for (index_t i = 0; i < padded * kWidth; i += vec::kLanes) vec::store(acc + i, vec::zero());
   index_t block = 0;
-  for (index_t s = 0; s < call.segments; ++s, sums += rows) {
+  for (index_t s = 0; s < call.segments; ++s, sums += padded) {
     const QgemmSegment& segment = call.segment[s];
-    const vec::Float scale0 = params0.scale(segment.tile, segment.begin);
-    const vec::Float scale1 = params1.scale(segment.tile, segment.begin);
-    vec::Int sum0 = vec::set_int(0), sum1 = vec::set_int(0), zero0, zero1, pair0, pair1;
-    const index_t blocks = segment.blocks;
-    for (index_t b = 0; b < blocks; ++b, ++block) {
+    const vec::Float scale[2] = {params0.scale(segment.tile, segment.begin),
+                                 params1.scale(segment.tile, segment.begin)};
+    vec::Int sum[2] = {vec::set_int(0), vec::set_int(0)}, zero[2], pair[2];
+    for (index_t b = 0; b < segment.blocks; ++b, ++block, a += padded * 32) {
+      const bool begins = b == 0, ends = b + 1 == segment.blocks;
       if (call.prefetch_bytes > 0) {
         panel0.prefetch(block, call.prefetch_bytes);
         panel1.prefetch(block, call.prefetch_bytes);
       }
-      vec::Int u0[8], u1[8];
-      for_quads(panel0, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u0[i] = u; });
-      for_quads(panel1, block, 0, [&](int i, vec::Int u) QAT_INLINE_LAMBDA { u1[i] = u; });
+      vec::Int u[2][8];
+      for_quads(panel0, block, 0, [&](int i, vec::Int codes) QAT_INLINE_LAMBDA { u[0][i] = codes; });
+      for_quads(panel1, block, 0, [&](int i, vec::Int codes) QAT_INLINE_LAMBDA { u[1][i] = codes; });
       if constexpr (kZeros) {
         QAT_UNROLL(8)
         for (int j = 0; j < 8; ++j) {
-          sum0 = dot4<true>(sum0, u0[j], ones);
-          sum1 = dot4<true>(sum1, u1[j], ones);
+          sum[0] = dot4<true>(sum[0], u[0][j], ones);
+          sum[1] = dot4<true>(sum[1], u[1][j], ones);
         }
-        if (b + 1 == blocks) {
+        if (ends) {
           const vec::Int qmin = vec::set_int(w.spec().qmin());
           const vec::Int count = vec::set_int(static_cast<std::int32_t>(segment.count));
-          zero0 = vec::to_int(params0.zero(segment.tile, segment.begin)) - qmin;
-          zero1 = vec::to_int(params1.zero(segment.tile, segment.begin)) - qmin;
-          sum0 = sum0 - vec::multiply(zero0, count);
-          sum1 = sum1 - vec::multiply(zero1, count);
-          pair0 = pair_of(sum0, zero0);
-          pair1 = pair_of(sum1, zero1);
+          zero[0] = vec::to_int(params0.zero(segment.tile, segment.begin)) - qmin;
+          zero[1] = vec::to_int(params1.zero(segment.tile, segment.begin)) - qmin;
+          QAT_UNROLL(2)
+          for (int v = 0; v < 2; ++v) {
+            sum[v] = sum[v] - vec::multiply(zero[v], count);
+            pair[v] = pair_of(sum[v], zero[v]);
+          }
         }
       }
-      const auto multiply = [&](index_t r, vec::Int& x0, vec::Int& x1) QAT_INLINE_LAMBDA {
+      for (index_t r = 0; r < padded; r += 2) {
+        std::int32_t* part = partial + r * kWidth;
+        vec::Int x[2][2];
+        QAT_UNROLL(2)
+        for (int i = 0; i < 2; ++i) {
+          QAT_UNROLL(2)
+          for (int v = 0; v < 2; ++v)
+            x[i][v] =
+                begins ? vec::set_int(kZeros ? 0 : sums[r + i]) : vec::load_int(part + i * kWidth + v * vec::kLanes);
+        }
         const std::uint8_t* codes = a + r * 32;
         QAT_UNROLL(8)
         for (int j = 0; j < 8; ++j) {
-          std::int32_t four;
-          __builtin_memcpy(&four, codes + j * 4, 4);
-          const vec::Int quad = vec::set_int(four);
-          x0 = dot4<kWide>(x0, u0[j], quad);
-          x1 = dot4<kWide>(x1, u1[j], quad);
-        }
-      };
-      const auto finish = [&](index_t r, vec::Int x0, vec::Int x1) QAT_INLINE_LAMBDA {
-        if constexpr (kZeros) {
-          const vec::Int sum = vec::set_int(sums[r]);
-          if (call.paired) {
-            x0 = dot2(x0, pair0, sum);
-            x1 = dot2(x1, pair1, sum);
-          } else {
-            const vec::Int zero = vec::set_int(call.x.zero_points == nullptr ? 0 : call.x.zero_points[row + r]);
-            x0 = x0 - vec::multiply(zero0, sum) - vec::multiply(sum0, zero);
-            x1 = x1 - vec::multiply(zero1, sum) - vec::multiply(sum1, zero);
+          QAT_UNROLL(2)
+          for (int i = 0; i < 2; ++i) {
+            std::int32_t four;
+            __builtin_memcpy(&four, codes + i * 32 + j * 4, 4);
+            const vec::Int quad = vec::set_int(four);
+            x[i][0] = dot4<kWide>(x[i][0], u[0][j], quad);
+            x[i][1] = dot4<kWide>(x[i][1], u[1][j], quad);
           }
         }
-        float* c = acc + r * kWidth;
-        vec::store(c, vec::fused_mul_add(scale0, vec::to_float(x0), vec::load(c)));
-        vec::store(c + vec::kLanes, vec::fused_mul_add(scale1, vec::to_float(x1), vec::load(c + vec::kLanes)));
-      };
-      if (blocks == 1) {
-        for (index_t r = 0; r < rows; ++r) {
-          vec::Int x0 = vec::set_int(kZeros ? 0 : sums[r]), x1 = x0;
-          multiply(r, x0, x1);
-          finish(r, x0, x1);
-        }
-      } else {
-        for (index_t r = 0; r < rows; ++r) {
-          std::int32_t* part = partial + r * kWidth;
-          vec::Int x0 = vec::set_int(kZeros ? 0 : sums[r]), x1 = x0;
-          if (b > 0) {
-            x0 = vec::load_int(part);
-            x1 = vec::load_int(part + vec::kLanes);
-          }
-          multiply(r, x0, x1);
-          if (b + 1 == blocks) {
-            finish(r, x0, x1);
-          } else {
-            vec::store_int(part, x0);
-            vec::store_int(part + vec::kLanes, x1);
+        QAT_UNROLL(2)
+        for (int i = 0; i < 2; ++i) {
+          QAT_UNROLL(2)
+          for (int v = 0; v < 2; ++v) {
+            if (!ends) {
+              vec::store_int(part + i * kWidth + v * vec::kLanes, x[i][v]);
+              continue;
+            }
+            if constexpr (kZeros) {
+              const vec::Int of_row = vec::set_int(sums[r + i]);
+              if (call.paired) {
+                x[i][v] = dot2(x[i][v], pair[v], of_row);
+              } else {
+                const bool none = call.x.zero_points == nullptr || r + i >= rows;
+                const vec::Int x_zero = vec::set_int(none ? 0 : call.x.zero_points[row + r + i]);
+                x[i][v] = x[i][v] - vec::multiply(zero[v], of_row) - vec::multiply(sum[v], x_zero);
+              }
+            }
+            float* c = acc + (r + i) * kWidth + v * vec::kLanes;
+            vec::store(c, vec::fused_mul_add(scale[v], vec::to_float(x[i][v]), vec::load(c)));
           }
         }
       }
-      a += rows * 32;
     }
   }
   for (index_t r = 0; r < rows; ++r) {
@@ -247,24 +251,24 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
 
 /// The row stream for the call's weights; null if there is none.
 template <class Lazy>
-inline QgemmRowStreamFunction qgemm_row_stream_of(const QgemmCall& call) {
+inline QgemmRowStream qgemm_row_stream_of(const QgemmCall& call) {
 #if QAT_TARGET_LEVEL >= 2
   switch (call.weight->spec().bits) {
     case 2:
-      return call.zeros ? &qgemm_row_stream<2, true> : &qgemm_row_stream<2, false>;
+      return {&qgemm_pack_blocks<Lazy>, call.zeros ? &qgemm_row_stream<2, true> : &qgemm_row_stream<2, false>};
     case 3:
-      return call.zeros ? &qgemm_row_stream<3, true> : &qgemm_row_stream<3, false>;
+      return {&qgemm_pack_blocks<Lazy>, call.zeros ? &qgemm_row_stream<3, true> : &qgemm_row_stream<3, false>};
     case 4:
-      return call.zeros ? &qgemm_row_stream<4, true> : &qgemm_row_stream<4, false>;
+      return {&qgemm_pack_blocks<Lazy>, call.zeros ? &qgemm_row_stream<4, true> : &qgemm_row_stream<4, false>};
     case 8:
-      return call.zeros ? &qgemm_row_stream<8, true> : &qgemm_row_stream<8, false>;
+      return {&qgemm_pack_blocks<Lazy>, call.zeros ? &qgemm_row_stream<8, true> : &qgemm_row_stream<8, false>};
     default:
       break;
   }
 #else
   static_cast<void>(call);
 #endif
-  return nullptr;
+  return {};
 }
 
 /// A template, as the functions it names and all that calls them: a program that does not multiply does not compile
@@ -276,7 +280,6 @@ inline constexpr QgemmKernels kQgemmKernels = {kQgemmRows,
                                                &qgemm_pack_rows<Lazy>,
                                                &qgemm_unpack<Lazy>,
                                                &qgemm_tile_of<Lazy>,
-                                               &qgemm_pack_blocks<Lazy>,
                                                &qgemm_row_stream_of<Lazy>};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -64,7 +64,7 @@ struct CpuTuning {
   /// Products with packed weights ask for them this far ahead of the multiplications; 0: not at all.
   index_t prefetch_bytes = 4096;
   /// Many rows pass by weights held in registers; else tiles of rows stay in registers and unpacked weights pass by.
-  /// The first needs a load for each multiplication of a pair, which a core that starts two multiplications a cycle
+  /// The first needs a load for each multiplication of a pair, which some cores that start two multiplications a cycle
   /// cannot feed.
   bool row_stream = true;
   /// Outputs of at least this size bypass the caches.
@@ -75,14 +75,16 @@ struct CpuTuning {
   bool operator==(const CpuTuning&) const = default;
 };
 
-/// The row of a model. Source: measurements on an EPYC of Zen 4 and a Xeon of Emerald Rapids. Prefetching 4 KiB ahead
-/// gave 1.2 to 1.3x with one row of activations on the first and, in a prototype, 1.5x on the second; outputs of half
-/// the L3 cache of one thread were the first to gain from bypassing it; the bf16 dot product ran at twice the rate of
-/// multiply-adds on the first and at half of it on the second; the row stream at 1.6x (16 rows) of register tiles on
-/// the first and, in a prototype, at 0.8x on the second. Zen 5 was not measured and has the row of Zen 4.
+/// The row of a model. Source: measurements on EPYCs of Zen 4 and Zen 5 and a Xeon of Emerald Rapids. Prefetching 4 KiB
+/// ahead gave 1.2 to 1.3x with one row of activations on the first and, in a prototype, 1.5x on the Xeon; 8 KiB gave
+/// another 1.1x on Zen 5 (1 and 4 rows); outputs of half the L3 cache of one thread were the first to gain from
+/// bypassing it; the bf16 dot product ran at twice the rate of multiply-adds on both EPYCs and at half of it on the
+/// Xeon; the row stream at 1.6x (16 rows) of register tiles on Zen 4, 1.2x on Zen 5 (64 rows) and, in a prototype, 0.8x
+/// on the Xeon.
 constexpr CpuTuning default_tuning(CpuModel model) {
   CpuTuning tuning;
   tuning.bf16_dot = model == CpuModel::kZen4 || model == CpuModel::kZen5;
+  if (model == CpuModel::kZen5) tuning.prefetch_bytes = 8192;
   tuning.row_stream = model != CpuModel::kSapphireRapids;
   return tuning;
 }
