@@ -10,6 +10,7 @@
 #include "ceilings.hpp"
 #include "qat/base/random.hpp"
 #include "qat/kernels/cpu/bf16_gemm.hpp"
+#include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 
 namespace {
@@ -84,9 +85,7 @@ void bf16_activations(benchmark::State& state, const char* spec, index_t M) {
 void float_activations(benchmark::State& state, const char* spec, index_t M) {
   Data data(spec, M);
   const qat::CpuBackend backend(1);
-  for (auto _ : state)
-    qat::kernels::gemm(backend, M, kN, kK, qat::kernels::MatrixOperand{data.x.data(), kK, 1},
-                       qat::kernels::PackedOperand(data.next()), data.c.data(), kN);
+  for (auto _ : state) qat::kernels::packed_gemm(backend, M, {data.x.data(), kK, 1}, data.next(), data.c.data(), kN);
   report(state, data, M, qat::bench::fma_ceiling());
 }
 

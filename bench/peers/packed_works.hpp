@@ -3,6 +3,7 @@
 
 #include "gemm_works.hpp"
 #include "qat/kernels/cpu/bf16_gemm.hpp"
+#include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/kernels/cpu/quantize.hpp"
 
@@ -124,8 +125,7 @@ inline Work float_activation_work(const Request& request) {
   return activation_work(
       request,
       [](PackedProblem& p, long i) {
-        kernels::gemm(p.backend, p.M, p.N, p.K, kernels::MatrixOperand{p.x.data(), p.K, 1},
-                      kernels::PackedOperand(p.weight(i)), p.c.data(), p.N);
+        kernels::packed_gemm(p.backend, p.M, {p.x.data(), p.K, 1}, p.weight(i), p.c.data(), p.N);
       },
       [](float x) { return x; }, has_fused_multiply_add(active_target()) ? 0.0f : 1e-5f);
 }

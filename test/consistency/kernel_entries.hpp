@@ -16,6 +16,7 @@
 #include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/optimizer.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
+#include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/kernels/cpu/quantize.hpp"
 #include "qat/kernels/cpu/rmsnorm.hpp"
@@ -311,18 +312,23 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                                       kernels::PackedColumns(w->packed), dx, e.k);
                       };
                     }});
-    list.push_back({std::string("bf16_gemm, ") + scheme,
-                    [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
-                      const Extents e(size);
-                      const auto w = weights(e);
-                      if (w == nullptr || e.m == 0) return {};
-                      const index_t ldx = e.k + 5, ldc = e.n + 2;
-                      return [=, &backend, &o, x = o.input(e.m * ldx - 5), bias = o.input(e.n),
-                              c = o.output(e.m * ldc - 2)] {
-                        kernels::bf16_gemm(backend, e.m, x, ldx, w->packed, c, ldc, bias);
-                        o.expect_gaps(c, e.m, e.n, ldc);
-                      };
-                    }});
+    for (const bool bf16 : {false, true})
+      list.push_back({std::string(bf16 ? "bf16_gemm, " : "packed_gemm, ") + scheme,
+                      [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
+                        const Extents e(size);
+                        const auto w = weights(e);
+                        if (w == nullptr || e.m == 0) return {};
+                        const index_t ldx = e.k + 5, ldc = e.n + 2;
+                        return [=, &backend, &o, x = o.input(e.m * ldx - 5), bias = o.input(e.n),
+                                c = o.output(e.m * ldc - 2)] {
+                          if (bf16) {
+                            kernels::bf16_gemm(backend, e.m, x, ldx, w->packed, c, ldc, bias);
+                          } else {
+                            kernels::packed_gemm(backend, e.m, {x, ldx, 1}, w->packed, c, ldc, bias);
+                          }
+                          o.expect_gaps(c, e.m, e.n, ldc);
+                        };
+                      }});
     if (spec.mapping == MappingKind::kFloatZeroPoint) continue;
     for (const bool zero_points : {false, true})
       list.push_back({std::string("qgemm, ") + scheme,

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/nn/embedding.hpp"
 #include "qat/nn/linear.hpp"
@@ -23,11 +24,9 @@ enum class Product {
 /// kInteger applies where the codes are int8 with one scale a row and W has integer zero points, else kFloat is used.
 inline void packed_linear(const CpuBackend& backend, View<const float, 2> x, const QuantizedActivation* codes,
                           const PackedWeight& weight, Product product, const float* bias, View<float, 2> y) {
-  const kernels::PackedOperand w(weight);
-  const index_t columns = weight.columns(), outputs = weight.rows();
+  const index_t columns = weight.columns();
   if (codes == nullptr) {
-    kernels::gemm(backend, x.shape[0], outputs, columns, kernels::MatrixOperand{x.data, x.stride[0], x.stride[1]}, w,
-                  y.data, y.stride[0], false, bias);
+    kernels::packed_gemm(backend, x.shape[0], {x.data, x.stride[0], x.stride[1]}, weight, y.data, y.stride[0], bias);
   } else if (product == Product::kInteger && LayerScheme{weight.spec(), codes->spec}.has_integer_product()) {
     Tensor<std::int32_t> zero_point = Tensor<std::int32_t>::uninitialized({codes->rows});  // (N)
     for (index_t i = 0; i < codes->rows; ++i) zero_point[i] = static_cast<std::int32_t>(codes->zero_point[i]);
@@ -36,8 +35,7 @@ inline void packed_linear(const CpuBackend& backend, View<const float, 2> x, con
     kernels::qgemm(backend, codes->rows, activations, weight, y.data, y.stride[0], bias);
   } else {
     const Tensor<float> values = codes->dequantize(backend);  // (N, C)
-    kernels::gemm(backend, codes->rows, outputs, columns, kernels::MatrixOperand{values.data(), columns, 1}, w, y.data,
-                  y.stride[0], false, bias);
+    kernels::packed_gemm(backend, codes->rows, {values.data(), columns, 1}, weight, y.data, y.stride[0], bias);
   }
 }
 

@@ -140,7 +140,9 @@ class LaneParams {
 template <int kBits>
 inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, index_t count, index_t width, float* out) {
   namespace vec = simd::QAT_TARGET;
-  const vec::Int byte = vec::set_int(255);
+  // A code under the exponent of 2^23 is the float 2^23 + code: one subtraction makes code - zero point, exactly.
+  constexpr float kTwo23 = 8388608.0f;
+  const vec::Int byte = vec::set_int(255), exponent = vec::bits(vec::set(kTwo23));
   const bool float_zero = w.has_float_zero_point();
   const float qmin = static_cast<float>(w.spec().qmin());
   const float middle = static_cast<float>(w.spec().qmin() + (1 << (kBits - 1)));
@@ -152,6 +154,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
     index_t tile = k0 / w.groups().tile_columns;
     for (index_t k = k0; k < k0 + count; ++tile) {
       const vec::Float scale = params.scale(tile, k), zero = params.zero(tile, k);
+      const vec::Float offset = vec::set(kTwo23 - qmin) + zero;
       const index_t group_end = (tile + 1) * w.groups().tile_columns;
       const index_t end = group_end < k0 + count ? group_end : k0 + count;
       while (k < end) {
@@ -160,8 +163,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
         if (k % 4 == 0 && end - k >= 4 && !float_zero) {
           QAT_UNROLL(4)
           for (int j = 0; j < 4; ++j) {
-            const vec::Float q = vec::to_float(quad & byte) + vec::set(qmin);
-            vec::store(to + j * width, (q - zero) * scale);
+            vec::store(to + j * width, (vec::from_bits((quad & byte) | exponent) - offset) * scale);
             quad = vec::shift_right<8>(quad);
           }
           k += 4;
