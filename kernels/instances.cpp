@@ -7,6 +7,7 @@
 #include "qat/kernels/cpu/gemm.hpp"
 #include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
+#include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/packed_operand.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/kernels/cpu/quantize.hpp"

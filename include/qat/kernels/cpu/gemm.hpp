@@ -145,6 +145,9 @@ struct GemmPlan {
     rows = M < 512 ? M : 512;
     // Packed B of a block: 2 MiB at most over all of K, so that it stays in the caches between row blocks.
     index_t most_columns = (index_t{1} << 19) / (K < 1 ? 1 : K) / tile_columns * tile_columns;
+    // One block of rows holds a K-block of B alone, and fewer blocks of columns copy the rows of A less often.
+    const index_t wide = N / 8 / tile_columns * tile_columns;
+    if (M <= rows && most_columns < wide) most_columns = wide;
     if (most_columns > 512) most_columns = 512;
     if (most_columns < 3 * tile_columns) most_columns = 3 * tile_columns;
     if (few_rows) most_columns = tile_columns;

@@ -29,8 +29,14 @@ namespace qat::inline v0::kernels {
 
 namespace detail {
 
+template <class Lazy>
+const PackedGemmKernels& packed_gemm_kernels() {
+  return QAT_DISPATCH(kernels, kPackedGemmKernels<Lazy>);
+}
+QAT_INSTANCE(const PackedGemmKernels& packed_gemm_kernels<void>());
+
 /// Rows beyond which weights dequantized to memory once for all of them are faster. Measured on a Zen 5.
-inline constexpr index_t kPackedGemmRows = 32;
+inline constexpr index_t kPackedGemmRows = 28;
 
 inline void packed_gemm(const CpuBackend& backend, index_t M, const MatrixOperand& x, const PackedGemmKernels& kernels,
                         const PackedGemmCall& call) {
@@ -70,7 +76,7 @@ void packed_gemm(const CpuBackend& backend, index_t M, const MatrixOperand& x, c
                  index_t ldc, const float* bias = nullptr) {
   const index_t K = weight.columns();
   const int bits = weight.spec().bits;
-  const PackedGemmKernels kernels = QAT_DISPATCH(kernels, kPackedGemmKernels<Lazy>);
+  const PackedGemmKernels& kernels = detail::packed_gemm_kernels<Lazy>();
   const bool one_plane = (bits & (bits - 1)) == 0, whole_quads = K % 4 == 0 && weight.groups().tile_columns % 4 == 0;
   if (M < 1 || M > detail::kPackedGemmRows || kernels.tile_rows == 0 || !one_plane || !whole_quads ||
       weight.has_float_zero_point()) {

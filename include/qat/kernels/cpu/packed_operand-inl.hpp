@@ -158,6 +158,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
       const index_t group_end = (tile + 1) * w.groups().tile_columns;
       const index_t end = group_end < k0 + count ? group_end : k0 + count;
       while (k < end) {
+        if (k % 32 == 0) panel.prefetch(k / 32, 2 * w.layout().panel_bytes());  // of the next tile of columns
         float* to = out + (k - k0) * width + r;
         vec::Int quad = panel.load(k / 4, lane);
         if (k % 4 == 0 && end - k >= 4 && !float_zero) {
