@@ -86,6 +86,21 @@ TEST_CASE("packed_gemm: any number of threads, rows of C that are apart, a host 
   }
 }
 
+TEST_CASE("packed_gemm: a backend that multiplies in bf16 gets what gemm gives there") {
+  const CpuBackend backend(1, qat::MatmulPrecision::kBfloat16);
+  const RandomWeights w(qat::parse_spec("int4:group32:symmetric"), 48, 64);
+  const std::vector<float> x = random_floats(5 * 64);
+  const MatrixOperand operand{x.data(), 64, 1};
+  std::vector<float> expected(5 * 48), actual(5 * 48);
+  for (const Target target : qat::supported_targets()) {
+    const qat::ScopedTarget scope(target);
+    CAPTURE(qat::name(target));
+    qat::kernels::gemm(backend, 5, 48, 64, operand, qat::kernels::PackedOperand(w.packed), expected.data(), 48);
+    packed_gemm(backend, 5, operand, w.packed, actual.data(), 48);
+    CHECK(compare_bits(expected, actual));
+  }
+}
+
 TEST_CASE("packed_gemm: no rows, and a negative number of them") {
   const RandomWeights w(qat::parse_spec("int4:group32:symmetric"), 4, 32);
   float c = 5.0f;

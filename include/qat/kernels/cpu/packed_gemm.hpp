@@ -79,7 +79,7 @@ void packed_gemm(const CpuBackend& backend, index_t M, const MatrixOperand& x, c
   const PackedGemmKernels& kernels = detail::packed_gemm_kernels<Lazy>();
   const bool one_plane = (bits & (bits - 1)) == 0, whole_quads = K % 4 == 0 && weight.groups().tile_columns % 4 == 0;
   if (M < 1 || M > detail::kPackedGemmRows || kernels.tile_rows == 0 || !one_plane || !whole_quads ||
-      weight.has_float_zero_point()) {
+      weight.has_float_zero_point() || backend.matmul_precision() != MatmulPrecision::kFloat32) {
     gemm(backend, M, weight.rows(), K, x, PackedOperand(weight), C, ldc, false, bias);
     return;
   }
