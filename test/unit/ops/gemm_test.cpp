@@ -42,7 +42,7 @@ struct ProductOperands {
 /// gemm with the epilogue that `make` gives for y against gemm, then assign.
 template <class Make>
 void check_epilogue(const CpuBackend& backend, const ProductOperands& o, const Make& make) {
-  const auto [M, N, K] = o.shape;
+  const index_t M = o.shape.M, N = o.shape.N, K = o.shape.K;
   std::vector<float> apart(static_cast<std::size_t>(M * N)), fused(apart);
   const View<float, 2> a = view(apart.data(), M, N), f = view(fused.data(), M, N);
   ops::linear(backend, o.X(), o.W(), nullptr, a);

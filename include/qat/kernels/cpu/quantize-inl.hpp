@@ -646,8 +646,8 @@ struct CodeWords {
 };
 /// Fills what CodeWords needs of tiles whose largest magnitudes are given.
 QAT_INLINE void allow_words(Float magnitude, BatchParams& params) {
-  const Mask small = magnitude * vec::abs(vec::load(params.inverse_or_low)) < vec::set(0x1p30f);
-  params.in_words = to_bits(small) == (1u << kLanes) - 1u;
+  const Mask fits = magnitude * vec::abs(vec::load(params.inverse_or_low)) < vec::set(0x1p30f);
+  params.in_words = to_bits(fits) == (1u << kLanes) - 1u;
   const Int zero = vec::to_int(vec::load(params.zero_point));
   vec::store_int(params.zero_words, (zero & vec::set_int(0xFFFF)) | vec::shift_left<16>(zero));
 }
