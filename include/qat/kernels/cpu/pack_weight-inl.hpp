@@ -68,7 +68,7 @@ inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const st
 
 /// Parameters (rows, tiles), row-major, of up to 16 rows into the slots of a panel: tile t of row r is slot 16 * t + r,
 /// padding rows are zero.
-inline void pack_panel_params(FloatType type, const float* params, index_t rows, index_t tiles, std::uint8_t* slots) {
+inline void pack_panel_params(FloatType type, const float* params, index_t rows, index_t tiles, std::uint8_t* stored) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kLanes = vec::kLanes;
   for (index_t lane = 0; lane < PanelLayout::kPanelRows; lane += kLanes)
@@ -80,7 +80,7 @@ inline void pack_panel_params(FloatType type, const float* params, index_t rows,
       vec::transpose(block);
       for (index_t j = 0; j < count; ++j) {
         const index_t slot = (t + j) * PanelLayout::kPanelRows + lane;
-        std::uint16_t* const words = reinterpret_cast<std::uint16_t*>(slots) + slot;
+        std::uint16_t* const words = reinterpret_cast<std::uint16_t*>(stored) + slot;
         switch (type) {
           case FloatType::kFloat16:
             quantization::store_uint16(words, quantization::float_to_half(block[j]));
@@ -89,7 +89,7 @@ inline void pack_panel_params(FloatType type, const float* params, index_t rows,
             quantization::store_uint16(words, vec::shift_right<16>(vec::bits(block[j])));
             break;
           default:
-            vec::store(reinterpret_cast<float*>(slots) + slot, block[j]);
+            vec::store(reinterpret_cast<float*>(stored) + slot, block[j]);
             break;
         }
       }

@@ -5,7 +5,7 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 #if QAT_TARGET_LEVEL >= 1
 
 QAT_INLINE void accumulate(simd::QAT_TARGET::Float& acc, simd::QAT_TARGET::Float x, simd::QAT_TARGET::Float weight) {
-#if QAT_TARGET_LEVEL >= 2
+#if QAT_TARGET_LEVEL >= 2 && !defined(QAT_X86_EMULATION)
   // As assembly: g++ 12 rotates the accumulators of the unrolled tile through other registers and the stack.
   asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(x.v), "v"(weight.v));
 #else
