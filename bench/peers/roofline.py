@@ -3,7 +3,7 @@ import math
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 900, 520, 70, 20, 250, 50
-COLORS = ("#1b6ca8", "#c0392b", "#27864b", "#8e44ad", "#b9770e", "#117a8b", "#7b3f00", "#555555")
+COLORS = ("#1b6ca8", "#c0392b", "#27864b", "#8e44ad", "#b9770e", "#117a8b", "#7b3f00", "#555555", "#d35fb7")
 
 
 def ticks(low, high):

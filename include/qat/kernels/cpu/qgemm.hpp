@@ -212,6 +212,8 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   if (direct.function != nullptr) {
     detail::qgemm_direct(backend, kernels, call, direct);
   } else if (row_stream.multiply != nullptr) {
+    // Many rows pass by in the time of one, so what is asked for farther ahead only displaces them.
+    if (call.prefetch_bytes > 4096) call.prefetch_bytes = 4096;
     detail::qgemm_row_stream(backend, call, row_stream);
   } else {
     detail::qgemm_strips(backend, kernels, call);
