@@ -4,30 +4,33 @@
 
 #include "qat/expr/gemm_operand.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
+#include "qat/ops/linear.hpp"
 
 namespace qat::inline v0::ops {
 
 namespace detail {
 
-inline kernels::MatrixOperand product_operand(const View<const float, 2>& v) {
-  return {v.data, v.stride[0], v.stride[1]};
+/// Views are read where they lie, expressions evaluated while they are packed.
+template <class X>
+auto product_operand(const X& x) {
+  if constexpr (Expression<X>) {
+    return gemm_operand(x);
+  } else {
+    return rows_of(x);
+  }
 }
-inline kernels::MatrixOperand product_operand(const View<float, 2>& v) { return {v.data, v.stride[0], v.stride[1]}; }
-template <class E>
-requires Expression<E>
-auto product_operand(const E& e) { return gemm_operand(e); }
 
 template <class Operand>
 void check_product(const char* what, const Operand& x, index_t rows, index_t columns) {
   const auto a = expr::node<float>(x);
-  QAT_CHECK(a.dim(0) == rows && (columns < 0 || a.dim(1) == columns), kShapeMismatch, "gemm: ", what, " is (", a.dim(0),
-            ", ", a.dim(1), "), must be (", rows, ", ", columns < 0 ? a.dim(1) : columns, ")");
+  QAT_CHECK(a.dim(0) == rows && a.dim(1) == columns, kShapeMismatch, "gemm: ", what, " is (", a.dim(0), ", ", a.dim(1),
+            "), must be (", rows, ", ", columns, ")");
 }
 
 template <class X, class W>
 void gemm(const CpuBackend& backend, const X& x, const W& w, View<float, 2> y, const kernels::GemmEpilogue& epilogue) {
   const index_t M = y.shape[0], N = y.shape[1], K = expr::node<float>(x).dim(1);
-  check_product("x", x, M, -1);
+  check_product("x", x, M, K);
   check_product("w", w, N, K);
   QAT_CHECK(y.stride[1] == 1 || N == 1, kShapeMismatch, "gemm: y has ", y.stride[1],
             " elements from column to column, adjacent columns are required");

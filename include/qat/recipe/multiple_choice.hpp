@@ -33,15 +33,16 @@ struct ChoiceScores {
 
 namespace detail {
 
-/// One context with one ending as model input: tokens, and how many of the last targets belong to the ending.
+/// One context (of `before` tokens) with one ending as model input: tokens, and how many of the last targets belong to
+/// the ending.
 struct ChoiceSequence {
   std::vector<std::int32_t> tokens;
   index_t scored;
 };
 
-inline ChoiceSequence choice_sequence(const Tokenizer& tokenizer, const std::string& context, const std::string& ending,
-                                      index_t longest, index_t vocab_size, const std::string& where, bool& truncated) {
-  const std::size_t before = tokenizer.encode(context, true).size();
+inline ChoiceSequence choice_sequence(const Tokenizer& tokenizer, const std::string& context, std::size_t before,
+                                      const std::string& ending, index_t longest, index_t vocab_size,
+                                      const std::string& where, bool& truncated) {
   ChoiceSequence sequence{tokenizer.encode(context + " " + ending, true), 0};
   check_token_ids(sequence.tokens, vocab_size, where);
   QAT_CHECK(sequence.tokens.size() > before && sequence.tokens.size() >= 2, kInvalidArgument, where, ": the ending '",
@@ -70,10 +71,11 @@ ChoiceScores score_choices(const CpuBackend& backend, nn::Transformer& model, co
   for (const ChoiceItem& item : items) {
     const std::string where = source + ", item " + std::to_string(scores.items + 1);
     std::vector<detail::ChoiceSequence> sequences;
+    const std::size_t before = tokenizer.encode(item.context, true).size();
     bool truncated = false;
     index_t length = 0;
     for (const std::string& ending : item.endings) {
-      sequences.push_back(detail::choice_sequence(tokenizer, item.context, ending, model.config().max_seq_len,
+      sequences.push_back(detail::choice_sequence(tokenizer, item.context, before, ending, model.config().max_seq_len,
                                                   model.config().vocab_size, where, truncated));
       length = (std::max)(length, static_cast<index_t>(sequences.back().tokens.size()) - 1);
     }
