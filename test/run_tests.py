@@ -135,6 +135,7 @@ class Run:
                 say("\n".join(line for line in text.splitlines() if not line.startswith(("[", "ninja: Entering")))[:20000])
                 self.record(stage, "build", "build", (0, 1, 0), seconds)
             say(f"{stage}: built in {seconds:.0f} s")
+
         def execute(test):
             log = os.path.join(directory, f"{test['suite']}-{test['name'].replace('/', '-')}.log")
             environment = dict(os.environ, QAT_BUILD=directory, **env)

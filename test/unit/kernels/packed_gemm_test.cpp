@@ -8,6 +8,7 @@
 #include "support/compare.hpp"
 #include "support/host_mode.hpp"
 #include "support/packed_weights.hpp"
+#include "support/random_values.hpp"
 
 using qat::CpuBackend;
 using qat::index_t;
@@ -16,15 +17,9 @@ using qat::kernels::MatrixOperand;
 using qat::kernels::packed_gemm;
 using qat::test::compare_bits;
 using qat::test::RandomWeights;
+using qat::test::uniform_values;
 
 namespace {
-
-std::vector<float> random_floats(index_t n) {
-  std::vector<float> x;
-  qat::CounterRandom random(9, 9);
-  for (index_t i = 0; i < n; ++i) x.push_back(random.next_float() - 0.5f);
-  return x;
-}
 
 std::vector<float> expected_product(const CpuBackend& backend, index_t M, const MatrixOperand& x,
                                     const qat::PackedWeight& w, const float* bias) {
@@ -40,7 +35,7 @@ std::vector<float> expected_product(const CpuBackend& backend, index_t M, const 
 
 TEST_CASE("packed_gemm equals gemm with the dequantized weights bit for bit: every scheme, target and number of rows") {
   const CpuBackend backend(2);
-  const std::vector<float> bias = random_floats(100);
+  const std::vector<float> bias = uniform_values(100, 9, 0.5f);
   for (const char* text : qat::test::packed_schemes()) {
     const qat::QuantSpec spec = qat::parse_spec(text);
     for (const index_t M : {1, 2, 3, 6, 7, 9, 12, 13, 29, 40})
@@ -48,7 +43,7 @@ TEST_CASE("packed_gemm equals gemm with the dequantized weights bit for bit: eve
         for (const index_t K : {7, 100, 256}) {
           if (spec.granularity.group_size > K) continue;
           const RandomWeights w(spec, N, K);
-          const std::vector<float> values = random_floats(M * K);
+          const std::vector<float> values = uniform_values(M * K, 9, 0.5f);
           // By rows, and as the transpose of a matrix.
           const MatrixOperand x = M % 2 == 0 ? MatrixOperand{values.data(), 1, M} : MatrixOperand{values.data(), K, 1};
           const float* shift = N % 2 == 0 ? bias.data() : nullptr;
@@ -69,7 +64,7 @@ TEST_CASE("packed_gemm equals gemm with the dequantized weights bit for bit: eve
 
 TEST_CASE("packed_gemm: any number of threads, rows of C that are apart, a host that flushes subnormals") {
   const RandomWeights w(qat::parse_spec("int4:group32:asymmetric:bf16safe"), 200, 320);
-  std::vector<float> x = random_floats(14 * 320);
+  std::vector<float> x = uniform_values(14 * 320, 9, 0.5f);
   for (std::size_t i = 0; i < x.size(); i += 3) x[i] *= 1e-38f;
   const MatrixOperand operand{x.data(), 320, 1};
   const std::vector<float> expected = expected_product(CpuBackend(1), 14, operand, w.packed, nullptr);
@@ -89,7 +84,7 @@ TEST_CASE("packed_gemm: any number of threads, rows of C that are apart, a host 
 TEST_CASE("packed_gemm: a backend that multiplies in bf16 gets what gemm gives there") {
   const CpuBackend backend(1, qat::MatmulPrecision::kBfloat16);
   const RandomWeights w(qat::parse_spec("int4:group32:symmetric"), 48, 64);
-  const std::vector<float> x = random_floats(5 * 64);
+  const std::vector<float> x = uniform_values(5 * 64, 9, 0.5f);
   const MatrixOperand operand{x.data(), 64, 1};
   std::vector<float> expected(5 * 48), actual(5 * 48);
   for (const Target target : qat::supported_targets()) {

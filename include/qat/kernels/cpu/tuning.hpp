@@ -61,7 +61,8 @@ inline CpuModel cpu_model() {
 }
 
 struct CpuTuning {
-  /// Products with packed weights ask for them this far ahead of the multiplications; 0: not at all.
+  /// Products with packed weights ask for them this far ahead of the multiplications, the row stream 4096
+  /// at most; 0: not at all.
   index_t prefetch_bytes = 4096;
   /// Many rows pass by weights held in registers; else tiles of rows stay in registers and unpacked weights pass by.
   /// The first needs a load for each multiplication of a pair, which some cores that start two multiplications a cycle
