@@ -9,6 +9,7 @@
 #endif
 
 #if defined(__CUDACC__)
+#pragma nv_diag_suppress 1675  // nvcc's front end warns of pragmas that it hands on to the host's compiler
 #define QAT_HOST_DEVICE __host__ __device__
 #else
 #define QAT_HOST_DEVICE

@@ -18,7 +18,7 @@ struct float8_e8m0 {
   /// Ignores the sign, rounds the exponent up from mantissa 1.5 on (half up), overflows to NaN (torch.float8_e8m0fnu's
   /// cast).
   QAT_HOST_DEVICE constexpr explicit float8_e8m0(float value) {
-    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFu;
+    const std::uint32_t magnitude = qat::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFu;
     const std::uint32_t exponent = magnitude >> 23;
     if (exponent == 255) {
       bits = 255;
@@ -34,8 +34,8 @@ struct float8_e8m0 {
     return result;
   }
   QAT_HOST_DEVICE constexpr explicit operator float() const {
-    if (bits == 255) return std::bit_cast<float>(0x7FC00000u);
-    return std::bit_cast<float>(bits == 0 ? 0x00400000u : static_cast<std::uint32_t>(bits) << 23);
+    if (bits == 255) return qat::bit_cast<float>(0x7FC00000u);
+    return qat::bit_cast<float>(bits == 0 ? 0x00400000u : static_cast<std::uint32_t>(bits) << 23);
   }
   friend constexpr bool operator==(float8_e8m0, float8_e8m0) = default;
 };

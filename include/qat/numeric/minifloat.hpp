@@ -2,9 +2,7 @@
 // that the result depends neither on the host's floating-point mode nor on its compiler flags.
 #pragma once
 
-#include <bit>
-
-#include "qat/base/config.hpp"
+#include "qat/base/bit_cast.hpp"
 
 namespace qat::inline v0::numeric {
 
@@ -33,7 +31,7 @@ struct MinifloatFormat {
   /// fp32 to code, round half to even. Special: signed zeros and subnormals are kept; NaN keeps its sign and becomes a
   /// quiet NaN where the format has one, else the largest magnitude.
   QAT_HOST_DEVICE static constexpr std::uint32_t encode(float value) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t bits = qat::bit_cast<std::uint32_t>(value);
     const std::uint32_t sign = (bits >> 31) != 0 ? kSignBit : 0u;
     const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
     if (magnitude > 0x7F800000u) {
@@ -63,13 +61,13 @@ struct MinifloatFormat {
     std::uint32_t exponent = magnitude >> MantissaBits;
     std::uint32_t mantissa = magnitude & ((1u << MantissaBits) - 1u);
     if (kOverflow == Overflow::kInfinity && magnitude >= kTopExponent)
-      return std::bit_cast<float>(sign | 0x7F800000u | (mantissa << (23 - MantissaBits)));
+      return qat::bit_cast<float>(sign | 0x7F800000u | (mantissa << (23 - MantissaBits)));
     if (kOverflow == Overflow::kSaturate && magnitude == kMagnitudeMask)
-      return std::bit_cast<float>(sign | 0x7FC00000u);
+      return qat::bit_cast<float>(sign | 0x7FC00000u);
     if (exponent == 0) {
-      if (mantissa == 0) return std::bit_cast<float>(sign);
+      if (mantissa == 0) return qat::bit_cast<float>(sign);
       if constexpr (kBias == 127)
-        return std::bit_cast<float>(sign | (mantissa << (23 - MantissaBits)));  // fp32 subnormal
+        return qat::bit_cast<float>(sign | (mantissa << (23 - MantissaBits)));  // fp32 subnormal
       exponent = 1;
       while ((mantissa >> MantissaBits) == 0) {  // normalize: fp32 has the range
         mantissa <<= 1;
@@ -79,7 +77,7 @@ struct MinifloatFormat {
     }
     const std::uint32_t fp32_exponent =
         exponent + static_cast<std::uint32_t>(127 - kBias);  // wraps back for exponent < 0
-    return std::bit_cast<float>(sign | (fp32_exponent << 23) | (mantissa << (23 - MantissaBits)));
+    return qat::bit_cast<float>(sign | (fp32_exponent << 23) | (mantissa << (23 - MantissaBits)));
   }
 };
 

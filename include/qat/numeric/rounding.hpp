@@ -2,9 +2,7 @@
 // flags).
 #pragma once
 
-#include <bit>
-
-#include "qat/base/config.hpp"
+#include "qat/base/bit_cast.hpp"
 
 namespace qat::inline v0 {
 
@@ -18,7 +16,7 @@ struct FractionSplit {
   std::uint32_t half;       ///< the same unit's value of 0.5
 };
 QAT_HOST_DEVICE constexpr FractionSplit split_fraction(float x) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t bits = qat::bit_cast<std::uint32_t>(x);
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
   const std::uint32_t sign = bits & 0x80000000u;
   if (magnitude >= 0x4B000000u) return {sign, magnitude, 0, 0, 1};  // >= 2^23
@@ -30,10 +28,10 @@ QAT_HOST_DEVICE constexpr FractionSplit split_fraction(float x) {
 }
 /// trunc(|x|) + 1 with the sign of x.
 QAT_HOST_DEVICE constexpr float away_from_zero(const FractionSplit& s) {
-  return std::bit_cast<float>(s.sign | (s.unit == 0 ? 0x3F800000u : s.truncated + s.unit));
+  return qat::bit_cast<float>(s.sign | (s.unit == 0 ? 0x3F800000u : s.truncated + s.unit));
 }
 QAT_HOST_DEVICE constexpr float toward_zero(const FractionSplit& s) {
-  return std::bit_cast<float>(s.sign | s.truncated);
+  return qat::bit_cast<float>(s.sign | s.truncated);
 }
 }  // namespace numeric
 

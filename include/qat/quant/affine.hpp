@@ -51,13 +51,17 @@ struct AffineScheme {
 namespace detail {
 QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
 QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
-/// x, as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its
-/// pragma.
-QAT_HOST_DEVICE constexpr float rounded_product(float x) {
-#if defined(__clang__) && !defined(__CUDA_ARCH__)
-  if (!__builtin_is_constant_evaluated()) asm("" : "+m"(x));
+/// a * b as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its
+/// pragma, and nvcc has none.
+QAT_HOST_DEVICE constexpr float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) return __fmul_rn(a, b);
 #endif
-  return x;
+  float product = a * b;
+#if defined(__clang__) && !defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) asm("" : "+m"(product));
+#endif
+  return product;
 }
 QAT_HOST_DEVICE constexpr float round_to_integer(RoundingKind kind, float x, std::uint32_t random) {
   switch (kind) {
@@ -120,7 +124,7 @@ QAT_HOST_DEVICE constexpr float choose_scale(const GroupRange& r, const AffineSc
 QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, const AffineScheme& a) {
   const auto rounded = [&a](float v) { return detail::round_finite(a.input, v); };
   if (a.spec.mapping == MappingKind::kFloatZeroPoint)
-    return detail::round_finite(a.scale, rounded(r.min + rounded(s * a.middle())));
+    return detail::round_finite(a.scale, rounded(r.min + rounded(detail::rounded_product(s, a.middle()))));
   if (a.spec.mapping == MappingKind::kAsymmetric || a.spec.mapping == MappingKind::kAsymmetricRaw)
     return detail::clamp(rounded(a.qmin - HalfToEven::round(rounded(r.min / s))), a.qmin, a.qmax);
   return a.spec.is_signed ? 0.0f : a.middle();
@@ -139,7 +143,7 @@ QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const 
 QAT_HOST_DEVICE constexpr float unclamped_code(float x, const QParams& p, const AffineScheme& a,
                                                std::uint32_t random = 0) {
   if (a.spec.mapping == MappingKind::kFloatZeroPoint) {  // true division, low end of the range as origin
-    const float low = round_to(a.scale, p.zero_point - round_to(a.scale, p.scale * a.middle()));
+    const float low = round_to(a.scale, p.zero_point - round_to(a.scale, detail::rounded_product(p.scale, a.middle())));
     return detail::round_to_integer(a.spec.rounding, round_to(a.product, round_to(a.product, x - low) / p.scale),
                                     random);
   }
@@ -157,8 +161,8 @@ QAT_HOST_DEVICE constexpr int quantize(float x, const QParams& p, const AffineSc
 QAT_HOST_DEVICE constexpr float dequantize(int code, const QParams& p, const AffineScheme& a) {
   const float q = static_cast<float>(code);
   if (a.spec.mapping == MappingKind::kFloatZeroPoint)  // three roundings, no fused multiply-add
-    return round_to(a.input, detail::rounded_product(round_to(a.input, round_to(a.input, q - a.middle()) * p.scale)) +
-                                 p.zero_point);
+    return round_to(
+        a.input, round_to(a.input, detail::rounded_product(round_to(a.input, q - a.middle()), p.scale)) + p.zero_point);
   return round_to(a.input, round_to(a.product, round_to(a.input, q - p.zero_point) * p.scale));
 }
 
@@ -207,7 +211,7 @@ QAT_HOST_DEVICE constexpr float lsq_derivative(float x, const QParams& p, const 
                                                SteMask mask = SteMask::kInclusive, std::uint32_t random = 0) {
   if (is_nan(x)) return 0.0f;
   const float steps = detail::clamp(unclamped_code(x, p, a, random), a.qmin, a.qmax) - p.zero_point;
-  return passes_gradient(x, p, a, mask, random) ? steps - detail::rounded_product(x * p.inverse_scale) : steps;
+  return passes_gradient(x, p, a, mask, random) ? steps - detail::rounded_product(x, p.inverse_scale) : steps;
 }
 
 /// The scale that stands for a trained one: on the grid it is stored on, at least eps, negative only under

@@ -33,8 +33,8 @@ QAT_HOST_DEVICE constexpr float round_to(FloatType type, float value) {
       return value;
   }
 }
-constexpr float smallest_normal(FloatType type) { return type == FloatType::kFloat16 ? 0x1p-14f : 0x1p-126f; }
-constexpr float largest_finite(FloatType type) {
+QAT_HOST_DEVICE constexpr float smallest_normal(FloatType type) { return type == FloatType::kFloat16 ? 0x1p-14f : 0x1p-126f; }
+QAT_HOST_DEVICE constexpr float largest_finite(FloatType type) {
   return type == FloatType::kFloat16 ? 65504.0f : type == FloatType::kBfloat16 ? 0x1.FEp127f : 0x1.FFFFFEp127f;
 }
 
@@ -49,7 +49,7 @@ enum class ScaleType : std::uint8_t {
   kE4M3,          ///< 8 bits: float8 e4m3
 };
 
-constexpr int scale_bits(ScaleType type) {
+QAT_HOST_DEVICE constexpr int scale_bits(ScaleType type) {
   switch (type) {
     case ScaleType::kFloat16:
     case ScaleType::kBfloat16:
@@ -67,8 +67,8 @@ constexpr int scale_bits(ScaleType type) {
 /// values outside the type's range become its smallest normal or largest finite value of the same sign. kInput must
 /// have been resolved (resolve_scale_type) before.
 QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(s);
-  const float magnitude = std::bit_cast<float>(bits & 0x7FFFFFFFu);
+  const std::uint32_t bits = qat::bit_cast<std::uint32_t>(s);
+  const float magnitude = qat::bit_cast<float>(bits & 0x7FFFFFFFu);
   float rounded = magnitude, smallest = 0x1p-126f, largest = 0x1.FFFFFEp127f;
   switch (type) {
     case ScaleType::kFloat16:
@@ -86,7 +86,7 @@ QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
       largest = 0x1.FEp15f;
       break;
     case ScaleType::kE8M0:  // up: ceil(log2 s)
-      rounded = std::bit_cast<float>(((bits & 0x7FFFFFFFu) + 0x7FFFFFu) & 0x7F800000u);
+      rounded = qat::bit_cast<float>(((bits & 0x7FFFFFFFu) + 0x7FFFFFu) & 0x7F800000u);
       largest = 0x1p127f;
       break;
     case ScaleType::kE4M3:
@@ -99,10 +99,10 @@ QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
   }
   if (!(rounded >= smallest)) rounded = smallest;
   if (rounded > largest) rounded = largest;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(rounded) | (bits & 0x80000000u));
+  return qat::bit_cast<float>(qat::bit_cast<std::uint32_t>(rounded) | (bits & 0x80000000u));
 }
 
-constexpr ScaleType resolve_scale_type(ScaleType type, FloatType input) {
+QAT_HOST_DEVICE constexpr ScaleType resolve_scale_type(ScaleType type, FloatType input) {
   if (type != ScaleType::kInput) return type;
   return input == FloatType::kFloat16    ? ScaleType::kFloat16
          : input == FloatType::kBfloat16 ? ScaleType::kBfloat16

@@ -53,7 +53,7 @@ struct GroupLayout {
   index_t rows, columns;            ///< extents of the tensor
   index_t tile_rows, tile_columns;  ///< extents of a full tile
   index_t tile_row_count, tiles_per_row;
-  constexpr index_t count() const { return tile_row_count * tiles_per_row; }
+  QAT_HOST_DEVICE constexpr index_t count() const { return tile_row_count * tiles_per_row; }
   /// Every tile is a run of consecutive memory inside one row of `contiguous()`.
   constexpr bool has_contiguous_tiles() const {
     return tile_rows == 1 || (tile_columns == columns && tile_row_count == 1);

@@ -36,7 +36,7 @@ struct FloatZeroPoint {
 };
 
 /// True where every group has the same zero point, which then need not be stored.
-constexpr bool has_constant_zero_point(MappingKind mapping) {
+QAT_HOST_DEVICE constexpr bool has_constant_zero_point(MappingKind mapping) {
   return mapping == MappingKind::kSymmetric || mapping == MappingKind::kSymmetricNoClip ||
          mapping == MappingKind::kSignedExtremum;
 }

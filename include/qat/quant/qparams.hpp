@@ -1,17 +1,15 @@
 // The range of a group, and the parameters chosen from it.
 #pragma once
 
-#include <bit>
-
-#include "qat/base/config.hpp"
+#include "qat/base/bit_cast.hpp"
 
 namespace qat::inline v0 {
 
 /// True for NaN and infinities; tests bits, so it holds under -ffast-math too.
 QAT_HOST_DEVICE constexpr bool is_nonfinite(float x) {
-  return (std::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u;
+  return (qat::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u;
 }
-QAT_HOST_DEVICE constexpr bool is_nan(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u; }
+QAT_HOST_DEVICE constexpr bool is_nan(float x) { return (qat::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u; }
 
 /// Smallest, largest and largest-magnitude element of a group. Rule for NaN and infinities: they are not part of the
 /// range; they are counted, so that callers can report them. A group without finite elements has range [0, 0].

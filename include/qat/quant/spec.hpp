@@ -38,8 +38,8 @@ struct QuantSpec {
   RoundingKind rounding = RoundingKind::kHalfToEven;
   float eps = 0.0f;  ///< lower bound of |scale|; 0 = smallest normal number of the input's dtype
 
-  constexpr int qmin() const { return is_signed ? -(1 << (bits - 1)) : 0; }
-  constexpr int qmax() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
+  QAT_HOST_DEVICE constexpr int qmin() const { return is_signed ? -(1 << (bits - 1)) : 0; }
+  QAT_HOST_DEVICE constexpr int qmax() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
   friend constexpr bool operator==(const QuantSpec&, const QuantSpec&) = default;
 };
 

@@ -222,7 +222,7 @@ inline void lsq_scale_gradient(const QuantSpec& spec, const float* dy, const flo
     };
     for_each_element(layout, tile, [&](index_t i) {
       const float derivative = lsq_derivative(x[i], p, scheme, mask, random_at(scheme, seed, i));
-      lanes[n % 16] += qat::detail::rounded_product(dy[i] * derivative);
+      lanes[n % 16] += qat::detail::rounded_product(dy[i], derivative);
       if (++n % kLsqPiece == 0) end_piece();
     });
     end_piece();
