@@ -17,6 +17,7 @@ enum class ErrorCode {
   kUnsupported,      ///< well-formed, but not something qat does
   kBadFile,          ///< a file whose content is wrong
   kIo,               ///< the operating system said no
+  kDevice,           ///< no usable GPU, or the GPU refused
 };
 
 /// Text of bounded length, built without allocation; longer text is cut.

@@ -31,7 +31,7 @@ template <class Kernel, class... Where>
 void launch(const CudaBackend& backend, const Grid& grid, const Kernel& kernel, const Where&... where) {
   if (grid.x == 0 || grid.y == 0) return;
   const auto check = [&](cudaError_t status) {
-    QAT_CHECK(status == cudaSuccess, kUnsupported, where..., ": the device refused the launch (", grid.x, " x ", grid.y,
+    QAT_CHECK(status == cudaSuccess, kDevice, where..., ": the device refused the launch (", grid.x, " x ", grid.y,
               " blocks of ", Kernel::kThreads, " threads, ", grid.shared_bytes,
               " bytes of shared memory): ", cudaGetErrorString(status));
   };
