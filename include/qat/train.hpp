@@ -49,4 +49,6 @@
 #include "qat/recipe/packed_checkpoint.hpp"
 #include "qat/recipe/prepare.hpp"
 #include "qat/recipe/qat_config.hpp"
+#include "qat/recipe/recipe.hpp"
+#include "qat/recipe/recipe_keys.hpp"
 #include "qat/recipe/train.hpp"
