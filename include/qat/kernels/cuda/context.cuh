@@ -173,6 +173,20 @@ struct DeviceContext {
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
 
+  /// Two fp32 to bfloat16 in a word, half to even: one instruction. The bits of bfloat16(float) but for NaN, which
+  /// becomes 0x7FFF.
+  __device__ std::uint32_t bf16_pair(float low, float high) const {
+    std::uint32_t d;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+    return d;
+  }
+  /// a * b + c on pairs of bfloat16, rounded once.
+  __device__ std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
+    std::uint32_t d;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+  }
+
   __device__ unsigned atomic_add(unsigned* p, unsigned v) const { return atomicAdd(p, v); }
   __device__ unsigned atomic_max(unsigned* p, unsigned v) const { return atomicMax(p, v); }
   __device__ void fence() const { __threadfence(); }

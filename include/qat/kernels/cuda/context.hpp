@@ -18,6 +18,8 @@
 //   accumulators c.atomic_add(p, v) c.atomic_max(p, v) c.fence()   on unsigned; the result is the old value c.mul(a, b)
 //   c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b) c.sqrt(a) c.rint(a)   fp32, each rounded once, never fused by a
 //   compiler c.exp(a)   expf; its last bits depend on the device
+//   c.bf16_pair(low, high)   two fp32 to a word of two bfloat16, half to even; NaN becomes 0x7FFF
+//   c.fma_bf16x2(a, b, c)   on words of two bfloat16, each half rounded once
 #pragma once
 
 #include "qat/base/bit_cast.hpp"
