@@ -17,6 +17,7 @@ NO_OWN_TEST = {
     "autodiff/variable.hpp": "unit/autodiff/tape_test.cpp",
     "kernels/cpu/attention.hpp": "unit/ops/attention_test.cpp",
     "kernels/cpu/elementwise.hpp": "unit/ops/swiglu_test.cpp",
+    "kernels/cuda/lanes.hpp": "unit/kernels/group_quantize_test.cpp",
     "kernels/cpu/int8_dot.hpp": "unit/kernels/qgemm_test.cpp",
     "kernels/cpu/optimizer.hpp": "unit/optim/optimizer_test.cpp",
     "kernels/cpu/rmsnorm.hpp": "unit/ops/rmsnorm_test.cpp",
