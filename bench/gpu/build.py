@@ -1,0 +1,113 @@
+"""Builds the CUDA kernels without a build system, for machines that have little more than the toolkit:
+
+  libqat_cuda.so   the C interface of kernels/capi/qat_c.h with the instances of kernels/cuda/*.cu behind it
+  qat-gpu-check    test/gpu/: every kernel on the device against the same operation on the processor
+
+nvcc compiles for the GPU; with emulated=True a C++ compiler builds the same files for test/emulation/cuda.hpp.
+"""
+import concurrent.futures
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FLAGS = ["-std=c++20", "-O2", "-I", os.path.join(ROOT, "include"), "-I", os.path.join(ROOT, "kernels", "capi"),
+         "-I", os.path.join(ROOT, "test")]
+
+
+class BuildError(Exception):
+    pass
+
+
+def find_nvcc():
+    found = shutil.which("nvcc")
+    for path in [found] + sorted(glob.glob("/usr/local/cuda*/bin/nvcc"), reverse=True):
+        if path and os.path.exists(path):
+            return path
+    raise BuildError("no nvcc: not on PATH and not in /usr/local/cuda*/bin; install the CUDA toolkit (13.0 or newer)")
+
+
+def toolkit_of(nvcc):
+    """Folder with include/ and lib*/, from nvcc's own answer: nvcc may be a link or a wrapper."""
+    said = subprocess.run([nvcc, "--dryrun", "-x", "cu", "-c", "/dev/null", "-o", "/dev/null"], capture_output=True, text=True).stderr
+    for line in said.splitlines():
+        if line.startswith("#$ TOP="):
+            return os.path.normpath(line[len("#$ TOP="):].strip())
+    return os.path.dirname(os.path.dirname(os.path.realpath(nvcc)))
+
+
+def library_folder(toolkit):
+    for sub in ("lib64", "targets/x86_64-linux/lib", "lib"):
+        if glob.glob(os.path.join(toolkit, sub, "libcudart*")):
+            return os.path.join(toolkit, sub)
+    raise BuildError(f"{toolkit} has no libcudart; install the CUDA runtime")
+
+
+def sources():
+    cuda = sorted(glob.glob(os.path.join(ROOT, "kernels", "cuda", "*.cu")))
+    capi = sorted(glob.glob(os.path.join(ROOT, "kernels", "capi", "*.cpp")))
+    check = sorted(glob.glob(os.path.join(ROOT, "test", "gpu", "*.cpp")))
+    return cuda, capi, check
+
+
+def fingerprint():
+    """Of every file that goes into a build: a library carried to another machine is used if it is that of these files."""
+    digest = hashlib.sha256()
+    for folder in ("include", "kernels", "test/gpu", "test/support", "test/emulation", "bench/gpu/build.py"):
+        path = os.path.join(ROOT, folder)
+        files = [path] if os.path.isfile(path) else sorted(
+            os.path.join(base, name) for base, _, names in os.walk(path) for name in names if not name.endswith(".pyc"))
+        for name in files:
+            digest.update(os.path.relpath(name, ROOT).encode())
+            with open(name, "rb") as file:
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BuildError(" ".join(command) + "\n" + done.stdout[-4000:] + done.stderr[-8000:])
+    return done.stdout + done.stderr
+
+
+def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g++", log=print, extra=()):
+    """Returns (library, check program)."""
+    os.makedirs(folder, exist_ok=True)
+    library, check = os.path.join(folder, "libqat_cuda.so"), os.path.join(folder, "qat-gpu-check")
+    stamp = os.path.join(folder, "fingerprint")
+    kind = ("emulated " + compiler if emulated else "sm_" + "+".join(architectures)) + " " + " ".join(extra) + " " + fingerprint()
+    if os.path.exists(stamp) and open(stamp).read() == kind and os.path.exists(library) and os.path.exists(check):
+        log(f"build: {folder} is up to date")
+        return library, check
+    cuda, capi, checks = sources()
+    jobs = jobs or os.cpu_count() or 2
+    commands, objects = [], {"cuda": [], "capi": [], "check": []}
+    if emulated:
+        host = [compiler, *FLAGS, "-g1", "-fPIC", "-I", os.path.join(ROOT, "test", "emulation"), '-DQAT_CUDA_EMULATION="cuda.hpp"', *extra]
+        device = host + ["-x", "c++"]
+        link = [compiler, *extra]
+        libraries = ["-lpthread"]
+    else:
+        nvcc = find_nvcc()
+        toolkit = toolkit_of(nvcc)
+        targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
+        device = [nvcc, *FLAGS, *targets, "-Xcompiler", "-fPIC", "--threads", "1", *extra]
+        host = [compiler, *FLAGS, "-fPIC"]
+        link = [compiler]
+        libraries = ["-L", library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt"]
+    for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, host)):
+        for source in files:
+            target = os.path.join(folder, kind_of + "-" + os.path.basename(source) + ".o")
+            objects[kind_of].append(target)
+            commands.append(command + ["-c", source, "-o", target])
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(run, commands))
+    run([*link, "-shared", "-o", library, *objects["capi"], *objects["cuda"], *libraries])
+    run([*link, "-o", check, *objects["check"], *objects["cuda"], *libraries])
+    with open(stamp, "w") as file:
+        file.write(kind)
+    log(f"build: {len(commands)} files into {folder}")
+    return library, check

@@ -1,0 +1,70 @@
+// How a C function calls qat: exceptions become a status and a message of the thread, dtype and scheme become types.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "qat/kernels/cuda/device.hpp"
+#include "qat/numeric/bfloat16.hpp"
+#include "qat/quant/spec.hpp"
+#include "qat_c.h"
+
+namespace qat::capi {
+
+/// Message of the last failing call of this thread.
+inline thread_local std::string last_error;
+
+inline qat_status status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+      return QAT_INVALID_ARGUMENT;
+    case ErrorCode::kShapeMismatch:
+      return QAT_SHAPE_MISMATCH;
+    case ErrorCode::kUnsupported:
+      return QAT_UNSUPPORTED;
+    case ErrorCode::kDevice:
+      return QAT_DEVICE;
+    default:
+      return QAT_OTHER;
+  }
+}
+
+/// f() with errors as a status.
+template <class F>
+qat_status guarded(F&& f) noexcept {
+  try {
+    f();
+    return QAT_OK;
+  } catch (const Error& e) {
+    last_error = e.what();
+    return status_of(e.code());
+  } catch (const std::exception& e) {
+    last_error = e.what();
+    return QAT_OTHER;
+  }
+}
+
+inline CudaBackend backend(const qat_cuda* cuda) {
+  if (cuda == nullptr) return {};
+  return {static_cast<CUstream_st*>(cuda->stream), cuda->workspace, cuda->workspace_bytes};
+}
+
+inline QuantSpec spec(const char* operation, const char* text) {
+  QAT_CHECK(text != nullptr, kInvalidArgument, operation, ": spec is null");
+  return parse_spec(text);
+}
+
+/// f(T{}) with the type that dtype names.
+template <class F>
+void with_dtype(const char* operation, qat_dtype dtype, F&& f) {
+  switch (dtype) {
+    case QAT_FLOAT32:
+      return f(float{});
+    case QAT_BFLOAT16:
+      return f(bfloat16{});
+  }
+  raise(ErrorCode::kInvalidArgument, operation, ": dtype is ", static_cast<int>(dtype),
+        "; accepted: 0 (float32), 1 (bfloat16)");
+}
+
+}  // namespace qat::capi
