@@ -161,6 +161,13 @@ struct DeviceContext {
                  : "r"(shared_address)
                  : "memory");
   }
+  /// Each tile transposed: what mma takes as B from a row-major (k, n) matrix.
+  __device__ void ldmatrix_x4_trans(std::uint32_t (&r)[4], unsigned shared_address) const {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address)
+                 : "memory");
+  }
   __device__ void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) const {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -199,6 +206,12 @@ struct DeviceContext {
   __device__ float sqrt(float a) const { return __fsqrt_rn(a); }
   __device__ float rint(float a) const { return rintf(a); }
   __device__ float exp(float a) const { return expf(a); }
+  __device__ float log(float a) const { return logf(a); }
+  __device__ float exp2(float a) const {
+    float d;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(d) : "f"(a));
+    return d;
+  }
 };
 
 }  // namespace qat::inline v0::cuda
