@@ -50,5 +50,8 @@
 #include "qat/recipe/prepare.hpp"
 #include "qat/recipe/qat_config.hpp"
 #include "qat/recipe/recipe.hpp"
+#include "qat/recipe/recipe_check.hpp"
 #include "qat/recipe/recipe_keys.hpp"
+#include "qat/recipe/recipe_text.hpp"
+#include "qat/recipe/torchao_names.hpp"
 #include "qat/recipe/train.hpp"

@@ -23,7 +23,7 @@ SAME_LAYER = [
 FORBIDDEN = [("kernels", "tensor"), ("kernels", "expr")]
 TOP_RANK_0 = {"version.hpp", "fwd.hpp"}  # files beside the folders; all others are umbrellas, which nothing includes
 STANDARD_ONLY_UP_TO = RANK["quantizer"]
-THIRD_PARTY = {"nlohmann": {"io", "recipe"}, "Eigen": {"interop"}, "dlpack": {"interop"}, "torch": {"interop"},
+THIRD_PARTY = {"nlohmann": {"io", "recipe"}, "yaml-cpp": {"recipe"}, "Eigen": {"interop"}, "dlpack": {"interop"}, "torch": {"interop"},
                "mpi.h": {"dist"}, "nccl.h": {"dist"}}
 HEAVY = {"iostream", "functional", "memory", "random", "regex", "filesystem", "thread"}  # not below kernels/
 HEAVY_ALLOWED = {("backend/worker_thread.hpp", "thread")}  # where there are no POSIX threads

@@ -43,6 +43,9 @@
 #include <unordered_set>
 #include <variant>
 #include <vector>
+#if __has_include(<yaml-cpp/yaml.h>)
+#include <yaml-cpp/yaml.h>
+#endif
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif

@@ -67,6 +67,7 @@ struct Recipe {
 
   struct Qat {
     std::optional<bool> enabled;  ///< empty until resolve(): true where a quantizer or layers are given
+    std::string quantizer_type;   ///< NeMo's short names: 8da4w, 4w
     QuantizerRecipe quantizer;
     std::vector<LayerRecipe> layers;
     index_t delay_fake_quant_steps = 0;
@@ -114,7 +115,9 @@ struct Recipe {
 
 /// Fills what depends on other fields; every optional of the result but the quantizer's and val_length has a value.
 inline Recipe resolve(Recipe recipe) {
-  if (!recipe.qat.enabled) recipe.qat.enabled = !recipe.qat.quantizer.empty() || !recipe.qat.layers.empty();
+  if (!recipe.qat.enabled)
+    recipe.qat.enabled =
+        !recipe.qat.quantizer.empty() || !recipe.qat.quantizer_type.empty() || !recipe.qat.layers.empty();
   if (!recipe.lr_scheduler.warmup_steps)
     recipe.lr_scheduler.warmup_steps = recipe.trainer.max_steps < 300 ? recipe.trainer.max_steps / 10 : 30;
   return recipe;

@@ -76,6 +76,9 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "sft: leave out lines that are not valid, and say how many"},
       {"qat.enabled", field_at<&R::qat, &R::Qat::enabled>,
        "train quantization-aware; unset: true where qat.quantizer or qat.layers is given"},
+      {"qat.quantizer_type", field_at<&R::qat, &R::Qat::quantizer_type>,
+       "NeMo's short names of its two classes: 8da4w (or int8_dynact_int4weight) and 4w (or int4_weight_only)",
+       "qat.quantizer.quantizer_type qat.qat_config.quantizer_type"},
       {"qat.quantizer", field_at<&R::qat, &R::Qat::quantizer>,
        "how linear layers (of embedding classes: the embedding) are quantized", "qat.qat_config"},
       {"qat.layers", field_at<&R::qat, &R::Qat::layers>, "rules for single layers; later ones override earlier ones"},
@@ -118,7 +121,7 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "linear warm-up; unset: 30, or a tenth of fewer than 300 steps", "", 0},
       {"lr_scheduler.min_lr", field_at<&R::lr_scheduler, &R::LrScheduler::min_lr>, "where linear and cosine end", "",
        0},
-      {"seed", field_at<&R::seed>, "of batches, shuffling and the validation split"},
+      {"seed", field_at<&R::seed>, "of batches, shuffling and the validation split", "", 0},
       {"output_dir", field_at<&R::output_dir>, "directory of everything the run writes"},
   };
   return keys;
@@ -129,7 +132,7 @@ inline const std::vector<RecipeKey<QuantizerRecipe>>& quantizer_keys() {
   using Q = QuantizerRecipe;
   using detail::field_at;
   static const std::vector<RecipeKey<QuantizerRecipe>> keys = {
-      {"_target_", field_at<&Q::target>, "a torchao class by name, with or without its module", "quantizer_type"},
+      {"_target_", field_at<&Q::target>, "a torchao class by name, with or without its module"},
       {"scheme", field_at<&Q::scheme>,
        "instead of a class: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their "
        "siblings of 2 to 8 bits, with :groupG or :axis0; or weight=SPEC,activation=SPEC"},
@@ -139,7 +142,8 @@ inline const std::vector<RecipeKey<QuantizerRecipe>>& quantizer_keys() {
        "weight_granularity"},
       {"mapping_type", field_at<&Q::mapping_type>, "of the Intx configurations: SYMMETRIC or SYMMETRIC_NO_CLIPPING_ERR",
        "weight_mapping_type"},
-      {"scales_precision", field_at<&Q::scales_precision>, "type scales are held in: torch.float32 or torch.bfloat16"},
+      {"scales_precision", field_at<&Q::scales_precision>, "type scales are held in: torch.float32 or torch.bfloat16",
+       "scale_precision"},
       {"precision", field_at<&Q::precision>, "torch.float32 or torch.bfloat16; qat trains fp32 weights either way"},
       {"inner_k_tiles", field_at<&Q::inner_k_tiles>, "of Int4WeightOnlyQATQuantizer, a matter of its layout: 2, 4 or 8",
        "", 2, 8},
