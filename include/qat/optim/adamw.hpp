@@ -39,15 +39,8 @@ class AdamW {
   /// One update from the accumulated gradients, which are left as they are.
   void step(const CpuBackend& backend) {
     ++step_;
-    const double correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step_));
-    const double correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step_));
-    const kernels::AdamWFactors factors = {static_cast<float>(1.0 - config_.lr * config_.weight_decay),
-                                           static_cast<float>(1.0 - config_.beta1),
-                                           static_cast<float>(config_.beta2),
-                                           static_cast<float>(1.0 - config_.beta2),
-                                           static_cast<float>(config_.lr / correction1),
-                                           static_cast<float>(std::sqrt(correction2)),
-                                           static_cast<float>(config_.eps)};
+    const kernels::AdamWFactors factors = kernels::adamw_factors(
+        config_.lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, step_);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Parameter& p = *parameters_[i];
       detail::check_gradient("AdamW", p);

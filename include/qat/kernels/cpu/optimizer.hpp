@@ -1,22 +1,8 @@
 // Updates of one parameter array by AdamW and SGD, on raw pointers.
 #pragma once
 
+#include "qat/kernels/adamw_factors.hpp"
 #include "qat/kernels/cpu/elementwise.hpp"
-
-namespace qat::inline v0::kernels {
-
-/// Numbers of one AdamW step, computed in double by the caller and rounded once, as torch does.
-struct AdamWFactors {
-  float decay;  ///< 1 - lr * weight_decay
-  float one_minus_beta1;
-  float beta2;
-  float one_minus_beta2;
-  float step_size;        ///< lr / (1 - beta1^t)
-  float sqrt_correction;  ///< sqrt(1 - beta2^t)
-  float eps;
-};
-
-}  // namespace qat::inline v0::kernels
 
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/optimizer-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"

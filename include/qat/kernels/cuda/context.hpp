@@ -14,12 +14,12 @@
 //   cp_async and ldmatrix c.cp_async16(shared_address, global, valid) c.cp_commit() c.cp_wait<N>()   16 bytes; zeros
 //   where !valid; N groups may be pending c.sync() c.sync_warp() c.shuffle(v, lane) c.shuffle_xor(v, mask)
 //   c.shuffle_down(v, n) c.ballot(bool) c.ldmatrix_x4(r, shared_address) c.ldmatrix_x2(r, shared_address)   8x8 tiles
-//   of 16-bit elements; c.ldmatrix_x4_trans(r, shared_address) transposes each tile c.mma_bf16(d, a, b)   m16n8k16, fp32 accumulators      c.mma_s8(d, a, b)   m16n8k32, int32
-//   accumulators c.atomic_add(p, v) c.atomic_max(p, v) c.fence()   on unsigned; the result is the old value c.mul(a, b)
-//   c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b) c.sqrt(a) c.rint(a)   fp32, each rounded once, never fused by a
-//   compiler c.exp(a) c.log(a)   expf and logf; c.exp2(a)   2^a within 2 ulp, one instruction, subnormal results are 0;
-//   the last bits of the three depend on the device
-//   c.bf16_pair(low, high)   two fp32 to a word of two bfloat16, half to even; NaN becomes 0x7FFF
+//   of 16-bit elements; c.ldmatrix_x4_trans(r, shared_address) transposes each tile c.mma_bf16(d, a, b)   m16n8k16,
+//   fp32 accumulators      c.mma_s8(d, a, b)   m16n8k32, int32 accumulators c.atomic_add(p, v) c.atomic_max(p, v)
+//   c.fence()   on unsigned; the result is the old value c.mul(a, b) c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b)
+//   c.sqrt(a) c.rint(a)   fp32, each rounded once, never fused by a compiler c.exp(a) c.log(a)   expf and logf;
+//   c.exp2(a)   2^a within 2 ulp, one instruction, subnormal results are 0; the last bits of the three depend on the
+//   device c.bf16_pair(low, high)   two fp32 to a word of two bfloat16, half to even; NaN becomes 0x7FFF
 //   c.fma_bf16x2(a, b, c)   on words of two bfloat16, each half rounded once
 #pragma once
 
