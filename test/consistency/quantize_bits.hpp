@@ -1,6 +1,7 @@
 // Inputs that are the same bits everywhere, and a hash of everything the quantization kernels make of them.
 #pragma once
 
+#include <bit>
 #include <vector>
 
 #include "qat/kernels/cpu/quantize.hpp"

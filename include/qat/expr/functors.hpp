@@ -1,10 +1,9 @@
 // Elementwise functions as function objects. The scalar form is the definition; the loop around it is vectorized.
 #pragma once
 
-#include <bit>
 #include <type_traits>
 
-#include "qat/base/config.hpp"
+#include "qat/base/bit_cast.hpp"
 
 QAT_EXACT_BEGIN
 
@@ -23,18 +22,24 @@ inline constexpr bool kNumbers = (std::is_arithmetic_v<T> && ...);
 [[gnu::used]] inline std::uint32_t unknown_zero = 0;
 #endif
 
-/// The product itself, rounded: it is never fused with an addition.
+/// a * b rounded, as a value that no compiler fuses with an addition. nvcc has no pragma that forbids it, but
+/// intrinsics.
 template <class T>
-QAT_HOST_DEVICE QAT_INLINE constexpr T rounded_product(T product) {
-#if defined(__clang__)
-  if (!std::is_constant_evaluated()) {
+QAT_HOST_DEVICE QAT_INLINE constexpr auto rounded_product(T a, T b) {
+#if defined(__CUDA_ARCH__)
+  if (!__builtin_is_constant_evaluated()) {
+    if constexpr (std::is_same_v<T, float>) return __fmul_rn(a, b);
+    if constexpr (std::is_same_v<T, double>) return __dmul_rn(a, b);
+  }
+#elif defined(__clang__)
+  if (!__builtin_is_constant_evaluated()) {
     if constexpr (std::is_same_v<T, float>)
-      return std::bit_cast<float>(std::bit_cast<std::uint32_t>(product) ^ unknown_zero);
+      return qat::bit_cast<float>(qat::bit_cast<std::uint32_t>(a * b) ^ unknown_zero);
     if constexpr (std::is_same_v<T, double>)
-      return std::bit_cast<double>(std::bit_cast<std::uint64_t>(product) ^ unknown_zero);
+      return qat::bit_cast<double>(qat::bit_cast<std::uint64_t>(a * b) ^ unknown_zero);
   }
 #endif
-  return product;
+  return a * b;
 }
 
 struct Add {
@@ -55,7 +60,7 @@ struct Multiply {
   static constexpr bool kNumbersOnly = true;
   template <class T>
   QAT_HOST_DEVICE QAT_INLINE constexpr auto operator()(T a, T b) const {
-    return rounded_product(a * b);
+    return rounded_product(a, b);
   }
 };
 struct Divide {
@@ -138,11 +143,11 @@ struct Round {
   QAT_HOST_DEVICE QAT_INLINE constexpr float operator()(float x) const {
     // Adding 2^23 leaves no bits for a fraction, so the processor rounds. From 2^23 on (and for NaN and infinity) |x|
     // is kept. Selecting by masks keeps the loop around this free of branches.
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t bits = qat::bit_cast<std::uint32_t>(x);
     const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
-    const float rounded = (std::bit_cast<float>(magnitude) + 8388608.0f) - 8388608.0f;
+    const float rounded = (qat::bit_cast<float>(magnitude) + 8388608.0f) - 8388608.0f;
     const std::uint32_t has_fraction = 0u - static_cast<std::uint32_t>(magnitude < 0x4B000000u);
-    return std::bit_cast<float>((bits & 0x80000000u) | (std::bit_cast<std::uint32_t>(rounded) & has_fraction) |
+    return qat::bit_cast<float>((bits & 0x80000000u) | (qat::bit_cast<std::uint32_t>(rounded) & has_fraction) |
                                 (magnitude & ~has_fraction));
   }
 };

@@ -156,7 +156,7 @@ struct IndexNode {
   static constexpr int kRank = Rank;
   template <bool>
   struct Scratch {};
-  QAT_INLINE static constexpr auto call(const F& f, const Position& at, index_t j) {
+  QAT_HOST_DEVICE QAT_INLINE static constexpr auto call(const F& f, const Position& at, index_t j) {
     if constexpr (Rank == 1) {
       return f(at.column + j);
     } else if constexpr (Rank == 2) {

@@ -23,10 +23,10 @@ inline constexpr index_t kTileBuffer = 512;
 
 /// A number that orders as x does; NaN and infinities are the caller's matter.
 QAT_INLINE std::int32_t ordered_bits(float x) {
-  const std::int32_t bits = std::bit_cast<std::int32_t>(x);
+  const std::int32_t bits = qat::bit_cast<std::int32_t>(x);
   return bits ^ ((bits >> 31) & 0x7FFFFFFF);
 }
-QAT_INLINE float from_ordered_bits(std::int32_t key) { return std::bit_cast<float>(key ^ ((key >> 31) & 0x7FFFFFFF)); }
+QAT_INLINE float from_ordered_bits(std::int32_t key) { return qat::bit_cast<float>(key ^ ((key >> 31) & 0x7FFFFFFF)); }
 
 /// The GroupRange that observing x[0 .. n) one by one gives, by integer minima that vectorize. A zero minimum or
 /// maximum may differ in sign, which choose_qparams does not see.
@@ -35,7 +35,7 @@ QAT_INLINE GroupRange group_range(const float* x, index_t n) {
   std::int32_t low = kHighest, high = kLowest;
   std::int32_t nonfinite = 0;
   for (index_t j = 0; j < n; ++j) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[j]);
+    const std::uint32_t bits = qat::bit_cast<std::uint32_t>(x[j]);
     const std::int32_t skip = -static_cast<std::int32_t>((bits & 0x7F800000u) == 0x7F800000u);  // all ones or zero
     const std::int32_t key = ordered_bits(x[j]);
     const std::int32_t for_low = (key & ~skip) | (kHighest & skip);
@@ -71,8 +71,8 @@ QAT_INLINE float plain_code(float x, const QParams& p, float qmin, float qmax) {
   const float u = Round{}(x * p.inverse_scale) + p.zero_point;
   const float q = Clamp{}(u, qmin, qmax);
   const std::uint32_t nan = 0u - static_cast<std::uint32_t>(is_nan(x));
-  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(q) & ~nan) |
-                              (std::bit_cast<std::uint32_t>(p.zero_point) & nan));
+  return qat::bit_cast<float>((qat::bit_cast<std::uint32_t>(q) & ~nan) |
+                              (qat::bit_cast<std::uint32_t>(p.zero_point) & nan));
 }
 
 enum class Step { kFakeQuantize, kQuantize, kDequantize };
@@ -100,7 +100,7 @@ QAT_INLINE void step_run(float* x, index_t n, const QParams& p, const AffineSche
   QAT_ELEMENTWISE_LOOP
   for (index_t j = 0; j < n; ++j) {
     const float q = S == Step::kDequantize ? x[j] : plain_code(x[j], params, qmin, qmax);
-    x[j] = S == Step::kQuantize ? q : rounded_product((q - params.zero_point) * params.scale);
+    x[j] = S == Step::kQuantize ? q : rounded_product(q - params.zero_point, params.scale);
   }
 }
 
@@ -127,7 +127,7 @@ struct MatrixShape {
       rows *= e.dim(d);
     }
   }
-  QAT_INLINE index_t row(const Position& at) const {
+  QAT_HOST_DEVICE QAT_INLINE index_t row(const Position& at) const {
     index_t r = 0;
     for (int d = 0; d + 1 < E::kRank; ++d) r += at.row[d] * step[d];
     return r;

@@ -205,9 +205,10 @@ struct PackedView {
     return out;
   }
 
-  /// A mutable view is also a read-only one.
-  QAT_HOST_DEVICE constexpr operator PackedView<const T, Rank>() const requires(!std::is_const_v<T>) {
-    PackedView<const T, Rank> out{};
+  /// A mutable view is also a read-only one. A template, because nvcc warns of one that can never be called.
+  template <class To, class = std::enable_if_t<!std::is_const_v<T> && std::is_same_v<To, PackedView<const T, Rank>>>>
+  QAT_HOST_DEVICE constexpr operator To() const {
+    To out{};
     out.bytes = bytes;
     out.offset = offset;
     for (int d = 0; d < Rank; ++d) {

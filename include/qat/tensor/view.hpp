@@ -87,9 +87,10 @@ struct View {
   }
   constexpr View transpose() const requires(Rank == 2) { return transpose(0, 1); }
 
-  /// A mutable view is also a read-only one.
-  QAT_HOST_DEVICE constexpr operator View<const T, Rank>() const requires(!std::is_const_v<T>) {
-    View<const T, Rank> out{};
+  /// A mutable view is also a read-only one. A template, because nvcc warns of one that can never be called.
+  template <class To, class = std::enable_if_t<!std::is_const_v<T> && std::is_same_v<To, View<const T, Rank>>>>
+  QAT_HOST_DEVICE constexpr operator To() const {
+    To out{};
     out.data = data;
     for (int d = 0; d < Rank; ++d) {
       out.shape[d] = shape[d];

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <initializer_list>
 
 #include "qat/backend/float_mode.hpp"
