@@ -28,6 +28,9 @@ struct MinifloatFormat {
                                             : kOverflow == Overflow::kSaturate ? kMagnitudeMask - 1
                                                                                : kMagnitudeMask;
 
+  /// bfloat16: fp32 without its low bits. A carry out of the mantissa reaches the next exponent, infinity at last.
+  static constexpr bool kIsPrefixOfFp32 = ExponentBits == 8 && kOverflow == Overflow::kInfinity;
+
   /// fp32 to code, round half to even. Special: signed zeros and subnormals are kept; NaN keeps its sign and becomes a
   /// quiet NaN where the format has one, else the largest magnitude.
   QAT_HOST_DEVICE static constexpr std::uint32_t encode(float value) {
@@ -37,6 +40,10 @@ struct MinifloatFormat {
     if (magnitude > 0x7F800000u) {
       if (kOverflow == Overflow::kInfinity) return sign | kTopExponent | (1u << (MantissaBits - 1));
       return sign | kMagnitudeMask;
+    }
+    if constexpr (kIsPrefixOfFp32) {
+      constexpr int shift = 23 - MantissaBits;
+      return sign | ((magnitude + (1u << (shift - 1)) - 1u + ((magnitude >> shift) & 1u)) >> shift);
     }
     const int exponent = magnitude >> 23 == 0 ? 1 : static_cast<int>(magnitude >> 23);
     const std::uint32_t mantissa =
@@ -56,6 +63,7 @@ struct MinifloatFormat {
 
   /// Code to fp32, exact.
   QAT_HOST_DEVICE static constexpr float decode(std::uint32_t code) {
+    if constexpr (kIsPrefixOfFp32) return qat::bit_cast<float>(code << (23 - MantissaBits));
     const std::uint32_t sign = (code & kSignBit) != 0 ? 0x80000000u : 0u;
     const std::uint32_t magnitude = code & kMagnitudeMask;
     std::uint32_t exponent = magnitude >> MantissaBits;
@@ -66,8 +74,6 @@ struct MinifloatFormat {
       return qat::bit_cast<float>(sign | 0x7FC00000u);
     if (exponent == 0) {
       if (mantissa == 0) return qat::bit_cast<float>(sign);
-      if constexpr (kBias == 127)
-        return qat::bit_cast<float>(sign | (mantissa << (23 - MantissaBits)));  // fp32 subnormal
       exponent = 1;
       while ((mantissa >> MantissaBits) == 0) {  // normalize: fp32 has the range
         mantissa <<= 1;
