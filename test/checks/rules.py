@@ -17,6 +17,12 @@ NO_OWN_TEST = {
     "autodiff/variable.hpp": "unit/autodiff/tape_test.cpp",
     "kernels/cpu/attention.hpp": "unit/ops/attention_test.cpp",
     "kernels/cpu/elementwise.hpp": "unit/ops/swiglu_test.cpp",
+    "kernels/cuda/affine_vector.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/elements.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/group_range.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/quantize_any.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/quantize_launch.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/quantize_vectors.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/cuda/lanes.hpp": "unit/kernels/group_quantize_test.cpp",
     "kernels/cpu/int8_dot.hpp": "unit/kernels/qgemm_test.cpp",
     "kernels/cpu/optimizer.hpp": "unit/optim/optimizer_test.cpp",
@@ -81,7 +87,7 @@ def missing_tests(root):
     missing = []
     for header in common.headers(root):
         below = os.path.relpath(header, "qat").rsplit(".", 1)[0]
-        places = [below, re.sub(r"^kernels/\w+/", "kernels/", below)]
+        places = [below, re.sub(r"^kernels/\w+/", "kernels/", below), re.sub(r"^kernels/cuda/", "cuda/", below)]
         if below + ".hpp" in NO_OWN_TEST:
             other = NO_OWN_TEST[below + ".hpp"]
             if not os.path.exists(os.path.join(root, "test", other)):

@@ -32,6 +32,14 @@
 #define QAT_UNROLL_ON_DEVICE
 #endif
 
+// Before a loop of a constant number of rounds over registers: nvcc leaves long bodies rolled up otherwise, and arrays
+// in memory.
+#if defined(__CUDACC__)
+#define QAT_CUDA_UNROLL _Pragma("unroll")
+#else
+#define QAT_CUDA_UNROLL
+#endif
+
 namespace qat::inline v0::cuda {
 
 /// 8 and 16 bytes that move in one access.
