@@ -196,11 +196,11 @@ class Block {
     meet(Meeting::kBallot, t, site);
     return static_cast<unsigned>(thread_[t].result);
   }
-  void ldmatrix(std::uint32_t* r, unsigned tiles, unsigned shared_address, unsigned t, Site site) {
+  void ldmatrix(std::uint32_t* r, unsigned tiles, unsigned shared_address, bool transposed, unsigned t, Site site) {
     Thread& thread = thread_[t];
     thread.mma.d = r;
     thread.argument = tiles;
-    thread.word = 0;
+    thread.word = transposed;
     if (t % 32 < 8 * tiles) {
       const std::size_t offset = shared_address - std::size_t{kSharedBase};
       thread.row = shared(offset, 16, 16, t, site);
@@ -387,7 +387,7 @@ class Block {
         for (unsigned l = 0; l < 32; ++l) row[l] = lane[l].row;
         for (int l = 0; l < 32; ++l)
           for (int i = 0; i < static_cast<int>(lane[l].argument); ++i)
-            static_cast<std::uint32_t*>(lane[l].mma.d)[i] = ldmatrix_word(row, i, l);
+            static_cast<std::uint32_t*>(lane[l].mma.d)[i] = ldmatrix_word(row, i, l, lane[l].word != 0);
         break;
       }
       case Meeting::kMmaBf16:

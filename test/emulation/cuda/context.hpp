@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "block.hpp"
+#include "qat/base/bit_cast.hpp"
 
 namespace qat::emulation {
 
@@ -36,6 +39,28 @@ inline float mul(float a, float b) { return a * b; }
 inline float add(float a, float b) { return a + b; }
 inline float sub(float a, float b) { return a - b; }
 inline float div(float a, float b) { return a / b; }
+
+/// fp32 to bfloat16, half to even, as cvt.rn.bf16 does it: any NaN is 0x7FFF.
+inline std::uint32_t to_bf16(float x) {
+  const std::uint32_t u = bit_cast<std::uint32_t>(x);
+  return x != x ? 0x7FFFu : (u + 0x7FFFu + (u >> 16 & 1u)) >> 16;
+}
+/// a * b + c of bfloat16, rounded once. The product is exact in double; what the sum loses there, and then in fp32, is
+/// kept as an odd last bit, which the last rounding sees.
+inline std::uint32_t fma_bf16(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto wide = [](std::uint32_t bits) { return static_cast<double>(bit_cast<float>(bits << 16)); };
+  const double p = wide(a) * wide(b), q = wide(c), sum = p + q;
+  if (!(std::fabs(sum) < std::numeric_limits<double>::infinity())) return to_bf16(static_cast<float>(sum));
+  const double q_part = sum - p, lost = (p - (sum - q_part)) + (q - q_part);
+  double odd = sum;
+  if (lost != 0 && (bit_cast<std::uint64_t>(sum) & 1) == 0)
+    odd = std::nextafter(sum,
+                         lost > 0 ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity());
+  float f = static_cast<float>(odd);
+  if (std::fabs(static_cast<double>(f)) > std::fabs(odd)) f = std::nextafter(f, 0.0f);
+  if (static_cast<double>(f) != odd) f = bit_cast<float>(bit_cast<std::uint32_t>(f) | 1u);
+  return to_bf16(f);
+}
 }  // namespace exact
 QAT_EXACT_END
 
@@ -104,10 +129,13 @@ class Context {
   unsigned ballot(bool predicate, QAT_EMULATION_SITE) const { return block_->ballot(predicate, thread_, {file, line}); }
 
   void ldmatrix_x4(std::uint32_t (&r)[4], unsigned shared_address, QAT_EMULATION_SITE) const {
-    block_->ldmatrix(r, 4, shared_address, thread_, {file, line});
+    block_->ldmatrix(r, 4, shared_address, false, thread_, {file, line});
+  }
+  void ldmatrix_x4_trans(std::uint32_t (&r)[4], unsigned shared_address, QAT_EMULATION_SITE) const {
+    block_->ldmatrix(r, 4, shared_address, true, thread_, {file, line});
   }
   void ldmatrix_x2(std::uint32_t (&r)[2], unsigned shared_address, QAT_EMULATION_SITE) const {
-    block_->ldmatrix(r, 2, shared_address, thread_, {file, line});
+    block_->ldmatrix(r, 2, shared_address, false, thread_, {file, line});
   }
   void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], QAT_EMULATION_SITE) const {
     block_->mma(Meeting::kMmaBf16, d, a, b, thread_, {file, line});
@@ -115,6 +143,11 @@ class Context {
   void mma_s8(std::int32_t (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
               QAT_EMULATION_SITE) const {
     block_->mma(Meeting::kMmaS8, d, a, b, thread_, {file, line});
+  }
+
+  std::uint32_t bf16_pair(float low, float high) const { return exact::to_bf16(low) | exact::to_bf16(high) << 16; }
+  std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
+    return exact::fma_bf16(a & 0xFFFFu, b & 0xFFFFu, c & 0xFFFFu) | exact::fma_bf16(a >> 16, b >> 16, c >> 16) << 16;
   }
 
   unsigned atomic_add(unsigned* p, unsigned v, QAT_EMULATION_SITE) const {
@@ -133,6 +166,11 @@ class Context {
   float sqrt(float a) const { return std::sqrt(a); }
   float rint(float a) const { return std::nearbyint(a); }
   float exp(float a) const { return std::exp(a); }
+  float log(float a) const { return std::log(a); }
+  float exp2(float a) const {
+    const float y = std::exp2(a);
+    return y < std::numeric_limits<float>::min() ? 0.0f : y;
+  }
 
  private:
   template <class T>

@@ -57,11 +57,14 @@ inline void mma_s8(const MmaOperands (&lane)[32]) {
 }
 
 /// ldmatrix: row[8 t + i] is row i, of 8 16-bit elements, of tile t; word t of lane l is elements 2 (l % 4) and the
-/// next of row l / 4.
-inline std::uint32_t ldmatrix_word(const std::byte* const* row, int tile, int lane) {
-  std::uint32_t word;
-  std::memcpy(&word, row[8 * tile + lane / 4] + lane % 4 * 4, 4);
-  return word;
+/// next of row l / 4, or of that column if transposed.
+inline std::uint32_t ldmatrix_word(const std::byte* const* row, int tile, int lane, bool transposed) {
+  std::uint16_t half[2];
+  for (int h = 0; h < 2; ++h) {
+    const int along = lane % 4 * 2 + h, across = lane / 4;
+    std::memcpy(&half[h], row[8 * tile + (transposed ? along : across)] + 2 * (transposed ? across : along), 2);
+  }
+  return half[0] | static_cast<std::uint32_t>(half[1]) << 16;
 }
 
 }  // namespace qat::emulation

@@ -199,22 +199,31 @@ TEST_CASE("emulator: mma_s8 multiplies a 16 x 32 by a 32 x 8 matrix and wraps") 
 }
 
 TEST_CASE("emulator: ldmatrix hands out rows of 8 x 8 tiles by lane") {
-  Buffer<std::uint32_t> out(32 * 6, 0u);
+  Buffer<std::uint32_t> out(32 * 10, 0u);
   launch_inline<32>({1, 1, 32 * 16}, [p = out.data()](const auto& c) {
     const auto rows = c.template shared<Bytes16>(0);
     const auto words = c.template shared<std::uint32_t>(0);
     const unsigned l = c.lane();
     for (unsigned i = 0; i < 4; ++i) words.store(l * 4 + i, l * 4 + i);
     c.sync_warp();
-    std::uint32_t r[4], s[2];
+    std::uint32_t r[4], s[2], t[4];
     c.ldmatrix_x4(r, rows.at(31 - l));
     c.ldmatrix_x2(s, l < 16 ? rows.at(l) : 3u);  // the addresses of other lanes are not used
-    for (unsigned i = 0; i < 4; ++i) c.store(p + l * 6 + i, r[i]);
-    for (unsigned i = 0; i < 2; ++i) c.store(p + l * 6 + 4 + i, s[i]);
+    c.ldmatrix_x4_trans(t, rows.at(l));
+    for (unsigned i = 0; i < 4; ++i) c.store(p + l * 10 + i, r[i]);
+    for (unsigned i = 0; i < 2; ++i) c.store(p + l * 10 + 4 + i, s[i]);
+    for (unsigned i = 0; i < 4; ++i) c.store(p + l * 10 + 6 + i, t[i]);
   });
+  const auto element = [](unsigned row, unsigned column) {  // of the stored rows; the high half of each word is 0
+    return column % 2 == 0 ? row * 4 + column / 2 : 0;
+  };
   for (unsigned l = 0; l < 32; ++l) {
-    for (unsigned tile = 0; tile < 4; ++tile) CHECK(out[l * 6 + tile] == (31 - (tile * 8 + l / 4)) * 4 + l % 4);
-    for (unsigned tile = 0; tile < 2; ++tile) CHECK(out[l * 6 + 4 + tile] == (tile * 8 + l / 4) * 4 + l % 4);
+    for (unsigned tile = 0; tile < 4; ++tile) CHECK(out[l * 10 + tile] == (31 - (tile * 8 + l / 4)) * 4 + l % 4);
+    for (unsigned tile = 0; tile < 2; ++tile) CHECK(out[l * 10 + 4 + tile] == (tile * 8 + l / 4) * 4 + l % 4);
+    for (unsigned tile = 0; tile < 4; ++tile) {
+      const unsigned row = tile * 8 + l % 4 * 2, column = l / 4;
+      CHECK(out[l * 10 + 6 + tile] == (element(row, column) | element(row + 1, column) << 16));
+    }
   }
 }
 
@@ -637,7 +646,7 @@ TEST_CASE("emulator: 16-byte accesses to rows of 128 bytes conflict 8-fold, swiz
 }
 
 TEST_CASE("emulator: fp32 arithmetic rounds once each") {
-  Buffer<float> out(8);
+  Buffer<float> out(12);
   launch_inline<32>({1}, [p = out.data()](const auto& c) {
     if (c.thread() != 0) return;
     const float a = 1.0f + 0x1p-12f;
@@ -649,6 +658,10 @@ TEST_CASE("emulator: fp32 arithmetic rounds once each") {
     c.store(p + 5, c.sqrt(2.0f));
     c.store(p + 6, c.exp(0.0f));
     c.store(p + 7, c.add(0x1p24f, 1.0f));
+    c.store(p + 8, c.exp2(-3.0f));
+    c.store(p + 9, c.exp2(-127.0f));
+    c.store(p + 10, c.exp2(NAN));
+    c.store(p + 11, c.log(1.0f));
   });
   CHECK(out[0] == 0x1p-11f);
   CHECK(out[1] == 0x1p-11f + 0x1p-24f);
@@ -658,4 +671,31 @@ TEST_CASE("emulator: fp32 arithmetic rounds once each") {
   CHECK(out[5] == std::sqrt(2.0f));
   CHECK(out[6] == 1.0f);
   CHECK(out[7] == 0x1p24f);
+  CHECK(out[8] == 0.125f);
+  CHECK(out[9] == 0.0f);
+  CHECK(std::isnan(out[10]));
+  CHECK(out[11] == 0.0f);
+}
+
+TEST_CASE("emulator: pairs of bfloat16 round half to even, and a product and a sum together once") {
+  const auto pair = [](unsigned low, unsigned high) { return low | high << 16; };
+  Buffer<std::uint32_t> out(6);
+  launch_inline<32>({1}, [p = out.data(), pair](const auto& c) {
+    if (c.thread() != 0) return;
+    c.store(p, c.bf16_pair(1.0f + 0x1p-8f, 1.0f + 3 * 0x1p-8f));  // ties: 1, 1 + 2^-6
+    c.store(p + 1, c.bf16_pair(-NAN, -0x1.FFp127f));              // any NaN is 0x7FFF; beyond the largest: infinity
+    c.store(p + 2, c.bf16_pair(0x1p-133f, 0x1.8p-133f));          // the least subnormal; a tie above it
+    // (1 + 2^-7)^2 to 1 + 2^-6; 2 * 3 - 1.
+    c.store(p + 3, c.fma_bf16x2(pair(0x3F81, 0x4000), pair(0x3F81, 0x4040), pair(0x0000, 0xBF80)));
+    // 129 * 129 + 63 is the tie of 16640 and 16768.
+    c.store(p + 4, c.fma_bf16x2(pair(0x4301, 0x4301), pair(0x4301, 0x4301), pair(0x427C, 0x427C)));
+    // 129 * 1.5 is the tie of 193 and 194; an addend far below the last bit of double breaks it.
+    c.store(p + 5, c.fma_bf16x2(pair(0x4301, 0x4301), pair(0x3FC0, 0x3FC0), pair(0x0001, 0x8001)));
+  });
+  CHECK(out[0] == pair(0x3F80, 0x3F82));
+  CHECK(out[1] == pair(0x7FFF, 0xFF80));
+  CHECK(out[2] == pair(0x0001, 0x0002));
+  CHECK(out[3] == pair(0x3F82, 0x40A0));
+  CHECK(out[4] == pair(0x4682, 0x4682));
+  CHECK(out[5] == pair(0x4342, 0x4341));
 }
