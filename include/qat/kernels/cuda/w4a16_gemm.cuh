@@ -1,0 +1,239 @@
+// The launcher of w4a16_gemm.hpp and the table of its kernels.
+#pragma once
+
+#include "qat/kernels/cuda/w4a16_gemm.hpp"
+#include "qat/kernels/cuda/w4a16_stream.cuh"
+#include "qat/kernels/cuda/w4a16_tiles.cuh"
+
+namespace qat::inline v0::cuda {
+namespace detail {
+
+/// f(shape) for each pipelined kernel, the preferred one of a tile first. Sizes are for H100 and H200 (227 KB of shared
+/// memory, 64 K registers): blocks on a multiprocessor x (stages - 1) x bytes of codes of a stage in flight.
+template <class F>
+void for_w4a16_shapes(const F& f) {
+  //           rows tokens n  m  k  depth stages blocks   tokens x rows, warps   codes in flight
+  f(W4A16Shape<1, 1, 8, 1, 1, 4, 4, 2>{});  //   8 x 128,  8     96 KB
+  f(W4A16Shape<2, 1, 4, 1, 2, 4, 5, 2>{});  //   8 x 128,  8    128 KB
+  f(W4A16Shape<2, 1, 8, 1, 1, 2, 4, 2>{});  //   8 x 256,  8     96 KB
+  f(W4A16Shape<2, 2, 4, 1, 2, 4, 4, 2>{});  //  16 x 128,  8     96 KB
+  f(W4A16Shape<2, 2, 8, 1, 1, 2, 4, 2>{});  //  16 x 256,  8     96 KB
+  f(W4A16Shape<2, 2, 8, 1, 2, 4, 4, 1>{});  //  16 x 256, 16     96 KB
+  f(W4A16Shape<2, 4, 4, 1, 2, 2, 5, 2>{});  //  32 x 128,  8     64 KB
+  f(W4A16Shape<2, 4, 8, 1, 1, 1, 5, 2>{});  //  32 x 256,  8     64 KB
+  f(W4A16Shape<2, 4, 8, 1, 2, 2, 6, 1>{});  //  32 x 256, 16     80 KB
+  f(W4A16Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
+  f(W4A16Shape<2, 8, 4, 1, 1, 2, 3, 2>{});  //  64 x 128,  4     32 KB, bound by arithmetic
+  f(W4A16Shape<2, 8, 8, 1, 1, 1, 7, 1>{});  //  64 x 256,  8     48 KB
+  f(W4A16Shape<2, 8, 4, 2, 1, 1, 6, 1>{});  // 128 x 128,  8     20 KB, bound by arithmetic
+  f(W4A16Shape<2, 8, 2, 2, 1, 1, 4, 2>{});  // 128 x  64,  4     12 KB
+}
+
+inline constexpr std::size_t kSharedLimit = 227 * 1024;
+
+template <class T, class S>
+void check_w4a16(const W4A16Args<T, S>& a) {
+  const Int4Tiles& t = a.tiles;
+  check_tiles("w4a16_gemm", t, a.weight.codes, a.weight.scales, a.weight.zero_points);
+  QAT_CHECK(a.tokens >= 0 && a.tokens <= (index_t{1} << 30), kInvalidArgument, "w4a16_gemm: ", a.tokens,
+            " tokens, accepted are 0 to 2^30");
+  QAT_CHECK(t.group % 32 == 0 || t.group >= t.columns, kUnsupported, "w4a16_gemm: groups of ", t.group,
+            " columns, accepted are multiples of 32 and one group per row (", t.columns, ")");
+  QAT_CHECK(a.x_stride == 0 || a.x_stride >= t.columns, kInvalidArgument, "w4a16_gemm: x_stride is ", a.x_stride,
+            ", must be 0 or at least K = ", t.columns);
+  QAT_CHECK(a.y_stride == 0 || a.y_stride >= t.rows, kInvalidArgument, "w4a16_gemm: y_stride is ", a.y_stride,
+            ", must be 0 or at least N = ", t.rows);
+}
+
+template <class T, class S>
+W4A16Operands w4a16_operands(const W4A16Args<T, S>& a) {
+  const Int4Tiles& t = a.tiles;
+  const index_t x_stride = a.x_stride != 0 ? a.x_stride : t.columns, y_stride = a.y_stride != 0 ? a.y_stride : t.rows;
+  return {a.x,
+          x_stride,
+          a.weight.codes,
+          reinterpret_cast<const std::uint8_t*>(a.weight.scales),
+          a.weight.zero_points,
+          a.bias,
+          a.y,
+          y_stride,
+          static_cast<int>(a.tokens),
+          static_cast<int>(t.rows),
+          static_cast<int>(t.columns),
+          static_cast<int>(t.row_tiles()),
+          static_cast<int>(t.column_tiles()),
+          static_cast<int>(t.groups()),
+          GroupOf(t),
+          static_cast<int>(sizeof(S)),
+          sizeof(T) == 4,
+          is_aligned(a.x, 16) && x_stride % 8 == 0,
+          is_aligned(a.y, 16) && y_stride * static_cast<index_t>(sizeof(T)) % 16 == 0};
+}
+
+/// The launch of a pipelined kernel.
+template <class Shape>
+struct W4A16TilesLaunch {
+  W4A16TilesKernel<Shape> kernel;
+  unsigned tiles = 0, blocks = 0;
+  std::size_t partial_bytes = 0;
+
+  W4A16TilesLaunch(const W4A16Operands& w, int wanted_blocks) : kernel{w, {}, 0, 0, nullptr, nullptr} {
+    const unsigned group = w.group.group, columns = Shape::kColumns;
+    kernel.stage_groups = w.groups == 1 || group % columns == 0 ? 1u
+                          : columns % group == 0                ? columns / group
+                                                                : columns / group + 2;
+    kernel.token_tiles = static_cast<unsigned>((w.tokens + Shape::kTileTokens - 1) / Shape::kTileTokens);
+    const index_t row_blocks = (w.rows + Shape::kTileRows - 1) / Shape::kTileRows;
+    const index_t slices = (w.columns + Shape::kColumns - 1) / Shape::kColumns,
+                  units = row_blocks * kernel.token_tiles * slices;
+    QAT_CHECK(units < (index_t{1} << 31), kUnsupported, "w4a16_gemm: ", w.tokens, " x ", w.rows, " x ", w.columns,
+              " is too large for one call; pass fewer tokens");
+    tiles = static_cast<unsigned>(row_blocks * kernel.token_tiles);
+    const std::size_t fit = (kSharedLimit + 1024) / (kernel.shared_bytes() + 1024);  // 1 KB a block is the system's
+    const index_t most = wanted_blocks > 0                                    ? wanted_blocks
+                         : fit >= static_cast<std::size_t>(Shape::kMinBlocks) ? resident_blocks(Shape::kMinBlocks)
+                                                                              : resident_blocks(1);
+    blocks = static_cast<unsigned>(most < units ? most : units);
+    kernel.shares = {static_cast<unsigned>(slices), static_cast<unsigned>(units) / blocks,
+                     static_cast<unsigned>(units) % blocks};
+    const bool whole =
+        static_cast<unsigned>(units) % blocks == 0 && kernel.shares.per_block % kernel.shares.slices == 0;
+    partial_bytes = whole ? 0 : std::size_t{2} * blocks * kernel.tile_bytes();
+  }
+  bool is_split() const { return partial_bytes != 0; }
+};
+
+template <class Shape>
+constexpr bool fits(const Shape&, const W4A16Config& config) {
+  return (config.tile_tokens == 0 || config.tile_tokens == Shape::kTileTokens) &&
+         (config.tile_rows == 0 || config.tile_rows == Shape::kTileRows) &&
+         (config.warps == 0 || config.warps == Shape::kThreads / 32) &&
+         (config.stages == 0 || config.stages == Shape::kStages);
+}
+
+struct ClearCounters {
+  static constexpr int kThreads = 256;
+  unsigned* counters;
+  unsigned count;
+  template <class Context>
+  QAT_HOST_DEVICE void operator()(const Context& c) const {
+    const unsigned i = c.block() * kThreads + c.thread();
+    if (i < count) c.store(counters + i, 0u);
+  }
+};
+
+/// f(launch of the kernel that the configuration names).
+template <class F>
+void visit_w4a16(const W4A16Operands& w, W4A16Config config, const F& f) {
+  if (config.tile_tokens == 0 && config.form != W4A16Config::Form::kStream)
+    for (int size = 8; size <= 128; size *= 2)
+      if (config.tile_tokens == 0 && (w.tokens <= size || size == 128)) config.tile_tokens = size;
+  const auto stream = [&](auto kernel) {
+    QAT_CHECK(kernel.bytes <= kSharedLimit, kUnsupported,
+              "w4a16_gemm: the stream form keeps x in shared memory: ", w.tokens, " x ", w.columns, " needs ",
+              kernel.bytes, " bytes, accepted are ", kSharedLimit);
+    f(kernel);
+  };
+  if (config.form == W4A16Config::Form::kStream) {
+    QAT_CHECK(w.tokens <= 8, kUnsupported, "w4a16_gemm: ", w.tokens, " tokens, the stream form takes up to 8");
+    if (config.tile_rows == 32) return stream(W4A16StreamKernel<2, 8, 2>(w));
+    QAT_CHECK(config.tile_rows == 16, kUnsupported, "w4a16_gemm: the stream form has tiles of 16 and 32 rows, not ",
+              config.tile_rows);
+    return stream(W4A16StreamKernel<1, 8, 3>(w));
+  }
+  bool found = false;
+  for_w4a16_shapes([&](auto shape) {
+    if (found || !fits(shape, config)) return;
+    found = true;
+    f(W4A16TilesLaunch<decltype(shape)>(w, config.blocks));
+  });
+  if (found) return;
+  FixedString<400> names;
+  for_w4a16_shapes([&](auto shape) {
+    using Shape = decltype(shape);
+    names.append(
+        concat(" ", Shape::kTileTokens, "x", Shape::kTileRows, "/", Shape::kThreads / 32, "/", Shape::kStages).c_str());
+  });
+  raise(ErrorCode::kUnsupported, "w4a16_gemm: no kernel has tiles of ", config.tile_tokens, " tokens x ",
+        config.tile_rows, " rows, ", config.warps, " warps and ", config.stages,
+        " stages; there are (tokens x rows / warps / stages)", names);
+}
+
+/// The table: which form and tile for a shape. Tuned by counting waves, not yet by times.
+inline W4A16Config resolve(const W4A16Operands& w, W4A16Config config) {
+  using Form = W4A16Config::Form;
+  if (config.form == Form::kAuto) {
+    const bool small_x = w.tokens <= 8 && w.tokens * static_cast<index_t>(w.column_tiles) * 128 <= 32 * 1024;
+    config.form =
+        small_x && config.tile_tokens == 0 && config.stages == 0 && config.blocks == 0 ? Form::kStream : Form::kTiles;
+  }
+  if (config.form == Form::kStream && config.tile_rows == 0)
+    config.tile_rows = w.row_tiles > static_cast<int>(resident_blocks(2)) ? 32 : 16;  // one wave if 16 rows do
+  return config;
+}
+
+}  // namespace detail
+
+template <class T, class S>
+W4A16Plan plan_w4a16_gemm(const W4A16Args<T, S>& args, const W4A16Config& wanted) {
+  detail::check_w4a16(args);
+  W4A16Plan plan;
+  if (args.tokens == 0 || args.tiles.rows == 0 || args.tiles.columns == 0) return plan;
+  const W4A16Operands w = detail::w4a16_operands(args);
+  plan.config = detail::resolve(w, wanted);
+  detail::visit_w4a16(w, plan.config, [&](const auto& launch) {
+    if constexpr (requires { launch.kernel; }) {
+      using Kernel = decltype(launch.kernel);
+      plan.config.tile_tokens = Kernel::kTokensOfTile;
+      plan.config.tile_rows = Kernel::kRowTiles * 16;
+      plan.config.warps = Kernel::kWarps;
+      plan.config.stages = Kernel::kStages;
+      plan.config.blocks = static_cast<int>(launch.blocks);
+      if (launch.is_split()) {
+        plan.counters = static_cast<index_t>(launch.tiles);
+        plan.workspace_bytes = launch.partial_bytes + (args.counters == nullptr ? launch.tiles * sizeof(unsigned) : 0);
+      }
+    } else {
+      plan.config.tile_tokens = 8;
+      plan.config.warps = 8;
+      plan.config.stages = plan.config.blocks = 0;
+    }
+  });
+  return plan;
+}
+
+template <class T, class S>
+void w4a16_gemm(const CudaBackend& backend, const W4A16Args<T, S>& args, const W4A16Config& wanted) {
+  detail::check_w4a16(args);
+  if (args.tokens == 0 || args.tiles.rows == 0) return;
+  QAT_CHECK(args.tiles.columns > 0, kUnsupported, "w4a16_gemm: K is 0, must be at least 1");
+  const W4A16Operands w = detail::w4a16_operands(args);
+  const auto where = [&] { return concat("w4a16_gemm ", w.tokens, " x ", w.rows, " x ", w.columns); };
+  detail::visit_w4a16(w, detail::resolve(w, wanted), [&](auto found) {
+    if constexpr (requires { found.kernel; }) {
+      auto kernel = found.kernel;
+      if (found.is_split()) {
+        kernel.counters = args.counters;
+        const std::size_t needed =
+            found.partial_bytes + (args.counters == nullptr ? found.tiles * sizeof(unsigned) : 0);
+        QAT_CHECK(backend.workspace != nullptr && backend.workspace_bytes >= needed, kInvalidArgument, where(),
+                  ": the workspace has ", backend.workspace == nullptr ? 0 : backend.workspace_bytes,
+                  " bytes, needed are ", needed);
+        kernel.partials = static_cast<float*>(backend.workspace);
+        if (kernel.counters == nullptr) {
+          kernel.counters = reinterpret_cast<unsigned*>(static_cast<char*>(backend.workspace) + found.partial_bytes);
+          launch(backend, detail::blocks_of(found.tiles, 256), detail::ClearCounters{kernel.counters, found.tiles},
+                 where());
+        }
+      }
+      QAT_CHECK(kernel.shared_bytes() <= detail::kSharedLimit, kUnsupported, where(), ": groups of ", w.group.group,
+                " need ", kernel.shared_bytes(), " bytes of shared memory, accepted are ", detail::kSharedLimit);
+      launch(backend, Grid{found.blocks, 1, kernel.shared_bytes()}, kernel, where());
+    } else {
+      const unsigned rows = static_cast<unsigned>(detail::resolve(w, wanted).tile_rows) / 16;
+      launch(backend, Grid{(static_cast<unsigned>(w.row_tiles) + rows - 1) / rows, 1, found.bytes}, found, where());
+    }
+  });
+}
+
+}  // namespace qat::inline v0::cuda

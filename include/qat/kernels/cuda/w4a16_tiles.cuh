@@ -1,0 +1,355 @@
+// The pipelined kernel of w4a16_gemm: tiles of y, cut along K into slices, dealt out evenly to the blocks.
+#pragma once
+
+#include "qat/kernels/cuda/w4a16_fragments.cuh"
+
+namespace qat::inline v0::cuda {
+
+/// Numbers of a kernel. A warp has kRows x 16 rows of the weight and kTokens x 8 tokens; kWarpsK groups of warps share
+/// a slice of kDepth x 64 columns.
+template <int Rows, int Tokens, int WarpsN, int WarpsM, int WarpsK, int Depth, int Stages, int MinBlocks>
+struct W4A16Shape {
+  static constexpr int kRows = Rows, kTokens = Tokens;
+  static constexpr int kWarpsN = WarpsN, kWarpsM = WarpsM, kWarpsK = WarpsK;
+  static constexpr int kDepth = Depth, kStages = Stages, kMinBlocks = MinBlocks;
+  static constexpr int kThreads = 32 * WarpsN * WarpsM * WarpsK;
+  static constexpr int kTileRows = 16 * Rows * WarpsN, kTileTokens = 8 * Tokens * WarpsM, kColumns = 64 * Depth;
+  static_assert(Depth % WarpsK == 0);
+};
+
+/// Work is a line of units, slice by slice, tile by tile; block b takes units [first(b), first(b + 1)), so shares
+/// differ by one unit at most. A tile that lies in several shares is added up by the last of their blocks to arrive, in
+/// order.
+struct W4A16Shares {
+  unsigned slices;             ///< of a tile
+  unsigned per_block, longer;  ///< the first `longer` blocks have one more
+  QAT_HOST_DEVICE constexpr unsigned first(unsigned block) const {
+    return block * per_block + (block < longer ? block : longer);
+  }
+  QAT_HOST_DEVICE constexpr unsigned owner(unsigned unit) const {
+    const unsigned head = longer * (per_block + 1);
+    return unit < head ? unit / (per_block + 1) : longer + (unit - head) / per_block;
+  }
+};
+
+/// Shared memory: stages of [codes | activations], scratch, then stages of [scales | zero points].
+///   codes         tiles of Int4Tiles as they are; a lane reads the 16 bytes that are its own
+///   activations   rows of kColumns; 16-byte chunk i of token t at i ^ 4 (t & 1): two neighbouring tokens, which a
+///   quarter
+///                 of a warp reads at once, lie in different banks
+template <class Shape>
+struct W4A16TilesKernel {
+  static constexpr int kThreads = Shape::kThreads, kMinBlocks = Shape::kMinBlocks;
+  static constexpr int kRowTiles = Shape::kTileRows / 16, kTokensOfTile = Shape::kTileTokens, kStages = Shape::kStages,
+                       kWarps = Shape::kThreads / 32;
+  static constexpr unsigned kCodeBytes = kRowTiles * Shape::kDepth * 512;
+  static constexpr unsigned kStageBytes = kCodeBytes + Shape::kTileTokens * Shape::kColumns * 2;
+  static constexpr unsigned kPitch = Shape::kTileRows + 4;  ///< of outputs in scratch: no bank is hit twice
+  static constexpr unsigned kFragmentBytes = (Shape::kWarpsK - 1) * Shape::kTileRows * Shape::kTileTokens * 4;
+  static constexpr unsigned kScratch = Shape::kStages * kStageBytes;
+  static constexpr unsigned kScratchBytes =
+      kPitch * Shape::kTileTokens * 4 > kFragmentBytes ? kPitch* Shape::kTileTokens * 4 : kFragmentBytes;
+  static constexpr unsigned kScales = kScratch + kScratchBytes;
+  using Sums = detail::W4A16Sums<Shape::kRows, Shape::kTokens>;
+
+  W4A16Operands w;
+  W4A16Shares shares;
+  unsigned token_tiles;
+  unsigned stage_groups;  ///< groups that a slice can touch
+  float* partials;        ///< two tiles per block
+  unsigned* counters;     ///< one per tile
+
+  QAT_HOST_DEVICE unsigned scale_bytes() const { return stage_groups * 16 * static_cast<unsigned>(w.scale_bytes); }
+  QAT_HOST_DEVICE unsigned group_stage_bytes() const {
+    return kRowTiles * (scale_bytes() + (w.zero_points != nullptr ? stage_groups * 16 : 0));
+  }
+  std::size_t shared_bytes() const { return kScales + Shape::kStages * group_stage_bytes(); }
+  static constexpr std::size_t tile_bytes() { return Shape::kTileRows * Shape::kTileTokens * 4; }
+
+  /// Where a unit lies; divisions only for the first of a block.
+  struct Cursor {
+    unsigned tile, slice, row_block, token_tile;
+    QAT_HOST_DEVICE Cursor(const W4A16TilesKernel& k, unsigned unit)
+        : tile(unit / k.shares.slices),
+          slice(unit % k.shares.slices),
+          row_block(tile / k.token_tiles),
+          token_tile(tile % k.token_tiles) {}
+    QAT_HOST_DEVICE void next(const W4A16TilesKernel& k) {
+      if (++slice != k.shares.slices) return;
+      slice = 0;
+      ++tile;
+      if (++token_tile != k.token_tiles) return;
+      token_tile = 0;
+      ++row_block;
+    }
+  };
+
+  /// What a warp does.
+  template <class Context>
+  struct Place {
+    int n, m, k;
+    QAT_HOST_DEVICE explicit Place(const Context& c) {
+      const int warp = static_cast<int>(c.warp());
+      n = warp % Shape::kWarpsN;
+      m = warp / Shape::kWarpsN % Shape::kWarpsM;
+      k = warp / (Shape::kWarpsN * Shape::kWarpsM);
+    }
+  };
+
+  template <class Context>
+  QAT_HOST_DEVICE void operator()(const Context& c) const {
+    const Place<Context> at(c);
+    const unsigned begin = shares.first(c.block()), end = shares.first(c.block() + 1);
+    Sums sums;
+    sums.clear();
+    Cursor loaded(*this, begin), used = loaded;
+#pragma unroll 1
+    for (unsigned i = 0; i < Shape::kStages - 1; ++i) {
+      if (begin + i < end) {
+        load_unit(c, loaded, i);
+        loaded.next(*this);
+      }
+      c.cp_commit();
+    }
+    unsigned stage = 0;
+#pragma unroll 1
+    for (unsigned unit = begin; unit < end; ++unit) {
+      c.template cp_wait<Shape::kStages - 2>();
+      c.sync();  // this unit has landed for all threads, and all are done with the one before
+      if (unit + Shape::kStages - 1 < end) {
+        load_unit(c, loaded, stage == 0 ? Shape::kStages - 1 : stage - 1);
+        loaded.next(*this);
+      }
+      c.cp_commit();
+      multiply_unit(c, at, used.slice, stage, sums);
+      if (used.slice + 1 == shares.slices || unit + 1 == end) {
+        sums.end_group(c);
+        finish_tile(c, at, used, sums);
+        sums.clear();
+      }
+      used.next(*this);
+      stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
+    }
+    c.template cp_wait<0>();
+  }
+
+ private:
+  template <class Context>
+  QAT_HOST_DEVICE void load_unit(const Context& c, const Cursor& unit, unsigned stage) const {
+    const int row_tile = static_cast<int>(unit.row_block) * kRowTiles,
+              column_tile = static_cast<int>(unit.slice) * Shape::kDepth,
+              token = static_cast<int>(unit.token_tile) * Shape::kTileTokens, k = column_tile * 64;
+    const unsigned warp = c.warp(), lane = c.lane();
+    const auto shared = c.template shared<Bytes16>(0);
+    {
+      const unsigned base = stage * (kStageBytes / 16);
+#pragma unroll
+      for (unsigned i = 0; i < kRowTiles * Shape::kDepth; i += kThreads / 32) {
+        const unsigned tile_at = i + warp;
+        if (kRowTiles * Shape::kDepth % (kThreads / 32) != 0 && tile_at >= kRowTiles * Shape::kDepth) break;
+        const int row = row_tile + static_cast<int>(tile_at / Shape::kDepth),
+                  column = column_tile + static_cast<int>(tile_at % Shape::kDepth);
+        const bool valid = row < w.row_tiles && column < w.column_tiles;
+        const index_t from = valid ? (static_cast<index_t>(row) * w.column_tiles + column) * 512 + lane * 16 : 0;
+        c.cp_async16(shared.at(base + tile_at * 32 + lane), w.codes + from, valid);
+      }
+    }
+    {
+      constexpr unsigned kChunks = Shape::kColumns / 8, kCount = Shape::kTileTokens * kChunks;
+      const unsigned base = (stage * kStageBytes + kCodeBytes) / 16;
+#pragma unroll
+      for (unsigned i = 0; i < kCount; i += kThreads) {
+        const unsigned chunk = i + c.thread(), t = chunk / kChunks, column = chunk % kChunks;
+        if (kCount % kThreads != 0 && chunk >= kCount) break;
+        detail::copy_activations(c, w, base + t * kChunks + (column ^ (t & 1u) << 2), token + static_cast<int>(t),
+                                 k + static_cast<int>(column) * 8);
+      }
+    }
+    const unsigned first = w.group(k),
+                   last = w.group((k + Shape::kColumns < w.columns ? k + Shape::kColumns : w.columns) - 1);
+    const unsigned count = last - first + 1, base = (kScales + stage * group_stage_bytes()) / 16;
+#pragma unroll 1
+    for (unsigned i = warp; i < kRowTiles; i += kThreads / 32) {
+      const bool valid = row_tile + static_cast<int>(i) < w.row_tiles;
+      const index_t slot = valid ? ((row_tile + static_cast<index_t>(i)) * w.groups + first) * 16 : 0;
+      const unsigned scale_chunks = count * static_cast<unsigned>(w.scale_bytes);
+#pragma unroll 1
+      for (unsigned j = lane; j < scale_chunks; j += 32)
+        c.cp_async16(shared.at(base + i * (scale_bytes() / 16) + j),
+                     w.scales + slot * w.scale_bytes + (valid ? j * 16 : 0u), valid);
+      if (w.zero_points != nullptr)
+#pragma unroll 1
+        for (unsigned j = lane; j < count; j += 32)
+          c.cp_async16(shared.at(base + kRowTiles * (scale_bytes() / 16) + i * stage_groups + j),
+                       w.zero_points + slot + (valid ? j * 16 : 0u), valid);
+    }
+  }
+
+  template <class Context>
+  QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, unsigned stage,
+                                     Sums& sums) const {
+    constexpr unsigned kChunks = Shape::kColumns / 8, kBlocks = Shape::kDepth / Shape::kWarpsK;
+    const auto shared = c.template shared<Bytes16>(0);
+    const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
+    const unsigned codes =
+        stage * (kStageBytes / 16) + static_cast<unsigned>(at.n) * (Shape::kRows * Shape::kDepth * 32) + lane;
+    const unsigned tokens =
+        (stage * kStageBytes + kCodeBytes) / 16 + (static_cast<unsigned>(at.m) * Shape::kTokens * 8 + g) * kChunks;
+    const unsigned k = slice * Shape::kColumns, first = w.group(k);
+    const std::size_t scales = kScales + stage * group_stage_bytes(), zeros = scales + kRowTiles * scale_bytes();
+    const auto enter = [&](unsigned column) {
+      if (column >= static_cast<unsigned>(w.columns)) return;
+      const unsigned group = w.group(column);
+      if (group != sums.group)
+        sums.begin_group(c, w, group, scales, zeros,
+                         (static_cast<unsigned>(at.n) * Shape::kRows * stage_groups + group - first) * 16,
+                         stage_groups * 16);
+    };
+    const bool halves = w.group.group % 64 != 0 && w.groups > 1;
+#pragma unroll
+    for (unsigned i = 0; i < kBlocks; ++i) {
+      const unsigned block = static_cast<unsigned>(at.k) * kBlocks + i;
+      Bytes16 a[Shape::kRows];
+#pragma unroll
+      for (int j = 0; j < Shape::kRows; ++j)
+        a[j] = shared.load(codes + (static_cast<unsigned>(j) * Shape::kDepth + block) * 32);
+      enter(k + block * 64);
+#pragma unroll
+      for (unsigned half = 0; half < 2; ++half) {
+        if (half == 1 && halves) enter(k + block * 64 + 32);
+        Bytes16 b[Shape::kTokens];
+#pragma unroll
+        for (unsigned t = 0; t < Shape::kTokens; ++t)
+          b[t] = shared.load(tokens + t * 8 * kChunks + block * 8 + ((half * 4 + q) ^ (g & 1u) << 2));
+        sums.multiply(c, static_cast<int>(half), a, b);
+      }
+    }
+  }
+
+  /// Calls f(i, fragment) for the fragments of a thread of the first of the warps along K; its place among theirs is
+  /// `thread`.
+  template <class F>
+  QAT_HOST_DEVICE static void for_fragments(Sums& sums, const F& f) {
+#pragma unroll
+    for (int i = 0; i < Shape::kRows; ++i)
+#pragma unroll
+      for (int t = 0; t < Shape::kTokens; ++t) f(static_cast<unsigned>(i * Shape::kTokens + t), sums.total[i][t]);
+  }
+
+  template <class Context>
+  QAT_HOST_DEVICE void finish_tile(const Context& c, const Place<Context>& at, const Cursor& unit, Sums& sums) const {
+    constexpr unsigned kOwners = kThreads / Shape::kWarpsK, kFragments = Shape::kRows * Shape::kTokens;
+    const unsigned thread = c.thread() % kOwners;
+    if constexpr (Shape::kWarpsK > 1) {
+      const auto scratch = c.template shared<Bytes16>(kScratch);
+      if (at.k != 0)
+        for_fragments(sums, [&](unsigned i, const float(&v)[4]) {
+          scratch.store((static_cast<unsigned>(at.k - 1) * kFragments + i) * kOwners + thread, detail::to_bytes(v));
+        });
+      c.sync();
+      if (at.k == 0)
+#pragma unroll
+        for (unsigned k = 0; k < Shape::kWarpsK - 1; ++k)
+          for_fragments(sums, [&](unsigned i, float(&v)[4]) {
+            add(c, v, scratch.load((k * kFragments + i) * kOwners + thread));
+          });
+      c.sync();
+    }
+    const unsigned first = shares.owner(unit.tile * shares.slices),
+                   last = shares.owner((unit.tile + 1) * shares.slices - 1);
+    if (first != last && !is_last_to_arrive(c, at, unit.tile, first, last, sums)) return;
+
+    const auto outputs = c.template shared<float>(kScratch);
+    const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
+    if (at.k == 0)
+      for_fragments(sums, [&](unsigned i, const float(&v)[4]) {
+        const unsigned row = (static_cast<unsigned>(at.n) * Shape::kRows + i / Shape::kTokens) * 16 + g;
+        const unsigned token = (static_cast<unsigned>(at.m) * Shape::kTokens + i % Shape::kTokens) * 8 + 2 * q;
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) outputs.store((token + j % 2) * kPitch + row + j / 2 * 8, v[j]);
+      });
+    c.sync();
+    const int n0 = static_cast<int>(unit.row_block) * Shape::kTileRows,
+              m0 = static_cast<int>(unit.token_tile) * Shape::kTileTokens;
+    constexpr unsigned kRuns = Shape::kTileRows / 8;
+#pragma unroll 1
+    for (unsigned i = c.thread(); i < kRuns * Shape::kTileTokens; i += kThreads) {
+      const int n = n0 + static_cast<int>(i % kRuns) * 8, m = m0 + static_cast<int>(i / kRuns);
+      if (n >= w.rows || m >= w.tokens) continue;
+      float v[8];
+      // Lanes 4 to 7 of 8 read their second half first: 8 lanes' 16 bytes lie in different banks.
+      const unsigned run = (i / kRuns * kPitch + i % kRuns * 8) / 4, swap = i / 4 % 2;
+      const Bytes16 one = c.template shared<Bytes16>(kScratch).load(run + swap),
+                    other = c.template shared<Bytes16>(kScratch).load(run + 1 - swap);
+#pragma unroll
+      for (unsigned j = 0; j < 4; ++j) {
+        const float a = bit_cast<float>(one.word[j]), b = bit_cast<float>(other.word[j]);
+        v[j] = swap == 0 ? a : b;
+        v[4 + j] = swap == 0 ? b : a;
+      }
+      detail::store_outputs(c, w, m, n, v);
+    }
+  }
+
+  template <class Context>
+  QAT_HOST_DEVICE static void add(const Context& c, float (&v)[4], const Bytes16& other) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) v[j] = c.add(v[j], bit_cast<float>(other.word[j]));
+  }
+
+  /// Puts this block's sums of a tile where others find them. The last of the tile's blocks to do so gets the total of
+  /// all, added in ascending order of k whoever is last, and true.
+  template <class Context>
+  QAT_HOST_DEVICE bool is_last_to_arrive(const Context& c, const Place<Context>& at, unsigned tile, unsigned first,
+                                         unsigned last, Sums& sums) const {
+    constexpr unsigned kOwners = kThreads / Shape::kWarpsK, kFragments = Shape::kRows * Shape::kTokens;
+    const unsigned thread = c.thread() % kOwners;
+    const auto slot = [&](unsigned block) {
+      const unsigned second = shares.first(block) / shares.slices == tile ? 0 : 1;
+      return reinterpret_cast<Bytes16*>(partials) +
+             (static_cast<index_t>(block) * 2 + second) * (kFragments * kOwners) + thread;
+    };
+    Bytes16* const own = slot(c.block());
+    if (at.k == 0)
+      for_fragments(sums, [&](unsigned i, const float(&v)[4]) { c.store(own + i * kOwners, detail::to_bytes(v)); });
+    c.sync();
+    const auto flag = c.template shared<unsigned>(kScratch);
+    if (c.thread() == 0) {
+      c.fence();  // of all that the barrier has shown this thread
+      const unsigned arrived = c.atomic_add(counters + tile, 1u);
+      if (arrived == last - first) c.atomic_add(counters + tile, 0u - (last - first + 1));  // zero for the next call
+      c.fence();
+      flag.store(0, arrived);
+    }
+    c.sync();
+    const bool is_last = flag.load(0) == last - first;
+    c.sync();  // before scratch is written again
+    if (!is_last) return false;
+    if (at.k == 0) {
+#pragma unroll
+      for (int i = 0; i < Shape::kRows; ++i)
+#pragma unroll
+        for (int t = 0; t < Shape::kTokens; ++t)
+#pragma unroll
+          for (int j = 0; j < 4; ++j) sums.total[i][t][j] = 0.0f;
+      constexpr unsigned kAtOnce = kFragments >= 8 ? 1 : 8 / kFragments;  // loads in flight
+#pragma unroll 1
+      for (unsigned block = first; block <= last; block += kAtOnce) {
+        Bytes16 share[kAtOnce][kFragments];
+#pragma unroll
+        for (unsigned b = 0; b < kAtOnce; ++b)
+          if (block + b <= last) {
+            const Bytes16* from = slot(block + b);
+#pragma unroll
+            for (unsigned i = 0; i < kFragments; ++i) share[b][i] = c.load(from + i * kOwners);
+          }
+#pragma unroll
+        for (unsigned b = 0; b < kAtOnce; ++b)
+          if (block + b <= last) for_fragments(sums, [&](unsigned i, float(&v)[4]) { add(c, v, share[b][i]); });
+      }
+    }
+    return true;
+  }
+};
+
+}  // namespace qat::inline v0::cuda
