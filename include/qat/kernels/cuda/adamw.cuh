@@ -6,7 +6,7 @@
 // The gradient's norm walks the same works and stops where the update would begin.
 #pragma once
 
-#include "qat/kernels/cuda/adamw.hpp"
+#include "qat/kernels/cuda/adamw_plan.hpp"
 #include "qat/kernels/cuda/group_quantize.hpp"
 #include "qat/kernels/cuda/launch.cuh"
 #include "qat/kernels/cuda/reduce.hpp"
@@ -14,10 +14,6 @@
 namespace qat::inline v0::cuda {
 
 namespace detail {
-
-enum AdamWKind : std::uint32_t { kFlat, kLanes, kWarps, kBlocks, kAligned = 16 };
-inline constexpr index_t kAdamWChunk = 8192;  // elements of a work, about
-inline constexpr index_t kWarpTile = 1024;
 
 /// One AdamW step of an element, in the order of kernels/cpu/optimizer-inl.hpp.
 template <class Context>
@@ -162,7 +158,7 @@ struct AdamWPass {
   template <class Context>
   QAT_HOST_DEVICE static void through_estimator(const Context& c, const View& t, const QParams& p, AdamWLane& x) {
     const LaneQuantizer<float> old(p, t.scheme);
-    QAT_UNROLL_ON_DEVICE
+    QAT_CUDA_UNROLL
     for (int k = 0; k < 4; ++k) {
       if constexpr (kLearned) {
         x.gradient[k] = old.lsq_backward(c, x.gradient[k], x.value[k], t.mask, x.term[k]);
@@ -174,7 +170,7 @@ struct AdamWPass {
   template <class Context>
   QAT_HOST_DEVICE static void update_lane(const Context& c, const kernels::AdamWFactors& f, float factor, AdamWLane& x,
                                           double& squares) {
-    QAT_UNROLL_ON_DEVICE
+    QAT_CUDA_UNROLL
     for (int k = 0; k < 4; ++k) {
       if constexpr (kNorm) {
         squares += static_cast<double>(x.gradient[k]) * static_cast<double>(x.gradient[k]);
@@ -213,9 +209,9 @@ struct AdamWPass {
     const float factor = gradient_factor(c);
     for (index_t at = begin + c.thread() * 4; at < end; at += 2 * kThreads * 4) {
       AdamWLane x[2];
-      QAT_UNROLL_ON_DEVICE
+      QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) load_lane(c, t, at + h * kThreads * 4, end - at - h * kThreads * 4, false, x[h]);
-      QAT_UNROLL_ON_DEVICE
+      QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
         const index_t i = at + h * kThreads * 4, left = end - i;
         update_lane(c, f, factor, x[h], squares);
@@ -241,24 +237,24 @@ struct AdamWPass {
       AdamWLane x[2];
       LaneRange range[2];
       float learned[2] = {};
-      QAT_UNROLL_ON_DEVICE
+      QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
         const index_t i = at + h * 128 + c.lane() * 4;
         load_lane(c, t, i, end - i, reads_old, x[h]);
       }
-      QAT_UNROLL_ON_DEVICE
+      QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
         const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
         if (reads_old) through_estimator(c, t, i < end ? t.old_parameters(c, tile) : QParams{}, x[h]);
         update_lane(c, f, factor, x[h], squares);
         if constexpr (!kNorm) {
           store_lane(c, t, i, end - i, x[h]);
-          QAT_UNROLL_ON_DEVICE
+          QAT_CUDA_UNROLL
           for (int k = 0; k < 4; ++k) range[h].observe(x[h].value[k], mapping);
         }
       }
       if (kLearned && t.learned != nullptr) {
-        QAT_UNROLL_ON_DEVICE
+        QAT_CUDA_UNROLL
         for (int h = 0; h < 2; ++h) {
           const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
           if (joint && h == 1) {
@@ -282,21 +278,21 @@ struct AdamWPass {
         c.sync_warp();  // every lane has read the scales of the last pass
         const bool chooses = !(kLearned && t.learned != nullptr);
         if (chooses) {
-          QAT_UNROLL_ON_DEVICE
+          QAT_CUDA_UNROLL
           for (int h = 0; h < 2; ++h) range[h] = merge_lanes(c, range[h], width, mapping);
           if (joint) {
             range[0].merge(range[1]);
             range[1] = range[0];
           }
         }
-        QAT_UNROLL_ON_DEVICE
+        QAT_CUDA_UNROLL
         for (int h = 0; h < 2; ++h) {
           const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
           if (i >= end) continue;
           const QParams p = new_parameters(c, t, tile, chooses, range[h].range(), learned[h]);
           if (leads && !(joint && h == 1)) store_parameters(c, t, tile, chooses, p);
           const LaneQuantizer<float> q(p, t.scheme);
-          QAT_UNROLL_ON_DEVICE
+          QAT_CUDA_UNROLL
           for (int k = 0; k < 4; ++k) x[h].value[k] = q.fake_quantize(c, x[h].value[k]);
           store4(c, t.copy + i, end - i, t.aligned, x[h].value);
         }
@@ -349,12 +345,12 @@ struct AdamWPass {
           update_lane(c, f, factor, x, squares);
           if constexpr (!kNorm) {
             store_lane(c, t, first + i, left, x);
-            QAT_UNROLL_ON_DEVICE
+            QAT_CUDA_UNROLL
             for (int k = 0; k < 4; ++k)
               if (k < left) range.observe(x.value[k], i + k, mapping);
           }
         }
-        if (learns) QAT_UNROLL_ON_DEVICE
+        if (learns) QAT_CUDA_UNROLL
         for (int k = 0; k < 4; ++k) stage.store(static_cast<unsigned>(j + k), left > k ? x.term[k] : 0.0f);
       }
       if (learns) {  // the order of kernels::reference::lsq_scale_gradient
@@ -386,7 +382,7 @@ struct AdamWPass {
       for (index_t i = rank * 4; i < n; i += kTeam * 4) {
         float x[4];
         load4(c, t.value + first + i, n - i, t.aligned, x);
-        QAT_UNROLL_ON_DEVICE
+        QAT_CUDA_UNROLL
         for (int k = 0; k < 4; ++k) x[k] = q.fake_quantize(c, x[k]);
         store4(c, t.copy + first + i, n - i, t.aligned, x);
       }
@@ -440,64 +436,6 @@ void launch_adamw(const CudaBackend& backend, const AdamWTensor<G, W>* tensors, 
 }
 
 }  // namespace detail
-
-template <class G, class W>
-AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork* works) {
-  AdamWPlan plan;
-  const auto add = [&](index_t tensor, std::uint32_t kind, index_t total, index_t per_work) {
-    for (index_t begin = 0; begin < total; begin += per_work, ++plan.works)
-      if (works != nullptr)
-        works[plan.works] = {static_cast<std::uint32_t>(tensor), kind, begin,
-                             total - begin < per_work ? total - begin : per_work};
-  };
-  for (index_t n = 0; n < count; ++n) {
-    const AdamWTensor<G, W>& t = tensors[n];
-    const index_t size = t.rows * t.columns;
-    QAT_CHECK(t.rows >= 0 && t.columns >= 0, kShapeMismatch, "adamw: ", t.name, " is ", t.rows, " x ", t.columns);
-    if (size == 0) continue;
-    const auto check_pointer = [&](const void* p, const char* field) {
-      QAT_CHECK(p != nullptr, kInvalidArgument, "adamw: ", t.name, ": ", field, " is null");
-    };
-    check_pointer(t.value, "value"), check_pointer(t.gradient, "gradient"), check_pointer(t.mean, "mean");
-    check_pointer(t.square, "square");
-    QAT_CHECK(t.group < AdamWStep::kGroups && t.learned_group < AdamWStep::kGroups, kInvalidArgument, "adamw: ", t.name,
-              ": groups ", t.group, " and ", t.learned_group, ", accepted are 0 to ", AdamWStep::kGroups - 1);
-    bool aligned = is_aligned4(t.value) && is_aligned4(t.gradient) && is_aligned4(t.mean) && is_aligned4(t.square) &&
-                   is_aligned4(t.copy);
-    if (t.scale == nullptr) {
-      add(n, detail::kFlat | (aligned ? detail::kAligned : 0u), size, detail::kAdamWChunk);
-      continue;
-    }
-    check_pointer(t.copy, "copy");
-    validate(t.spec);
-    const Granularity& g = t.spec.granularity;
-    const bool by_group = g.kind == GranularityKind::kPerGroup;
-    const bool by_row = g.kind == GranularityKind::kPerToken || (g.kind == GranularityKind::kPerAxis && g.axis == 0);
-    QAT_CHECK((by_group || by_row) && quantizes_in_lanes(t.spec), kUnsupported, "adamw: ", t.name, ": ",
-              to_string(t.spec),
-              " is not folded into the step; accepted are group, axis0 and token granularity with "
-              "an integer zero point and half_to_even rounding");
-    group_layout(g, t.rows, t.columns);
-    if (!has_constant_zero_point(t.spec.mapping)) check_pointer(t.zero_point, "zero_point");
-    if (t.learned != nullptr) {
-      check_pointer(t.learned_mean, "learned_mean"), check_pointer(t.learned_square, "learned_square");
-      plan.has_learned = true;
-    }
-    const index_t length = by_group ? g.group_size : t.columns;
-    if (by_group && length >= 16 && length <= 256 && (length & (length - 1)) == 0 && t.columns % length == 0) {
-      add(n, detail::kLanes | (aligned ? detail::kAligned : 0u), size, detail::kAdamWChunk);
-      continue;
-    }
-    aligned = aligned && t.columns % 4 == 0 && length % 4 == 0;
-    const std::uint32_t kind = length <= detail::kWarpTile ? detail::kWarps : detail::kBlocks;
-    const index_t tiles = group_layout(g, t.rows, t.columns).count(), per_work = detail::kAdamWChunk / length;
-    add(n, kind | (aligned ? detail::kAligned : 0u), tiles,
-        kind == detail::kWarps ? (per_work + 7) / 8 * 8
-        : per_work > 0         ? per_work
-                               : 1);
-  }
-  return plan;
-}
 
 template <class G, class W>
 void adamw(const CudaBackend& backend, const AdamWTensor<G, W>* tensors, const AdamWWork* works, const AdamWPlan& plan,

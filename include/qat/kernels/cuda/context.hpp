@@ -25,13 +25,6 @@
 
 #include "qat/base/bit_cast.hpp"
 
-// QAT_UNROLL_ON_DEVICE: the loop that follows is unrolled completely, so that the arrays it indexes live in registers.
-#if defined(__CUDACC__)
-#define QAT_UNROLL_ON_DEVICE _Pragma("unroll")
-#else
-#define QAT_UNROLL_ON_DEVICE
-#endif
-
 // Before a loop of a constant number of rounds over registers: nvcc leaves long bodies rolled up otherwise, and arrays
 // in memory.
 #if defined(__CUDACC__)

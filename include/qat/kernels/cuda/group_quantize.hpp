@@ -149,9 +149,9 @@ template <int V, class Context>
 QAT_HOST_DEVICE float ordered_sum(const Context& c, const float (&term)[V][4], unsigned lanes) {
   const unsigned base = c.lane() & ~(lanes - 1u), residue = c.lane() & 3u;
   float sum[4] = {};
-  QAT_UNROLL_ON_DEVICE
+  QAT_CUDA_UNROLL
   for (int v = 0; v < V; ++v)
-    for (unsigned k = 0; k < lanes; k += 4) QAT_UNROLL_ON_DEVICE
+    for (unsigned k = 0; k < lanes; k += 4) QAT_CUDA_UNROLL
   for (int i = 0; i < 4; ++i) sum[i] = c.add(sum[i], c.shuffle(term[v][i], base + k + residue));
   for (unsigned mask = 2; mask > 0; mask /= 2)
     for (int i = 0; i < 4; ++i) sum[i] = c.add(sum[i], c.shuffle_xor(sum[i], mask));
