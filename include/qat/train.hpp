@@ -54,4 +54,6 @@
 #include "qat/recipe/recipe_keys.hpp"
 #include "qat/recipe/recipe_text.hpp"
 #include "qat/recipe/torchao_names.hpp"
+#include "qat/recipe/run_checkpoint.hpp"
+#include "qat/recipe/run_identity.hpp"
 #include "qat/recipe/train.hpp"

@@ -37,12 +37,21 @@ inline PackedWeight quantize_weight(const CpuBackend& backend, const QuantSpec& 
   return packed;
 }
 
+/// The learned scales of one layer, with what they need to go on where they were: what a checkpoint saves and restores.
+struct LearnedScales {
+  Parameter* scale;  ///< (tiles)
+  Tensor<float>*
+      zero_point;  ///< (tiles), chosen when the scales began; null where the mapping's zero point is constant
+  bool* begun;     ///< scale has its first values: those that the scheme chose in the first forward pass
+};
+
 namespace detail {
 /// The fake-quantized weight of the last forward pass and the way back to the float one.
 class WeightFakeQuantizer {
  public:
   WeightFakeQuantizer(const QuantSpec& spec, SteMask mask) : spec_(spec), mask_(mask) {}
   const QuantSpec& spec() const { return spec_; }
+  SteMask mask() const { return mask_; }
   const PackedWeight& packed() const { return packed_; }
 
   /// Makes the scales of a weight of this shape a trained parameter (LSQ). They start as those that the scheme chooses
@@ -52,9 +61,13 @@ class WeightFakeQuantizer {
               " has no learned scales; accepted are mappings with an integer zero point");
     const index_t tiles = group_layout(spec_.granularity, shape[0], shape[1]).count();
     learned_ = std::make_unique<Parameter>(std::move(name), Tensor<float>({tiles}));
+    if (!has_constant_zero_point(spec_.mapping)) zero_point_ = Tensor<float>({tiles});
   }
-  /// Null unless they are learned.
-  Parameter* learned_scales() { return learned_.get(); }
+  /// Nothing unless they are learned.
+  std::optional<LearnedScales> learned_scales() {
+    if (learned_ == nullptr) return std::nullopt;
+    return LearnedScales{learned_.get(), zero_point_.empty() ? nullptr : &zero_point_, &begun_};
+  }
 
   void refresh(const CpuBackend& backend, const Parameter& weight) {
     const index_t rows = weight.value.dim(0), columns = weight.value.dim(1);
@@ -63,7 +76,7 @@ class WeightFakeQuantizer {
     const bool keeps_zero = !has_constant_zero_point(spec_.mapping);
     if (keeps_zero && zero_point_.size() != tiles) zero_point_ = Tensor<float>::uninitialized({tiles});
     float* const zero_point = keeps_zero ? zero_point_.data() : nullptr;
-    if (learned_ != nullptr && learning_) {
+    if (learned_ != nullptr && begun_) {
       const AffineScheme scheme(spec_, FloatType::kFloat32);
       for (index_t i = 0; i < tiles; ++i) scale_[i] = stored_scale(learned_->value[i], scheme);
       check_finite(weight, kernels::quantize_and_pack_static(backend, spec_, weight.value.data(), rows, columns,
@@ -73,7 +86,7 @@ class WeightFakeQuantizer {
     quantize_weight(backend, spec_, weight, packed_, scale_.data(), zero_point);
     if (learned_ == nullptr) return;
     for (index_t i = 0; i < tiles; ++i) learned_->value[i] = scale_[i];
-    learning_ = true;
+    begun_ = true;
   }
   /// Adds the gradient of the fake-quantized weight to that of the float one, and to that of learned scales.
   void backward(const CpuBackend& backend, const Tensor<float>& gradient, Parameter& weight) const {
@@ -101,7 +114,7 @@ class WeightFakeQuantizer {
   PackedWeight packed_;
   Tensor<float> scale_, zero_point_;    // (tiles), the latter empty where it is constant
   std::unique_ptr<Parameter> learned_;  // (tiles)
-  bool learning_ = false;               // learned_ has its first values
+  bool begun_ = false;                  // learned_ has its first values
 };
 }  // namespace detail
 
@@ -123,7 +136,7 @@ class PreparedLinear final : public LinearQuantization {
   void learn_scales(const Linear& layer) {
     if (weight_) weight_->learn_scales(layer.name() + ".weight_scale", layer.weight().value.shape());
   }
-  Parameter* learned_scales() { return weight_ ? weight_->learned_scales() : nullptr; }
+  std::optional<LearnedScales> learned_scales() { return weight_ ? weight_->learned_scales() : std::nullopt; }
   /// The weight as the next forward pass would multiply it, for convert. The scheme must have one.
   PackedWeight pack(const CpuBackend& backend, const Linear& layer) { return weight_->pack(backend, layer.weight()); }
 
@@ -176,6 +189,7 @@ class PreparedEmbedding final : public EmbeddingQuantization {
   PreparedEmbedding(const QuantSpec& spec, SteMask mask = SteMask::kInclusive) : weight_(spec, mask) {}
 
   const QuantSpec& spec() const { return weight_.spec(); }
+  SteMask mask() const { return weight_.mask(); }
   bool enabled() const { return enabled_; }
   void set_enabled(bool enabled) { enabled_ = enabled; }
 
@@ -183,7 +197,7 @@ class PreparedEmbedding final : public EmbeddingQuantization {
   void learn_scales(const Embedding& layer) {
     weight_.learn_scales(layer.name() + ".weight_scale", layer.weight().value.shape());
   }
-  Parameter* learned_scales() { return weight_.learned_scales(); }
+  std::optional<LearnedScales> learned_scales() { return weight_.learned_scales(); }
   PackedWeight pack(const CpuBackend& backend, const Embedding& layer) { return weight_.pack(backend, layer.weight()); }
 
   void forward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens,

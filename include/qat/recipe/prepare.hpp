@@ -240,13 +240,20 @@ inline void set_fake_quantization(nn::Transformer& model, bool enabled) {
   detail::for_each_prepared(model, [&](auto& prepared) { prepared.set_enabled(enabled); });
 }
 
-/// The learned scales of a model prepared with learn_scales, to be trained beside model.parameters(): a tenth of the
-/// weights' learning rate, no weight decay.
+/// The learned scales of every layer of a model prepared with learn_scales, with their state.
+inline std::vector<nn::LearnedScales> learned_scale_states(nn::Transformer& model) {
+  std::vector<nn::LearnedScales> states;
+  detail::for_each_prepared(model, [&](auto& prepared) {
+    if (const auto state = prepared.learned_scales()) states.push_back(*state);
+  });
+  return states;
+}
+
+/// The same as parameters, to be trained beside model.parameters(): a tenth of the weights' learning rate, no weight
+/// decay.
 inline std::vector<Parameter*> learned_scales(nn::Transformer& model) {
   std::vector<Parameter*> scales;
-  detail::for_each_prepared(model, [&](auto& prepared) {
-    if (prepared.learned_scales() != nullptr) scales.push_back(prepared.learned_scales());
-  });
+  for (const nn::LearnedScales& state : learned_scale_states(model)) scales.push_back(state.scale);
   return scales;
 }
 

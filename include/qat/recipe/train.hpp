@@ -60,6 +60,40 @@ class Trainer {
   }
 
   bool done() const { return next_ >= config_.steps; }
+  const TrainConfig& config() const { return config_; }
+  nn::Transformer& model() { return model_; }
+
+  /// The step that step() takes next, which is the number of steps done: with state() and scales_begun(), everything
+  /// that the rest of the run depends on, for batches and learning rates are functions of the step.
+  index_t next_step() const { return next_; }
+  /// Every tensor that steps change, each under its own name: weights, learned scales with their zero points, moments.
+  std::vector<StateEntry> state() {
+    std::vector<StateEntry> entries;
+    for (Parameter* p : all_) entries.push_back({p->name, &p->value});
+    for (const nn::LearnedScales& learned : learned_scale_states(model_))
+      if (learned.zero_point != nullptr) entries.push_back({learned.scale->name + ".zero_point", learned.zero_point});
+    for (AdamW* optimizer : {&optimizer_, &scale_optimizer_})
+      for (StateEntry& entry : optimizer->state()) entries.push_back(std::move(entry));
+    return entries;
+  }
+  /// True once learned scales have their first values: from the first fake-quantized step on.
+  bool scales_begun() {
+    for (const nn::LearnedScales& learned : learned_scale_states(model_))
+      if (!*learned.begun) return false;
+    return !scales_.empty();
+  }
+  /// Whether the last step was fake-quantized, and the model is so now.
+  bool fake_quantized() const { return next_ > config_.delay_fake_quant_steps; }
+  /// Goes on at a step, with what state() points to set to its values there.
+  void seek(index_t step, bool scales_begun) {
+    QAT_CHECK(step >= 0 && step <= config_.steps, kInvalidArgument, "train: step ", step, " of a run of ",
+              config_.steps, " steps");
+    next_ = step;
+    optimizer_.set_steps(step);
+    scale_optimizer_.set_steps(step);
+    for (const nn::LearnedScales& learned : learned_scale_states(model_)) *learned.begun = scales_begun;
+    set_fake_quantization(model_, fake_quantized());
+  }
 
   /// One step. Prepared layers are fake-quantized from step delay_fake_quant_steps on.
   /// @throws qat::Error naming the step if the loss or the gradient is not finite

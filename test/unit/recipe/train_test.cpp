@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "unit/recipe/tiny_model.hpp"
+#include "unit/recipe/training_chain.hpp"
 
 using namespace qat;
 using namespace qat::recipe;
@@ -14,24 +14,6 @@ using namespace qat_test;
 
 namespace {
 
-TrainConfig quick(index_t steps) {
-  TrainConfig config;
-  config.steps = steps;
-  config.batch = 4;
-  config.length = 32;
-  config.warmup_steps = 2;
-  config.lr = 3e-3;
-  return config;
-}
-/// A text with structure: token t is followed by (3 t + 1) mod 50, with some noise.
-std::vector<std::int32_t> chain(index_t n) {
-  CounterRandom random(5);
-  std::vector<std::int32_t> tokens = {1};
-  while (static_cast<index_t>(tokens.size()) < n)
-    tokens.push_back(random.next_below(10) == 0 ? static_cast<std::int32_t>(random.next_below(50))
-                                                : (3 * tokens.back() + 1) % 50);
-  return tokens;
-}
 std::vector<double> losses(const CpuBackend& backend, nn::Transformer& model, const TrainConfig& config) {
   std::vector<double> out;
   const auto tokens = chain(5000);
