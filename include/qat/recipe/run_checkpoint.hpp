@@ -22,6 +22,9 @@ namespace qat::inline v0::recipe {
 
 namespace detail {
 
+inline std::string version_text() {
+  return concat(QAT_VERSION_MAJOR, ".", QAT_VERSION_MINOR, ".", QAT_VERSION_PATCH).c_str();
+}
 /// indent: of the lines; -1 for a single one
 inline std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
@@ -64,7 +67,7 @@ inline void save_run_checkpoint(const std::string& directory, Trainer& trainer, 
   }
   Json json = {{"format", "qat-run"},
                {"version", 1},
-               {"qat", concat(QAT_VERSION_MAJOR, ".", QAT_VERSION_MINOR, ".", QAT_VERSION_PATCH).c_str()},
+               {"qat", detail::version_text()},
                {"step", trainer.next_step()},
                {"fake_quantized", trainer.fake_quantized()},
                {"scales_begun", trainer.scales_begun()},
