@@ -10,6 +10,12 @@
 
 namespace qat::inline v0::cuda {
 
+/// CounterRandom(seed).at(i), the words in registers.
+QAT_HOST_DEVICE inline std::uint32_t random_word(std::uint64_t seed, std::uint64_t i) {
+  const PhiloxBlock block = philox4x32(i / 4, 0, seed);
+  return i % 4 < 2 ? (i % 4 == 0 ? block.word[0] : block.word[1]) : (i % 4 == 2 ? block.word[2] : block.word[3]);
+}
+
 /// The range of a part of a tile.
 struct PartRange {
   float min = kInfinity, max = -kInfinity, extremum = 0.0f;
@@ -217,11 +223,8 @@ struct EachElement {
       }
       if (++column == layout.columns) column = 0, ++row;
       std::uint32_t random = 0;
-      if (scheme.spec.rounding == RoundingKind::kStochastic && op != ElementOp::kDequantize && !reads_mask) {
-        const PhiloxBlock block = philox4x32(static_cast<std::uint64_t>(i) / 4, 0, seed);
-        random = i % 4 < 2 ? (i % 4 == 0 ? block.word[0] : block.word[1])
-                           : (i % 4 == 2 ? block.word[2] : block.word[3]);  // CounterRandom(seed).at(i)
-      }
+      if (scheme.spec.rounding == RoundingKind::kStochastic && op != ElementOp::kDequantize && !reads_mask)
+        random = random_word(seed, static_cast<std::uint64_t>(i));
       const std::uint32_t in_code = (1u << width) - 1u;
       switch (op) {
         case ElementOp::kFakeQuantize: {
