@@ -29,8 +29,10 @@
 // in memory.
 #if defined(__CUDACC__)
 #define QAT_CUDA_UNROLL _Pragma("unroll")
+#define QAT_CUDA_LOOP _Pragma("unroll 1")  // the opposite: one copy of the body
 #else
 #define QAT_CUDA_UNROLL
+#define QAT_CUDA_LOOP
 #endif
 
 namespace qat::inline v0::cuda {

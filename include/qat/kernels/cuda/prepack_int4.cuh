@@ -23,7 +23,7 @@ QAT_HOST_DEVICE std::uint32_t load_8_codes(const Context& c, const RowMajorInt4<
   const std::uint8_t* p = w.codes + n * w.pitch(columns) + k / 2;
   if (aligned && k + 8 <= columns) return c.load_stream(reinterpret_cast<const std::uint32_t*>(p));
   std::uint32_t word = 0;
-#pragma unroll 1
+  QAT_CUDA_LOOP
   for (int i = 0; i < 4; ++i)
     if (k + 2 * i < columns) word |= std::uint32_t{c.load_stream(p + i)} << 8 * i;
   return word;
@@ -57,7 +57,7 @@ QAT_HOST_DEVICE void store_8(const Context& c, bfloat16* row, index_t k, index_t
                              const Bytes16& v) {
   if (aligned && k + 8 <= columns) return c.store(reinterpret_cast<Bytes16*>(row + k), v);
   Bytes16 rest = v;
-#pragma unroll 1
+  QAT_CUDA_LOOP
   for (int i = 0; i < 8 && k + i < columns; ++i) {
     c.store(row + k + i, bfloat16::from_bits(rest.word[0] & 0xFFFFu));
     shift_element(rest, 0);
@@ -94,7 +94,7 @@ QAT_HOST_DEVICE Bytes16 dequantize_8(const Context& c, const Weight& w, const In
     return dequantize_8(c, nibbles, zero, scale);
   }
   Bytes16 out = {};
-#pragma unroll 1
+  QAT_CUDA_LOOP
   for (int i = 0; i < 8; ++i) {
     float value = 0.0f;
     if (k + i < t.columns) {
@@ -118,10 +118,10 @@ QAT_HOST_DEVICE void for_tiles(const Context& c, const Int4Tiles& t, const Load&
   const index_t row_tile = static_cast<unsigned>(run) / runs,
                 first = static_cast<unsigned>(run) % runs * kTilesPerThread;
   Bytes16 loaded[kTilesPerThread];
-#pragma unroll
+  QAT_CUDA_UNROLL
   for (int i = 0; i < kTilesPerThread; ++i)
     if (first + i < t.column_tiles()) loaded[i] = load(row_tile, first + i);
-#pragma unroll
+  QAT_CUDA_UNROLL
   for (int i = 0; i < kTilesPerThread; ++i)
     if (first + i < t.column_tiles()) use(row_tile, first + i, loaded[i]);
 }
@@ -130,7 +130,7 @@ template <class Context, class F>
 QAT_HOST_DEVICE void for_runs(const Context& c, index_t row_tile, index_t column_tile, const F& f) {
   const index_t n = row_tile * Int4Tiles::kRows + c.lane() / 4,
                 k = column_tile * Int4Tiles::kColumns + c.lane() % 4 * 8;
-#pragma unroll
+  QAT_CUDA_UNROLL
   for (int i = 0; i < 4; ++i) f(i, n + i % 2 * 8, k + i / 2 * 32);
 }
 /// Bytes of this lane of a tile.
@@ -168,7 +168,7 @@ struct PrepackCodes {
         code[i] = ((raw.word[i] ^ (from.is_signed ? 0x88888888u : 0u)) & valid) | (0x88888888u & ~valid);
       });
       Bytes16 out;
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (int s = 0; s < 4; ++s)
         out.word[s] = spread_nibbles(code[s / 2 * 2] >> 16 * (s % 2) & 0xFFFFu) |
                       spread_nibbles(code[s / 2 * 2 + 1] >> 16 * (s % 2) & 0xFFFFu) << 4;
@@ -202,7 +202,7 @@ struct UnpackCodes {
             (row_nibbles(lane, i) ^ (to.is_signed ? 0x88888888u : 0u)) & valid_nibbles(tiles.columns, k);
         std::uint8_t* p = to.codes + n * to.pitch(tiles.columns) + k / 2;
         if (aligned && k + 8 <= tiles.columns) return c.store(reinterpret_cast<std::uint32_t*>(p), raw);
-#pragma unroll 1
+        QAT_CUDA_LOOP
         for (int b = 0; b < 4; ++b)
           if (k + 2 * b < tiles.columns) c.store(p + b, static_cast<std::uint8_t>(raw >> 8 * b));
       });
@@ -287,13 +287,13 @@ struct DequantizeRows {
     const index_t n = static_cast<unsigned>(run) / runs;
     const index_t first = static_cast<index_t>(static_cast<unsigned>(run) % runs * kRun + c.lane() * 8);
     std::uint32_t code[kSteps];
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int i = 0; i < kSteps; ++i)
       if (first + i * 256 < tiles.columns)
         code[i] = load_8_codes(c, from, tiles.columns, n, first + i * 256, aligned_codes);
     const index_t row = n * tiles.groups();
     const auto slot = [&](index_t at) { return row + at; };
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int i = 0; i < kSteps; ++i) {
       const index_t k = first + i * 256;
       if (k < tiles.columns)

@@ -40,14 +40,14 @@ QAT_HOST_DEVICE constexpr std::uint32_t zero_pair(std::uint32_t zero) { return 0
 template <class Context>
 QAT_HOST_DEVICE void w4a16_operand(const Context& c, std::uint32_t word, const std::uint32_t (&zero)[2],
                                    std::uint32_t (&a)[4]) {
-#pragma unroll
+  QAT_CUDA_UNROLL
   for (int i = 0; i < 4; ++i)
     a[i] = c.fma_bf16x2((word >> 4 * i & 0x000F000Fu) | 0x43004300u, 0x3F803F80u, zero[i % 2]);
 }
 
 QAT_HOST_DEVICE inline Bytes16 to_bytes(const float (&v)[4]) {
   Bytes16 out;
-#pragma unroll
+  QAT_CUDA_UNROLL
   for (int i = 0; i < 4; ++i) out.word[i] = bit_cast<std::uint32_t>(v[i]);
   return out;
 }
@@ -64,27 +64,30 @@ struct W4A16Sums {
 
   QAT_HOST_DEVICE void clear() {
     group = ~0u;
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       scale[i][0] = scale[i][1] = 0.0f;
       zero[i][0] = zero[i][1] = zero_pair(8);
-#pragma unroll
-      for (int t = 0; t < kTokens; ++t)
-#pragma unroll
+      QAT_CUDA_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        QAT_CUDA_UNROLL
         for (int j = 0; j < 4; ++j) total[i][t][j] = part[i][t][j] = 0.0f;
+      }
     }
   }
   template <class Context>
   QAT_HOST_DEVICE void end_group(const Context& c) {
-#pragma unroll
-    for (int i = 0; i < kRows; ++i)
-#pragma unroll
-      for (int t = 0; t < kTokens; ++t)
-#pragma unroll
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QAT_CUDA_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        QAT_CUDA_UNROLL
         for (int j = 0; j < 4; ++j) {
           total[i][t][j] = c.fma(scale[i][j / 2], part[i][t][j], total[i][t][j]);
           part[i][t][j] = 0.0f;
         }
+      }
+    }
   }
   /// Makes `next` the current group; its scale of row r of tile i is element `first + i * pitch + r` at `scales`, its
   /// zero point likewise at `zeros` where there are any.
@@ -93,60 +96,63 @@ struct W4A16Sums {
                                    std::size_t zeros, unsigned first, unsigned pitch) {
     end_group(c);
     group = next;
-#pragma unroll
-    for (int i = 0; i < kRows; ++i)
-#pragma unroll
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QAT_CUDA_UNROLL
       for (int r = 0; r < 2; ++r) {
         const unsigned at = first + static_cast<unsigned>(i) * pitch + c.lane() / 4 + 8 * static_cast<unsigned>(r);
         scale[i][r] = shared_scale(c, scales, at, w.scale_bytes);
         if (w.zero_points != nullptr) zero[i][r] = zero_pair(c.template shared<std::uint8_t>(zeros).load(at));
       }
+    }
   }
   /// Half a tile: two steps. b: 8 neighbours of a token each.
   template <class Context>
   QAT_HOST_DEVICE void multiply(const Context& c, int half, const Bytes16 (&a)[kRows], const Bytes16 (&b)[kTokens]) {
-#pragma unroll
-    for (int step = 0; step < 2; ++step)
-#pragma unroll
+    QAT_CUDA_UNROLL
+    for (int step = 0; step < 2; ++step) {
+      QAT_CUDA_UNROLL
       for (int i = 0; i < kRows; ++i) {
         std::uint32_t operand[4];
         w4a16_operand(c, a[i].word[2 * half + step], zero[i], operand);
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (int t = 0; t < kTokens; ++t) {
           const std::uint32_t tokens[2] = {b[t].word[2 * step], b[t].word[2 * step + 1]};
           c.mma_bf16(part[i][t], operand, tokens);
         }
       }
+    }
   }
 };
 
 /// Stores 8 neighbours of a row of y, as many as there are, with the bias added.
 template <class Context>
 QAT_HOST_DEVICE void store_outputs(const Context& c, const W4A16Operands& w, int token, int n, float (&v)[8]) {
-  if (w.bias != nullptr)
-#pragma unroll
+  if (w.bias != nullptr) {
+    QAT_CUDA_UNROLL
     for (int i = 0; i < 8; ++i)
       if (n + i < w.rows) v[i] = c.add(v[i], c.load_cached(w.bias + n + i));
+  }
   const bool whole = w.y_aligned && n + 8 <= w.rows;
   if (w.y_is_float) {
     float* y = static_cast<float*>(w.y) + token * w.y_stride + n;
     if (whole) {
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (int i = 0; i < 2; ++i) {
         Bytes16 out;
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (int j = 0; j < 4; ++j) out.word[j] = bit_cast<std::uint32_t>(v[4 * i + j]);
         c.store(reinterpret_cast<Bytes16*>(y) + i, out);
       }
     } else {
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (int i = 0; i < 8; ++i)
         if (n + i < w.rows) c.store(y + i, v[i]);
     }
   } else {
     bfloat16* y = static_cast<bfloat16*>(w.y) + token * w.y_stride + n;
     Bytes16 out;
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int i = 0; i < 4; ++i) out.word[i] = c.bf16_pair(v[2 * i], v[2 * i + 1]);
     store_8(c, y, 0, w.rows - n, w.y_aligned, out);
   }
@@ -160,7 +166,7 @@ QAT_HOST_DEVICE void copy_activations(const Context& c, const W4A16Operands& w, 
   const bfloat16* from = inside ? w.x + token * w.x_stride + k : w.x;
   if (w.x_aligned && (!inside || k + 8 <= w.columns)) return c.cp_async16(to.at(chunk), from, inside);
   Bytes16 v = {};
-#pragma unroll 1
+  QAT_CUDA_LOOP
   for (int i = 0; i < 8; ++i)
     shift_element(v, inside && k + i < w.columns ? c.load_cached(from + i).bits : std::uint32_t{0});
   to.store(chunk, v);

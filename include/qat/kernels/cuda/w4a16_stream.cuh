@@ -13,6 +13,8 @@ namespace qat::inline v0::cuda {
 template <int kRows, int kAhead, int kBlocks>
 struct W4A16StreamKernel {
   static constexpr int kThreads = 256, kMinBlocks = kBlocks, kWarps = kThreads / 32, kSlots = kAhead / kRows;
+  static constexpr unsigned kSumChunks =
+      36;  ///< of a warp's sums of a tile: 32, and 4 so that tiles lie in other banks
   using Sums = detail::W4A16Sums<kRows, 1>;
 
   W4A16Operands w;
@@ -26,7 +28,7 @@ struct W4A16StreamKernel {
     scales = pitch * static_cast<unsigned>(w.tokens) * 16;
     zeros = scales + kRows * groups * 16 * static_cast<unsigned>(w.scale_bytes);
     bytes = zeros + (w.zero_points != nullptr ? kRows * groups * 16 : 0);
-    constexpr unsigned kSumBytes = kWarps * kRows * 512;
+    constexpr unsigned kSumBytes = kWarps * kRows * kSumChunks * 16;
     if (bytes < kSumBytes) bytes = kSumBytes;
   }
 
@@ -43,11 +45,12 @@ struct W4A16StreamKernel {
              lane;
     };
     Bytes16 a[kSlots][kRows];
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (unsigned s = 0; s < kSlots; ++s)
-      if (begin + s < end)
-#pragma unroll
+      if (begin + s < end) {
+        QAT_CUDA_UNROLL
         for (int i = 0; i < kRows; ++i) a[s][i] = c.load_stream(codes(begin + s, i));
+      }
     fill_shared(c, row_tile);
     c.cp_commit();
     c.template cp_wait<0>();
@@ -63,47 +66,48 @@ struct W4A16StreamKernel {
       if (group != sums.group)
         sums.begin_group(c, w, group, scales, zeros, group * 16, static_cast<unsigned>(w.groups) * 16);
     };
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned first = begin; first < end; first += kSlots) {
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned s = 0; s < kSlots; ++s) {
         const unsigned tile = first + s;
         if (tile >= end) break;
         enter(tile * 64);
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (unsigned half = 0; half < 2; ++half) {
           if (half == 1 && halves) enter(tile * 64 + 32);
           Bytes16 b[1] = {};
           if (g < static_cast<unsigned>(w.tokens)) b[0] = shared.load(g * pitch + tile * 8 + half * 4 + q);
           sums.multiply(c, static_cast<int>(half), a[s], b);
         }
-        if (tile + kSlots < end)
-#pragma unroll
+        if (tile + kSlots < end) {
+          QAT_CUDA_UNROLL
           for (int i = 0; i < kRows; ++i) a[s][i] = c.load_stream(codes(tile + kSlots, i));
+        }
       }
     }
     sums.end_group(c);
 
     c.sync();  // the activations have been read
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i)
-      shared.store((warp * kRows + static_cast<unsigned>(i)) * 32 + lane, detail::to_bytes(sums.total[i][0]));
+      shared.store((warp * kRows + static_cast<unsigned>(i)) * kSumChunks + lane, detail::to_bytes(sums.total[i][0]));
     c.sync();
     // Output n of token t: element n / 8 * 2 + t % 2 of lane n % 8 * 4 + t / 2.
     const auto partial = c.template shared<float>(0);
     constexpr unsigned kRuns = kRows * 2;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = c.thread(); i < kRuns * static_cast<unsigned>(w.tokens); i += kThreads) {
       const unsigned run = i % kRuns, token = i / kRuns;
       const int n = row_tile * 16 + static_cast<int>(run) * 8;
       if (n >= w.rows) continue;
       float v[8];
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned j = 0; j < 8; ++j) {
-        const unsigned at = (run / 2 * 32 + j * 4 + token / 2) * 4 + run % 2 * 2 + token % 2;
+        const unsigned at = (run / 2 * kSumChunks + j * 4 + token / 2) * 4 + run % 2 * 2 + token % 2;
         v[j] = 0.0f;
-#pragma unroll
-        for (unsigned k = 0; k < kWarps; ++k) v[j] = c.add(v[j], partial.load(k * (kRows * 128) + at));
+        QAT_CUDA_UNROLL
+        for (unsigned k = 0; k < kWarps; ++k) v[j] = c.add(v[j], partial.load(k * (kRows * kSumChunks * 4) + at));
       }
       detail::store_outputs(c, w, static_cast<int>(token), n, v);
     }
@@ -114,20 +118,21 @@ struct W4A16StreamKernel {
   QAT_HOST_DEVICE void fill_shared(const Context& c, int row_tile) const {
     const auto shared = c.template shared<Bytes16>(0);
     const unsigned chunks = static_cast<unsigned>(w.column_tiles) * 8;
-#pragma unroll 1
-    for (unsigned t = 0; t < static_cast<unsigned>(w.tokens); ++t)
-#pragma unroll 1
+    QAT_CUDA_LOOP
+    for (unsigned t = 0; t < static_cast<unsigned>(w.tokens); ++t) {
+      QAT_CUDA_LOOP
       for (unsigned i = c.thread(); i < chunks; i += kThreads)
         detail::copy_activations(c, w, t * pitch + i, static_cast<index_t>(t), static_cast<int>(i) * 8);
+    }
     // The groups of neighbouring tiles of rows follow each other in memory.
     const int rows = w.row_tiles - row_tile < kRows ? w.row_tiles - row_tile : kRows;
     const unsigned run = static_cast<unsigned>(rows) * static_cast<unsigned>(w.groups);
     const index_t slot = static_cast<index_t>(row_tile) * w.groups * 16;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = c.thread(); i < run * static_cast<unsigned>(w.scale_bytes); i += kThreads)
       c.cp_async16(shared.at(scales / 16 + i), w.scales + slot * w.scale_bytes + i * 16);
     if (w.zero_points == nullptr) return;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = c.thread(); i < run; i += kThreads)
       c.cp_async16(shared.at(zeros / 16 + i), w.zero_points + slot + i * 16);
   }

@@ -103,7 +103,7 @@ struct W4A16TilesKernel {
     Sums sums;
     sums.clear();
     Cursor loaded(*this, begin), used = loaded;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = 0; i < Shape::kStages - 1; ++i) {
       if (begin + i < end) {
         load_unit(c, loaded, i);
@@ -112,7 +112,7 @@ struct W4A16TilesKernel {
       c.cp_commit();
     }
     unsigned stage = 0;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned unit = begin; unit < end; ++unit) {
       c.template cp_wait<Shape::kStages - 2>();
       c.sync();  // this unit has landed for all threads, and all are done with the one before
@@ -143,7 +143,7 @@ struct W4A16TilesKernel {
     const auto shared = c.template shared<Bytes16>(0);
     {
       const unsigned base = stage * (kStageBytes / 16);
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned i = 0; i < kRowTiles * Shape::kDepth; i += kThreads / 32) {
         const unsigned tile_at = i + warp;
         if (kRowTiles * Shape::kDepth % (kThreads / 32) != 0 && tile_at >= kRowTiles * Shape::kDepth) break;
@@ -157,7 +157,7 @@ struct W4A16TilesKernel {
     {
       constexpr unsigned kChunks = Shape::kColumns / 8, kCount = Shape::kTileTokens * kChunks;
       const unsigned base = (stage * kStageBytes + kCodeBytes) / 16;
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned i = 0; i < kCount; i += kThreads) {
         const unsigned chunk = i + c.thread(), t = chunk / kChunks, column = chunk % kChunks;
         if (kCount % kThreads != 0 && chunk >= kCount) break;
@@ -168,20 +168,21 @@ struct W4A16TilesKernel {
     const unsigned first = w.group(k),
                    last = w.group((k + Shape::kColumns < w.columns ? k + Shape::kColumns : w.columns) - 1);
     const unsigned count = last - first + 1, base = (kScales + stage * group_stage_bytes()) / 16;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = warp; i < kRowTiles; i += kThreads / 32) {
       const bool valid = row_tile + static_cast<int>(i) < w.row_tiles;
       const index_t slot = valid ? ((row_tile + static_cast<index_t>(i)) * w.groups + first) * 16 : 0;
       const unsigned scale_chunks = count * static_cast<unsigned>(w.scale_bytes);
-#pragma unroll 1
+      QAT_CUDA_LOOP
       for (unsigned j = lane; j < scale_chunks; j += 32)
         c.cp_async16(shared.at(base + i * (scale_bytes() / 16) + j),
                      w.scales + slot * w.scale_bytes + (valid ? j * 16 : 0u), valid);
-      if (w.zero_points != nullptr)
-#pragma unroll 1
+      if (w.zero_points != nullptr) {
+        QAT_CUDA_LOOP
         for (unsigned j = lane; j < count; j += 32)
           c.cp_async16(shared.at(base + kRowTiles * (scale_bytes() / 16) + i * stage_groups + j),
                        w.zero_points + slot + (valid ? j * 16 : 0u), valid);
+      }
     }
   }
 
@@ -206,19 +207,19 @@ struct W4A16TilesKernel {
                          stage_groups * 16);
     };
     const bool halves = w.group.group % 64 != 0 && w.groups > 1;
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (unsigned i = 0; i < kBlocks; ++i) {
       const unsigned block = static_cast<unsigned>(at.k) * kBlocks + i;
       Bytes16 a[Shape::kRows];
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (int j = 0; j < Shape::kRows; ++j)
         a[j] = shared.load(codes + (static_cast<unsigned>(j) * Shape::kDepth + block) * 32);
       enter(k + block * 64);
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned half = 0; half < 2; ++half) {
         if (half == 1 && halves) enter(k + block * 64 + 32);
         Bytes16 b[Shape::kTokens];
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (unsigned t = 0; t < Shape::kTokens; ++t)
           b[t] = shared.load(tokens + t * 8 * kChunks + block * 8 + ((half * 4 + q) ^ (g & 1u) << 2));
         sums.multiply(c, static_cast<int>(half), a, b);
@@ -230,10 +231,11 @@ struct W4A16TilesKernel {
   /// `thread`.
   template <class F>
   QAT_HOST_DEVICE static void for_fragments(Sums& sums, const F& f) {
-#pragma unroll
-    for (int i = 0; i < Shape::kRows; ++i)
-#pragma unroll
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < Shape::kRows; ++i) {
+      QAT_CUDA_UNROLL
       for (int t = 0; t < Shape::kTokens; ++t) f(static_cast<unsigned>(i * Shape::kTokens + t), sums.total[i][t]);
+    }
   }
 
   template <class Context>
@@ -247,12 +249,13 @@ struct W4A16TilesKernel {
           scratch.store((static_cast<unsigned>(at.k - 1) * kFragments + i) * kOwners + thread, detail::to_bytes(v));
         });
       c.sync();
-      if (at.k == 0)
-#pragma unroll
+      if (at.k == 0) {
+        QAT_CUDA_UNROLL
         for (unsigned k = 0; k < Shape::kWarpsK - 1; ++k)
           for_fragments(sums, [&](unsigned i, float(&v)[4]) {
             add(c, v, scratch.load((k * kFragments + i) * kOwners + thread));
           });
+      }
       c.sync();
     }
     const unsigned first = shares.owner(unit.tile * shares.slices),
@@ -265,14 +268,14 @@ struct W4A16TilesKernel {
       for_fragments(sums, [&](unsigned i, const float(&v)[4]) {
         const unsigned row = (static_cast<unsigned>(at.n) * Shape::kRows + i / Shape::kTokens) * 16 + g;
         const unsigned token = (static_cast<unsigned>(at.m) * Shape::kTokens + i % Shape::kTokens) * 8 + 2 * q;
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (unsigned j = 0; j < 4; ++j) outputs.store((token + j % 2) * kPitch + row + j / 2 * 8, v[j]);
       });
     c.sync();
     const int n0 = static_cast<int>(unit.row_block) * Shape::kTileRows,
               m0 = static_cast<int>(unit.token_tile) * Shape::kTileTokens;
     constexpr unsigned kRuns = Shape::kTileRows / 8;
-#pragma unroll 1
+    QAT_CUDA_LOOP
     for (unsigned i = c.thread(); i < kRuns * Shape::kTileTokens; i += kThreads) {
       const int n = n0 + static_cast<int>(i % kRuns) * 8, m = m0 + static_cast<int>(i / kRuns);
       if (n >= w.rows || m >= w.tokens) continue;
@@ -281,7 +284,7 @@ struct W4A16TilesKernel {
       const unsigned run = (i / kRuns * kPitch + i % kRuns * 8) / 4, swap = i / 4 % 2;
       const Bytes16 one = c.template shared<Bytes16>(kScratch).load(run + swap),
                     other = c.template shared<Bytes16>(kScratch).load(run + 1 - swap);
-#pragma unroll
+      QAT_CUDA_UNROLL
       for (unsigned j = 0; j < 4; ++j) {
         const float a = bit_cast<float>(one.word[j]), b = bit_cast<float>(other.word[j]);
         v[j] = swap == 0 ? a : b;
@@ -293,7 +296,7 @@ struct W4A16TilesKernel {
 
   template <class Context>
   QAT_HOST_DEVICE static void add(const Context& c, float (&v)[4], const Bytes16& other) {
-#pragma unroll
+    QAT_CUDA_UNROLL
     for (int j = 0; j < 4; ++j) v[j] = c.add(v[j], bit_cast<float>(other.word[j]));
   }
 
@@ -326,24 +329,26 @@ struct W4A16TilesKernel {
     c.sync();  // before scratch is written again
     if (!is_last) return false;
     if (at.k == 0) {
-#pragma unroll
-      for (int i = 0; i < Shape::kRows; ++i)
-#pragma unroll
-        for (int t = 0; t < Shape::kTokens; ++t)
-#pragma unroll
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < Shape::kRows; ++i) {
+        QAT_CUDA_UNROLL
+        for (int t = 0; t < Shape::kTokens; ++t) {
+          QAT_CUDA_UNROLL
           for (int j = 0; j < 4; ++j) sums.total[i][t][j] = 0.0f;
+        }
+      }
       constexpr unsigned kAtOnce = kFragments >= 8 ? 1 : 8 / kFragments;  // loads in flight
-#pragma unroll 1
+      QAT_CUDA_LOOP
       for (unsigned block = first; block <= last; block += kAtOnce) {
         Bytes16 share[kAtOnce][kFragments];
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (unsigned b = 0; b < kAtOnce; ++b)
           if (block + b <= last) {
             const Bytes16* from = slot(block + b);
-#pragma unroll
+            QAT_CUDA_UNROLL
             for (unsigned i = 0; i < kFragments; ++i) share[b][i] = c.load(from + i * kOwners);
           }
-#pragma unroll
+        QAT_CUDA_UNROLL
         for (unsigned b = 0; b < kAtOnce; ++b)
           if (block + b <= last) for_fragments(sums, [&](unsigned i, float(&v)[4]) { add(c, v, share[b][i]); });
       }
