@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""./dev gpu: builds the CUDA kernels, compares every one with the processor, and times them beside what the field runs.
+
+Needs a GPU of compute capability 8.0 or newer, the CUDA toolkit, a C++ compiler and, for the benchmarks, Python with PyTorch.
+--emulated rehearses all of it on a machine without a GPU: the same files built for the emulator, tiny sizes, no peers.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import build  # noqa: E402
+import cases  # noqa: E402
+import library as c_library  # noqa: E402
+import measure  # noqa: E402
+
+
+def capability():
+    """'90a' for the GPU here: from nvidia-smi, so that a build needs no Python package."""
+    try:
+        said = subprocess.run(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"], capture_output=True, text=True)
+        major, minor = said.stdout.split("\n")[0].strip().split(".")
+    except (OSError, ValueError):
+        sys.exit("./dev gpu: no GPU on this machine (nvidia-smi does not answer); rehearse with --emulated")
+    number = int(major) * 10 + int(minor)
+    if number < 80:
+        sys.exit(f"./dev gpu: this GPU has compute capability {major}.{minor}; accepted: 8.0 and newer")
+    return f"{number}a" if number >= 90 else str(number)
+
+
+def check(program, emulated, name, log):
+    command = [program] + ([] if emulated else ["--large"]) + ([name] if name else [])
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log(done.stdout.rstrip())
+    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no output"
+    return {"summary": last, "ok": done.returncode == 0, "lines": done.stdout.splitlines()}
+
+
+def sanitize(program, log):
+    """compute-sanitizer's memcheck and racecheck on the small shapes, where it is installed and the machine lets it run."""
+    tool = build.shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    if not os.path.exists(tool):
+        log("SKIPPED compute-sanitizer: not installed")
+        return {"skipped": "not installed"}
+    found = {}
+    for kind in ("memcheck", "racecheck"):
+        done = subprocess.run([tool, "--tool", kind, "--error-exitcode", "9", program], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=240)
+        tail = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no output"
+        if "not supported" in done.stdout:
+            tail = "SKIPPED: device not supported by compute-sanitizer here"
+        log(f"compute-sanitizer {kind}: {tail}")
+        found[kind] = {"summary": tail, "code": done.returncode}
+        if done.returncode == 9:
+            log("\n".join(line for line in done.stdout.splitlines() if line.startswith("=========")[:60]))
+    return found
+
+
+def ceilings(torch, log):
+    """Copy bandwidth (bytes read and written) and the rate of a bfloat16 product, of this run."""
+    a = [torch.empty(1 << 28, dtype=torch.uint8, device="cuda").random_() for _ in range(2)]
+    b = [torch.empty_like(x) for x in a]
+    copy = measure.Contender("copy", [lambda i=i: b[i].copy_(a[i]) for i in range(2)])
+    again = measure.Contender("again", [lambda i=i: b[i].copy_(a[i]) for i in range(2)])
+    x, w = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    times = measure.compare(torch, [copy, again])
+    product = measure.compare(torch, [measure.Contender("cublas", [lambda: x @ w.T])], rounds=5, target_seconds=2e-2)
+    found = {"copy_bytes_per_second": 2 * a[0].numel() / times["copy"]["median"],
+             "same_against_same": times["copy"]["median"] / times["again"]["median"],
+             "bfloat16_flop_per_second": 2 * 8192**3 / product["cublas"]["median"]}
+    log(f"copy {found['copy_bytes_per_second'] / 1e12:.2f} TB/s (the same again {found['same_against_same']:.3f}), "
+        f"bfloat16 product {found['bfloat16_flop_per_second'] / 1e12:.0f} TFLOP/s")
+    return found
+
+
+def run_case(bench, case, size, torch, ceiling):
+    row = {"case": case.name, "size": list(size)}
+    bytes_moved = case.bytes_of(size) if case.bytes_of else None
+    flop = case.flop_of(size) if case.flop_of else None
+    if torch is None:  # a rehearsal: every call once, and again
+        for _ in range(2):
+            for call in case.make(bench, size).values():
+                call()
+        row["rehearsed"] = True
+        return row
+    working_set = case.working_set(size) if case.working_set else bytes_moved
+    sets = [case.make(bench, size) for _ in range(measure.sets_for(working_set))]
+    names = list(sets[0])
+    contenders = [measure.Contender(name, [s[name] for s in sets]) for name in names]
+    times = measure.compare(torch, contenders)
+    row.update(sets=len(sets), seconds=times)
+    ours = times[names[0]]["median"]
+    row["ratios"] = {name: times[name]["median"] / ours for name in names[1:]}
+    if bytes_moved:
+        row["bytes"] = bytes_moved
+        row["bytes_per_second"] = bytes_moved / ours
+        row["share_of_copy"] = bytes_moved / ours / ceiling["copy_bytes_per_second"]
+    if flop:
+        row["flop_per_second"] = flop / ours
+        row["share_of_product"] = flop / ours / ceiling["bfloat16_flop_per_second"]
+    row["targets"] = [{"against": a, "must": m, "aim": i} for a, m, i in case.targets]
+    return row
+
+
+def line_of(row):
+    if "error" in row:
+        return f"{row['case']:44} {str(tuple(row['size'])):20} ERROR {row['error']}"
+    if row.get("rehearsed"):
+        return f"{row['case']:44} {str(tuple(row['size'])):20} rehearsed"
+    seconds = next(iter(row["seconds"].values()))["median"]
+    text = f"{row['case']:44} {str(tuple(row['size'])):20} {seconds * 1e6:9.1f} us"
+    if "share_of_copy" in row:
+        text += f"  {row['share_of_copy']:.2f} of copy"
+    if "share_of_product" in row:
+        text += f"  {row['flop_per_second'] / 1e12:.0f} TFLOP/s"
+    return text + "  " + "  ".join(f"{name} {ratio:.2f}x" for name, ratio in row["ratios"].items())
+
+
+def benchmarks(library, emulated, only, compiled, log, budget):
+    import device as devices
+    import peers
+    device = devices.EmulatedDevice(library) if emulated else devices.TorchDevice(library)
+    torch = device.torch
+    bench = cases.Bench(device, library, peers.Peers(torch, compiled) if torch else None)
+    ceiling = ceilings(torch, log) if torch else {}
+    rows, start = [], time.monotonic()
+    for case in cases.CASES:
+        if only and only not in case.name:
+            continue
+        for size in case.small if emulated else case.sizes:
+            if time.monotonic() - start > budget:
+                rows.append({"case": case.name, "size": list(size), "error": f"not run: {budget:.0f} s are over"})
+            else:
+                try:
+                    rows.append(run_case(bench, case, size, torch, ceiling))
+                except Exception as error:  # one case must not take the others with it
+                    rows.append({"case": case.name, "size": list(size), "error": f"{type(error).__name__}: {error}".splitlines()[0]})
+                if torch:
+                    torch.cuda.empty_cache()
+            log(line_of(rows[-1]))
+    if emulated:
+        device.release()
+    return {"ceilings": ceiling, "rows": rows}
+
+
+def machine(library, emulated):
+    found = {"date": datetime.date.today().isoformat(), "gpu": library.describe(), "python": platform.python_version()}
+    if not emulated:
+        import torch
+        found.update(torch=torch.__version__, cuda=torch.version.cuda)
+        said = subprocess.run([build.find_nvcc(), "--version"], capture_output=True, text=True).stdout.splitlines()
+        found["nvcc"] = next((line for line in said if "release" in line), "").strip()
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.path.join(build.ROOT, "build", "gpu"), help="folder of the programs")
+    parser.add_argument("--json", metavar="FILE", help="write everything found to FILE")
+    parser.add_argument("--only", default="", metavar="NAME", help="checks and cases whose name contains NAME")
+    parser.add_argument("--architectures", help="such as 80,90a,100; default: the GPU here")
+    parser.add_argument("--emulated", action="store_true", help="rehearse without a GPU")
+    parser.add_argument("--no-check", action="store_true")
+    parser.add_argument("--no-bench", action="store_true")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes seconds for each case")
+    parser.add_argument("--sanitizer", action="store_true", help="run the small checks under compute-sanitizer too")
+    parser.add_argument("--budget", type=float, default=300, metavar="SECONDS", help="no case starts after these (default 300)")
+    parser.add_argument("--build-only", action="store_true")
+    args = parser.parse_args()
+
+    def log(text):
+        print(text, flush=True)
+
+    start = time.monotonic()
+    result = {"arguments": sys.argv[1:]}
+    try:
+        architectures = args.architectures.split(",") if args.architectures else ["90a"] if args.emulated else [capability()]
+        shared_library, program = build.build(args.build, architectures, emulated=args.emulated, log=log)
+        result["build_seconds"] = round(time.monotonic() - start, 1)
+        if args.build_only:
+            return 0
+        library = c_library.Library(shared_library)
+        result["machine"] = machine(library, args.emulated)
+        log(result["machine"]["gpu"])
+        ok = True
+        if not args.no_check:
+            result["check"] = check(program, args.emulated, args.only, log)
+            ok = result["check"]["ok"] or (args.only and "0 passed, 0 failed" in result["check"]["summary"])
+            if args.sanitizer and not args.emulated:
+                result["sanitizer"] = sanitize(program, log)
+        if not args.no_bench:
+            result["benchmarks"] = benchmarks(library, args.emulated, args.only, not args.no_compile, log, args.budget)
+            ok = ok and not any("error" in row for row in result["benchmarks"]["rows"])
+    except (build.BuildError, c_library.QatError, RuntimeError) as error:
+        print(f"./dev gpu: {error}", file=sys.stderr)
+        return 2
+    finally:
+        result["seconds"] = round(time.monotonic() - start, 1)
+        if args.json and "machine" in result:
+            temporary = args.json + ".tmp"
+            with open(temporary, "w") as file:
+                json.dump(result, file, indent=1)
+                file.write("\n")
+            os.replace(temporary, args.json)
+    log(f"./dev gpu: {'all is well' if ok else 'FAILED'} after {result['seconds']:.0f} s")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
