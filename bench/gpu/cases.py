@@ -93,5 +93,117 @@ def quantizer_cases():
                  bytes_of=lambda s, size=size: 2 * size * s[0] * s[1],
                  targets=(("copy", 0.88, 0.93), ("compile", 1.0, 1.1), ("eager", 8.0, 12.0)))(make)
 
+    def backward(bench, shape, masked):
+        rows, columns = shape
+        spec, dtype = "int4:group32:symmetric", "bfloat16"
+        x, dy, dx = bench.array(shape, dtype), bench.array(shape, dtype), bench.array(shape, dtype, "empty")
+        y = bench.array(shape, dtype, "empty")
+        n = groups(rows, columns, spec)
+        scale = bench.array((n,), "float32", "empty")
+        mask = bench.array(((rows * columns + 7) // 8,), "uint8", "empty")
+        bench.call("fake_quantize", spec.encode(), DTYPES[dtype], x, rows, columns, y, scale, None, mask)()
+        if masked:
+            found = {"qat": bench.call("fake_quantize_backward_masked", spec.encode(), DTYPES[dtype], dy, mask, rows, columns, scale,
+                                       None, dx)}
+        else:
+            found = {"qat": bench.call("fake_quantize_backward", spec.encode(), DTYPES[dtype], dy, x, rows, columns, scale, None, dx)}
+        if bench.torch:
+            compiled = bench.peers.compile("ste_backward", bench.peers.ste_backward)
+            shaped = scale.tensor.reshape(-1, 1)
+            found["eager"] = lambda: bench.peers.ste_backward(dy.tensor, x.tensor, shaped, 32, -8, 7)
+            if compiled:
+                found["compile"] = lambda: compiled(dy.tensor, x.tensor, shaped, 32, -8, 7)
+        return found
+
+    targets = (("copy", 0.88, 0.93), ("compile", 1.0, None))
+    case("ste_backward recomputed/int4:group32/bfloat16", [BIG], [TINY], bytes_of=lambda s: 6 * s[0] * s[1], targets=targets)(
+        lambda bench, shape: backward(bench, shape, False))
+    case("ste_backward from a bit mask/int4:group32/bfloat16", [BIG], [TINY], bytes_of=lambda s: 4.125 * s[0] * s[1], targets=targets)(
+        lambda bench, shape: backward(bench, shape, True))
+
+    @case("fake_quantize with a bit mask/int4:group32/bfloat16", [BIG], [TINY], bytes_of=lambda s: 4.125 * s[0] * s[1],
+          targets=(("copy", 0.88, 0.93),))
+    def masked_forward(bench, shape):
+        rows, columns = shape
+        spec, dtype = "int4:group32:symmetric", "bfloat16"
+        x, y = bench.array(shape, dtype), bench.array(shape, dtype, "empty")
+        scale = bench.array((groups(rows, columns, spec),), "float32", "empty")
+        mask = bench.array(((rows * columns + 7) // 8,), "uint8", "empty")
+        return {"qat": bench.call("fake_quantize", spec.encode(), DTYPES[dtype], x, rows, columns, y, scale, None, mask)}
+
+    @case("fake_quantize per channel, given scales/int8:axis0/bfloat16", [BIG], [TINY], bytes_of=lambda s: 4 * s[0] * s[1],
+          targets=(("copy", 0.88, 0.93), ("native", 1.5, None)))
+    def per_channel(bench, shape):
+        rows, columns = shape
+        spec, dtype = "int8:axis0:symmetric", "bfloat16"
+        x, y = bench.array(shape, dtype), bench.array(shape, dtype, "empty")
+        scale = bench.array((rows,), "float32", 0.02)
+        found = {"qat": bench.call("fake_quantize_with", spec.encode(), DTYPES[dtype], x, rows, columns, scale, None, y, None)}
+        if bench.torch:
+            zero = bench.torch.zeros(rows, dtype=bench.torch.int32, device="cuda")
+            wide = x.tensor.float()  # the native operator's fastest form
+            found["native"] = lambda: bench.torch.fake_quantize_per_channel_affine(wide, scale.tensor, zero, 0, -128, 127)
+        return found
+
 
 quantizer_cases()
+
+
+def gemm_case(group, nk, tokens, targets):
+    """W4A16 beside a bfloat16 product and PyTorch's own int4 one."""
+
+    def make(bench, size):
+        m, n, k = size
+        size_g = k if group == 0 else group
+        count_g = -(-k // size_g)
+        codes = bench.array((n, (k + 1) // 2), "uint8", "bits")
+        scales = bench.array((n, count_g), "bfloat16", 0.01)
+        code_bytes, slots = ctypes.c_int64(), ctypes.c_int64()
+        bench.library.int4_tiles(n, k, size_g, ctypes.byref(code_bytes), ctypes.byref(slots))
+        tiled = bench.array((code_bytes.value,), "uint8", "empty")
+        tiled_scales = bench.array((slots.value,), "bfloat16", "empty")
+        bench.call("prepack_int4", n, k, size_g, DTYPES["bfloat16"], codes, scales, tiled, tiled_scales)()
+        x, y = bench.array((m, k), "bfloat16"), bench.array((m, n), "bfloat16", "empty")
+        workspace, counters = ctypes.c_size_t(), ctypes.c_int64()
+        bench.library.w4a16_plan(m, n, k, size_g, DTYPES["bfloat16"], None, ctypes.byref(workspace), ctypes.byref(counters), None)
+        zeros = bench.array((max(1, counters.value),), "int32", 0)
+        found = {"qat": bench.call("w4a16_gemm", m, n, k, size_g, DTYPES["bfloat16"], x, tiled, tiled_scales, y, zeros, None)}
+        if bench.torch:
+            torch = bench.torch
+            weight = bench.array((n, k), "bfloat16")
+            out = torch.empty(m, n, dtype=torch.bfloat16, device="cuda")
+            found["cublas"] = lambda: torch.mm(x.tensor, weight.tensor.T, out=out)
+            if m <= 128 and size_g in (32, 64, 128, 256):
+                packed = torch.ops.aten._convert_weight_to_int4pack(codes.tensor, 8)
+                scale_and_zero = torch.stack([scales.tensor.T, torch.zeros_like(scales.tensor.T)], dim=-1).contiguous()
+                found["tinygemm"] = lambda: torch.ops.aten._weight_int4pack_mm(x.tensor, packed, size_g, scale_and_zero)
+            if m >= 128:
+                wide = bench.array((n, k), "bfloat16", "empty")
+                fill = bench.call("dequantize_int4", n, k, size_g, DTYPES["bfloat16"], tiled, tiled_scales, wide)
+
+                def by_cublas():
+                    fill()
+                    torch.mm(x.tensor, wide.tensor.T, out=out)
+                found["dequantize+cublas"] = by_cublas
+        return found
+
+    label = "channel" if group == 0 else f"group{group}"
+    # Both sides rotate: the int4 weights of 8192 x 8192 fit in the cache, the bfloat16 ones do not.
+    case(f"w4a16/{label}", [(m, nk, nk) for m in tokens], [(5, 48, 128)], flop_of=lambda s: 2 * s[0] * s[1] * s[2],
+         bytes_of=lambda s: s[1] * s[2] // 2 + 2 * s[1] * (s[2] // (group or s[2])) + 2 * s[0] * (s[1] + s[2]), targets=targets)(make)
+
+
+gemm_case(128, 8192, (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 8192), (("cublas", 2.2, 2.6),))
+gemm_case(32, 8192, (1, 16), (("cublas", 2.0, 2.4),))
+gemm_case(0, 8192, (1, 16, 64), (("cublas", 2.2, 2.6),))
+gemm_case(128, 4096, (1, 16, 64, 128), (("cublas", 1.6, None),))
+
+
+@case("dequantize_int4/group128", [(8192, 8192)], [(48, 128)], bytes_of=lambda s: 2.5 * s[0] * s[1], targets=(("copy", 0.85, 0.92),))
+def dequantize(bench, size):
+    n, k = size
+    code_bytes, slots = ctypes.c_int64(), ctypes.c_int64()
+    bench.library.int4_tiles(n, k, 128, ctypes.byref(code_bytes), ctypes.byref(slots))
+    tiled, scales = bench.array((code_bytes.value,), "uint8", "bits"), bench.array((slots.value,), "bfloat16", 0.01)
+    y = bench.array((n, k), "bfloat16", "empty")
+    return {"qat": bench.call("dequantize_int4", n, k, 128, DTYPES["bfloat16"], tiled, scales, y)}

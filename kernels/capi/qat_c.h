@@ -49,6 +49,48 @@ qat_status qat_cuda_free(void* p);
 /* Copies either way, after the work queued on the stream, and waits. */
 qat_status qat_cuda_copy(const qat_cuda* cuda, void* to, const void* from, size_t bytes);
 qat_status qat_cuda_wait(const qat_cuda* cuda);
+
+/* y = fake_quantize(x) with scale and zero point chosen from x (either output may be null). x, y: (rows, columns).
+ * pass_mask: optional, (rows * columns + 7) / 8 bytes; bit i % 8 of byte i / 8: element i passes its gradient. */
+qat_status qat_cuda_fake_quantize(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x, int64_t rows,
+                                  int64_t columns, void* y, float* scale, float* zero_point, uint8_t* pass_mask);
+/* The same with given parameters. */
+qat_status qat_cuda_fake_quantize_with(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                                       int64_t rows, int64_t columns, const float* scale, const float* zero_point,
+                                       void* y, uint8_t* pass_mask);
+/* Straight-through gradient: dx = dy where x is inside the range, scaled as autograd scales it. */
+qat_status qat_cuda_fake_quantize_backward(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* dy,
+                                           const void* x, int64_t rows, int64_t columns, const float* scale,
+                                           const float* zero_point, void* dx);
+qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const char* spec, qat_dtype dtype,
+                                                  const void* dy, const uint8_t* pass_mask, int64_t rows,
+                                                  int64_t columns, const float* scale, const float* zero_point,
+                                                  void* dx);
+
+/* Int4 weights for the tensor cores. Row-major: codes (rows, (columns + 1) / 2) bytes of signed nibbles, the first in
+ * the low half; scales (rows, groups), groups = ceil(columns / group). The sizes of the tiled form, in bytes and in
+ * scales: */
+qat_status qat_cuda_int4_tiles(int64_t rows, int64_t columns, int64_t group, int64_t* code_bytes, int64_t* scale_count);
+qat_status qat_cuda_prepack_int4(const qat_cuda* cuda, int64_t rows, int64_t columns, int64_t group,
+                                 qat_dtype scale_dtype, const uint8_t* codes, const void* scales, uint8_t* tiled_codes,
+                                 void* tiled_scales);
+/* y (rows, columns) bfloat16, from the tiled form. */
+qat_status qat_cuda_dequantize_int4(const qat_cuda* cuda, int64_t rows, int64_t columns, int64_t group,
+                                    qat_dtype scale_dtype, const uint8_t* tiled_codes, const void* tiled_scales,
+                                    void* y);
+/* How a product is cut up; all zero: chosen from the shape. The fields are those of qat::cuda::W4A16Config. */
+typedef struct qat_w4a16_config {
+  int32_t form; /* 0 auto, 1 stream, 2 tiles */
+  int32_t tile_tokens, tile_rows, stages, blocks;
+} qat_w4a16_config;
+/* y (tokens, rows) bfloat16 = x (tokens, columns) bfloat16 * weight (rows, columns)^T. counters: optional; as many
+ * zeros as qat_cuda_w4a16_plan says, left zero by every call. Host memory: config (may be null). */
+qat_status qat_cuda_w4a16_plan(int64_t tokens, int64_t rows, int64_t columns, int64_t group, qat_dtype scale_dtype,
+                               const qat_w4a16_config* config, size_t* workspace_bytes, int64_t* counters,
+                               qat_w4a16_config* chosen);
+qat_status qat_cuda_w4a16_gemm(const qat_cuda* cuda, int64_t tokens, int64_t rows, int64_t columns, int64_t group,
+                               qat_dtype scale_dtype, const void* x, const uint8_t* tiled_codes,
+                               const void* tiled_scales, void* y, uint32_t* counters, const qat_w4a16_config* config);
 #ifdef __cplusplus
 }
 #endif
