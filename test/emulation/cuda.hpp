@@ -8,6 +8,7 @@
 
 #include <type_traits>
 
+#include "cuda/allocator.hpp"
 #include "cuda/context.hpp"
 
 namespace qat::emulation {

@@ -91,6 +91,40 @@ void device_wait(const CudaBackend& backend) {
   detail::check_runtime(cudaStreamSynchronize(backend.stream), "work on the GPU failed");
 }
 
+#else
+
+template <class>
+DeviceInfo device_info() {
+  DeviceInfo info;
+  std::strncpy(info.name, "emulated GPU", sizeof info.name - 1);
+  info.compute_capability = 90;
+  info.processors = static_cast<int>(resident_blocks(1));
+  return info;
+}
+template <class>
+void check_device_pointer(const char* operation, const char* argument, const void* p, std::size_t alignment) {
+  QAT_CHECK(p != nullptr, kInvalidArgument, operation, ": ", argument, " is null");
+  QAT_CHECK(reinterpret_cast<std::uintptr_t>(p) % alignment == 0, kInvalidArgument, operation, ": ", argument,
+            " is not aligned to ", alignment, " bytes");
+  QAT_CHECK(emulation::is_device_memory(p), kInvalidArgument, operation, ": ", argument,
+            " points to memory of the host; accepted: memory of the GPU (cudaMalloc, a CUDA tensor)");
+}
+template <class>
+void* device_allocate(std::size_t bytes) {
+  QAT_CHECK(bytes < std::size_t{1} << 36, kDevice, "out of device memory: ", bytes, " bytes asked for");
+  return bytes == 0 ? nullptr : emulation::allocate(bytes, 0xCD);
+}
+template <class>
+void device_free(void* p) noexcept {
+  emulation::release(p);
+}
+template <class>
+void device_copy(const CudaBackend&, void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+template <class>
+void device_wait(const CudaBackend&) {}
+
 #endif
 
 }  // namespace qat::inline v0::cuda
