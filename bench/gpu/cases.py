@@ -207,3 +207,65 @@ def dequantize(bench, size):
     tiled, scales = bench.array((code_bytes.value,), "uint8", "bits"), bench.array((slots.value,), "bfloat16", 0.01)
     y = bench.array((n, k), "bfloat16", "empty")
     return {"qat": bench.call("dequantize_int4", n, k, 128, DTYPES["bfloat16"], tiled, scales, y)}
+
+
+class AdamWTensor(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("spec", ctypes.c_char_p), ("rows", ctypes.c_int64), ("columns", ctypes.c_int64)] + [
+        (name, ctypes.c_void_p) for name in ("value", "gradient", "mean", "square", "copy", "scale", "zero_point")]
+
+
+def adamw_call(bench, shapes, spec, gradient="bfloat16", copy="bfloat16"):
+    """(a step over tensors of these shapes, the arrays)"""
+    tensors = (AdamWTensor * len(shapes))()
+    kept = []
+    for i, (rows, columns) in enumerate(shapes):
+        arrays = dict(value=bench.array((rows, columns), "float32", scale=0.02), gradient=bench.array((rows, columns), gradient),
+                      mean=bench.array((rows, columns), "float32", 0), square=bench.array((rows, columns), "float32", 0),
+                      copy=bench.array((rows, columns), copy, "empty"))
+        if spec:
+            arrays["scale"] = bench.array((groups(rows, columns, spec),), "float32", 0.01)
+        kept.append(arrays)
+        tensors[i].name = b"weight %d" % i
+        tensors[i].spec = spec.encode() if spec else None
+        tensors[i].rows, tensors[i].columns = rows, columns
+        for name, a in arrays.items():
+            setattr(tensors[i], name, a.pointer)
+    table_bytes, works_bytes = ctypes.c_size_t(), ctypes.c_size_t()
+    types = DTYPES[gradient], DTYPES[copy]
+    plan = bench.library.adamw_plan
+    plan(*types, tensors, len(shapes), None, ctypes.byref(table_bytes), None, ctypes.byref(works_bytes))
+    table, works = (ctypes.create_string_buffer(b.value) for b in (table_bytes, works_bytes))
+    plan(*types, tensors, len(shapes), table, None, works, None)
+    device_table, device_works = bench.array((len(table),), "uint8", "empty"), bench.array((len(works),), "uint8", "empty")
+    backend = bench.device.backend()
+    bench.library.copy(ctypes.byref(backend), device_table.pointer, table, len(table))
+    bench.library.copy(ctypes.byref(backend), device_works.pointer, works, len(works))
+    step = bench.call("adamw", *types, device_table, device_works, works_bytes.value, 1e-4, 0.9, 0.95, 1e-8, 0.1, 10)
+
+    def call(kept=(kept, tensors)):
+        step()
+    return call, kept
+
+
+def adamw_case(name, shapes_of, size, small, spec, targets):
+    def make(bench, size):
+        shapes = shapes_of(size)
+        found = {"qat": adamw_call(bench, shapes, spec)[0], "plain": adamw_call(bench, shapes, None)[0]}
+        if bench.torch:
+            torch = bench.torch
+            parameters = [torch.nn.Parameter(torch.randn(*s, device="cuda")) for s in shapes]
+            for p in parameters:
+                p.grad = torch.randn_like(p)
+            optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True, capturable=True)
+            found["torch fused"] = optimizer.step  # fp32 gradients and no copy: 28 bytes a parameter as ours
+        return found
+
+    case(name, [size], [small], bytes_of=lambda s: 28 * sum(r * c for r, c in shapes_of(s)), targets=targets)(make)
+
+
+adamw_case("adamw with fake_quantize/int4:group32", lambda s: [s], (8192, 8192), (5, 64), "int4:group32:symmetric",
+           (("copy", 0.88, 0.93), ("plain", 1 / 1.03, 1 / 1.01), ("torch fused", 1.0, None)))
+adamw_case("adamw with fake_quantize/int4:axis0", lambda s: [s], (8192, 8192), (5, 64), "int4:axis0:symmetric",
+           (("copy", 0.88, 0.93), ("plain", 1 / 1.03, 1 / 1.01)))
+adamw_case("adamw with fake_quantize, 100 tensors/int4:group32", lambda s: [s] * 100, (768, 768), (3, 32), "int4:group32:symmetric",
+           (("torch fused", 1.0, None),))

@@ -67,6 +67,30 @@ qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const ch
                                                   int64_t columns, const float* scale, const float* zero_point,
                                                   void* dx);
 
+/* AdamW over many tensors in one launch, with quantization-aware training folded in. spec: null for a plain tensor; for
+ * a fake-quantized one the step takes gradients through the straight-through estimator under `scale`, updates, chooses
+ * new scales into `scale` (and zero_point) and writes the fake-quantized copy. Everything but name and spec: device
+ * memory. */
+typedef struct qat_adamw_tensor {
+  const char* name;
+  const char* spec;
+  int64_t rows, columns;
+  float* value;         /* (rows, columns) fp32 master */
+  const void* gradient; /* (rows, columns) */
+  float* mean;          /* (rows, columns) */
+  float* square;        /* (rows, columns) */
+  void* copy;           /* (rows, columns); null: none, for plain tensors */
+  float* scale;         /* (tiles) */
+  float* zero_point;    /* (tiles); null where the mapping has a constant one */
+} qat_adamw_tensor;
+/* Host memory: tensors, and table and works where not null, which the caller then copies to the device. */
+qat_status qat_cuda_adamw_plan(qat_dtype gradient, qat_dtype copy, const qat_adamw_tensor* tensors, int64_t count,
+                               void* table, size_t* table_bytes, void* works, size_t* works_bytes);
+/* step = 1, 2, ...; table, works: device memory; works_bytes as the plan said. */
+qat_status qat_cuda_adamw(const qat_cuda* cuda, qat_dtype gradient, qat_dtype copy, const void* table,
+                          const void* works, size_t works_bytes, double learning_rate, double beta1, double beta2,
+                          double eps, double weight_decay, int64_t step);
+
 /* Int4 weights for the tensor cores. Row-major: codes (rows, (columns + 1) / 2) bytes of signed nibbles, the first in
  * the low half; scales (rows, groups), groups = ceil(columns / group). The sizes of the tiled form, in bytes and in
  * scales: */
