@@ -8,19 +8,25 @@
 // inline PTX of their own; memory is read and written through the context, which is how the emulator sees races and
 // accesses out of bounds. Barriers, shuffles and votes are reached by all threads of the block or warp, or by none.
 //
-//   c.thread() c.threads() c.block() c.blocks() c.block_y() c.lane() c.warp()
-//   c.load(p) c.load_stream(p) c.load_cached(p) c.store(p, v) c.store_stream(p, v)    global memory, 1 to 16 bytes, p
-//   aligned to sizeof c.shared<T>(byte_offset)  -> a Shared<T> with load(i), store(i, v), and at(i), an address for
-//   cp_async and ldmatrix c.cp_async16(shared_address, global, valid) c.cp_commit() c.cp_wait<N>()   16 bytes; zeros
-//   where !valid; N groups may be pending c.sync() c.sync_warp() c.shuffle(v, lane) c.shuffle_xor(v, mask)
-//   c.shuffle_down(v, n) c.ballot(bool) c.ldmatrix_x4(r, shared_address) c.ldmatrix_x2(r, shared_address)   8x8 tiles
-//   of 16-bit elements; c.ldmatrix_x4_trans(r, shared_address) transposes each tile c.mma_bf16(d, a, b)   m16n8k16,
-//   fp32 accumulators      c.mma_s8(d, a, b)   m16n8k32, int32 accumulators c.atomic_add(p, v) c.atomic_max(p, v)
-//   c.fence()   on unsigned; the result is the old value c.mul(a, b) c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b)
-//   c.sqrt(a) c.rint(a)   fp32, each rounded once, never fused by a compiler c.exp(a) c.log(a)   expf and logf;
-//   c.exp2(a)   2^a within 2 ulp, one instruction, subnormal results are 0; the last bits of the three depend on the
-//   device c.bf16_pair(low, high)   two fp32 to a word of two bfloat16, half to even; NaN becomes 0x7FFF
-//   c.fma_bf16x2(a, b, c)   on words of two bfloat16, each half rounded once
+// clang-format off
+//   place          c.thread() c.threads() c.block() c.block_y() c.blocks() c.lane() c.warp()
+//   global memory  c.load(p) c.load_stream(p) c.load_cached(p) c.store(p, v) c.store_stream(p, v)
+//                  1 to 16 bytes, p aligned to them
+//   shared memory  c.shared<T>(byte_offset): load(i), store(i, v), and at(i), an address for the copies below
+//   copies         c.cp_async16(shared_address, global, valid) c.cp_commit() c.cp_wait<N>()
+//                  16 bytes, zeros where !valid; after cp_wait<N> the last N groups may be pending
+//   together       c.sync() c.sync_warp() c.shuffle(v, lane) c.shuffle_xor(v, mask) c.shuffle_down(v, n) c.ballot(bool)
+//   tiles          c.ldmatrix_x4(r, shared_address) c.ldmatrix_x2(r, shared_address) c.ldmatrix_x4_trans(r, shared_address)
+//                  8x8 tiles of 16-bit elements, transposed by the last
+//   products       c.mma_bf16(d, a, b)  m16n8k16, fp32 sums      c.mma_s8(d, a, b)  m16n8k32, int32 sums
+//   between blocks c.atomic_add(p, v) c.atomic_max(p, v)  unsigned, the old value      c.fence()
+//   fp32           c.mul(a, b) c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b) c.sqrt(a) c.rint(a)
+//                  each rounded once, never fused by a compiler
+//                  c.exp(a) c.log(a)  expf, logf      c.exp2(a)  2^a within 2 ulp, one instruction, subnormal results are 0
+//                  the last bits of these three depend on the device
+//   bfloat16       c.bf16_pair(low, high)  two fp32 to a word, half to even, NaN becomes 0x7FFF
+//                  c.fma_bf16x2(a, b, c)  on words of two, each half rounded once
+// clang-format on
 #pragma once
 
 #include "qat/base/bit_cast.hpp"
