@@ -131,6 +131,24 @@ def quantizer_cases():
         mask = bench.array(((rows * columns + 7) // 8,), "uint8", "empty")
         return {"qat": bench.call("fake_quantize", spec.encode(), DTYPES[dtype], x, rows, columns, y, scale, None, mask)}
 
+    def packed(bench, shape, back):
+        rows, columns = shape
+        spec, dtype = "int4:group32:symmetric", "bfloat16"
+        x, codes = bench.array(shape, dtype), bench.array((rows * columns // 2,), "uint8", "empty")
+        scale = bench.array((groups(rows, columns, spec),), "float32", "empty")
+        pack = bench.call("quantize_packed", spec.encode(), DTYPES[dtype], x, rows, columns, codes, scale, None)
+        if not back:
+            return {"qat": pack}
+        pack()
+        return {"qat": bench.call("dequantize_packed", spec.encode(), DTYPES[dtype], codes, rows, columns, scale, None, x)}
+
+    targets = (("copy", 0.85, 0.92),)
+    ideal = lambda s: (2.5 + 4 / 32) * s[0] * s[1]  # noqa: E731
+    case("quantize and pack/int4:group32/bfloat16", [BIG], [TINY], bytes_of=ideal, targets=targets)(
+        lambda bench, shape: packed(bench, shape, False))
+    case("dequantize packed/int4:group32/bfloat16", [BIG], [TINY], bytes_of=ideal, targets=targets)(
+        lambda bench, shape: packed(bench, shape, True))
+
     @case("fake_quantize per channel, given scales/int8:axis0/bfloat16", [BIG], [TINY], bytes_of=lambda s: 4 * s[0] * s[1],
           targets=(("copy", 0.88, 0.93), ("native", 1.5, None)))
     def per_channel(bench, shape):

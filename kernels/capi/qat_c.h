@@ -67,6 +67,14 @@ qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const ch
                                                   int64_t columns, const float* scale, const float* zero_point,
                                                   void* dx);
 
+/* packed = codes of quantize(x), spec's bits wide, without gaps (int4: two to a byte, the even column in the low half),
+ * with scale and zero point chosen from x; and back. */
+qat_status qat_cuda_quantize_packed(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                                    int64_t rows, int64_t columns, uint8_t* packed, float* scale, float* zero_point);
+qat_status qat_cuda_dequantize_packed(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const uint8_t* packed,
+                                      int64_t rows, int64_t columns, const float* scale, const float* zero_point,
+                                      void* y);
+
 /* AdamW over many tensors in one launch, with quantization-aware training folded in. spec: null for a plain tensor; for
  * a fake-quantized one the step takes gradients through the straight-through estimator under `scale`, updates, chooses
  * new scales into `scale` (and zero_point) and writes the fake-quantized copy. Everything but name and spec: device

@@ -1,6 +1,6 @@
-// The C interface to fake quantization.
+// The C interface to quantization.
+#include "qat/kernels/cuda/quantize.hpp"
 #include "capi.hpp"
-#include "qat/kernels/cuda/fake_quantize.hpp"
 
 using namespace qat;
 
@@ -55,6 +55,26 @@ qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const ch
     capi::with_dtype("fake_quantize_backward", dtype, [&]<class T>(T) {
       cuda::fake_quantize_backward_masked(capi::backend(cuda), s, static_cast<const T*>(dy), pass_mask, rows, columns,
                                           scale, zero_point, static_cast<T*>(dx));
+    });
+  });
+}
+qat_status qat_cuda_quantize_packed(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                                    int64_t rows, int64_t columns, uint8_t* packed, float* scale, float* zero_point) {
+  return capi::guarded([&] {
+    const QuantSpec s = capi::spec("quantize_packed", spec);
+    capi::with_dtype("quantize_packed", dtype, [&]<class T>(T) {
+      cuda::quantize_packed_dynamic(capi::backend(cuda), s, static_cast<const T*>(x), rows, columns, packed, scale,
+                                    zero_point);
+    });
+  });
+}
+qat_status qat_cuda_dequantize_packed(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const uint8_t* packed,
+                                      int64_t rows, int64_t columns, const float* scale, const float* zero_point,
+                                      void* y) {
+  return capi::guarded([&] {
+    const QuantSpec s = capi::spec("dequantize_packed", spec);
+    capi::with_dtype("dequantize_packed", dtype, [&]<class T>(T) {
+      cuda::dequantize_packed(capi::backend(cuda), s, packed, rows, columns, scale, zero_point, static_cast<T*>(y));
     });
   });
 }

@@ -1,6 +1,6 @@
 // Fake quantization on the device: the bits of the reference kernels, for every scheme of the menu.
 #include "gpu/check.hpp"
-#include "qat/kernels/cuda/fake_quantize.hpp"
+#include "qat/kernels/cuda/quantize.hpp"
 #include "qat/kernels/reference/quantize.hpp"
 #include "support/quantize_cases.hpp"
 
@@ -39,6 +39,19 @@ void compare_spec(const Device& device, Report& report, const QuantSpec& spec, i
   cuda::fake_quantize(device.backend, spec, device_x.data(), rows, columns, device_scale.data(), device_zero.data(),
                       device_y.data());
   report.expect(what + " y, given parameters", compare_bits<T>(y, to_host(device, device_y)));
+
+  std::vector<std::int8_t> codes(count);
+  kernels::reference::quantize(spec, x.data(), rows, columns, scale.data(), zero_point.data(), codes.data());
+  const cuda::DeviceBuffer<std::int8_t> device_codes(n);
+  cuda::quantize_dynamic(device.backend, spec, device_x.data(), rows, columns, device_codes.data(), nullptr, nullptr);
+  report.expect(what + " codes", compare_bits<std::int8_t>(codes, to_host(device, device_codes)));
+  const cuda::DeviceBuffer<std::uint8_t> device_packed((n * spec.bits + 7) / 8);
+  cuda::quantize_packed_dynamic(device.backend, spec, device_x.data(), rows, columns, device_packed.data(), nullptr,
+                                nullptr);
+  cuda::dequantize_packed(device.backend, spec, device_packed.data(), rows, columns, device_scale.data(),
+                          device_zero.data(), device_y.data());
+  kernels::reference::dequantize(spec, codes.data(), rows, columns, scale.data(), zero_point.data(), y.data());
+  report.expect(what + " packed and back", compare_bits<T>(y, to_host(device, device_y)));
 
   kernels::reference::fake_quantize_backward(spec, dy.data(), x.data(), rows, columns, scale.data(), zero_point.data(),
                                              SteMask::kInclusive, dx.data());
