@@ -39,8 +39,8 @@ class AdamW {
   /// One update from the accumulated gradients, which are left as they are.
   void step(const CpuBackend& backend) {
     ++step_;
-    const kernels::AdamWFactors factors = kernels::adamw_factors(
-        config_.lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, step_);
+    const kernels::AdamWFactors factors =
+        kernels::adamw_factors(config_.lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, step_);
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Parameter& p = *parameters_[i];
       detail::check_gradient("AdamW", p);

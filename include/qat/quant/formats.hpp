@@ -33,7 +33,9 @@ QAT_HOST_DEVICE constexpr float round_to(FloatType type, float value) {
       return value;
   }
 }
-QAT_HOST_DEVICE constexpr float smallest_normal(FloatType type) { return type == FloatType::kFloat16 ? 0x1p-14f : 0x1p-126f; }
+QAT_HOST_DEVICE constexpr float smallest_normal(FloatType type) {
+  return type == FloatType::kFloat16 ? 0x1p-14f : 0x1p-126f;
+}
 QAT_HOST_DEVICE constexpr float largest_finite(FloatType type) {
   return type == FloatType::kFloat16 ? 65504.0f : type == FloatType::kBfloat16 ? 0x1.FEp127f : 0x1.FFFFFEp127f;
 }
