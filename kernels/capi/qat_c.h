@@ -99,6 +99,30 @@ qat_status qat_cuda_adamw(const qat_cuda* cuda, qat_dtype gradient, qat_dtype co
                           const void* works, size_t works_bytes, double learning_rate, double beta1, double beta2,
                           double eps, double weight_decay, int64_t step);
 
+/* RMSNorm of x, or of sum = x + residual where there is a residual (sum may be either; null without), and with a spec
+ * (null: none) the fake quantization of its output: y, or codes, or both; scale, zero_point, inv_rms (rows): optional.
+ * x, residual, sum, y: (rows, columns) of dtype; weight (columns) fp32; scale, zero_point (tiles). */
+qat_status qat_cuda_rmsnorm(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                            const void* residual, void* sum, const float* weight, float eps, int64_t rows,
+                            int64_t columns, float* inv_rms, void* y, int8_t* codes, float* scale, float* zero_point);
+/* dx (+)= and, where not null, dweight (+)= from dy, the gradient of the output as fake-quantized under spec (null: not),
+ * scale and zero_point. Workspace: qat_cuda_rmsnorm_backward_bytes where dweight is wanted. */
+qat_status qat_cuda_rmsnorm_backward_bytes(qat_dtype dtype, int64_t rows, int64_t columns, size_t* bytes);
+qat_status qat_cuda_rmsnorm_backward(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                                     const float* weight, const float* inv_rms, const void* dy, int64_t rows,
+                                     int64_t columns, const float* scale, const float* zero_point, void* dx,
+                                     int32_t accumulate_dx, float* dweight, int32_t accumulate_dweight);
+/* kind 0: silu(gate) * up, 1: GELU (tanh form) of gate, up null. Rows of gate and up are `stride` elements apart (0:
+ * columns), y is contiguous. The rest as in rmsnorm. */
+qat_status qat_cuda_activation(const qat_cuda* cuda, int32_t kind, const char* spec, qat_dtype dtype, const void* gate,
+                               const void* up, int64_t rows, int64_t columns, int64_t stride, void* y, int8_t* codes,
+                               float* scale, float* zero_point);
+/* dgate, dup: rows `stride` apart, may be gate and up. */
+qat_status qat_cuda_activation_backward(const qat_cuda* cuda, int32_t kind, const char* spec, qat_dtype dtype,
+                                        const void* gate, const void* up, const void* dy, int64_t rows,
+                                        int64_t columns, int64_t stride, const float* scale, const float* zero_point,
+                                        void* dgate, void* dup);
+
 /* Int4 weights for the tensor cores. Row-major: codes (rows, (columns + 1) / 2) bytes of signed nibbles, the first in
  * the low half; scales (rows, groups), groups = ceil(columns / group). The sizes of the tiled form, in bytes and in
  * scales: */
