@@ -58,6 +58,9 @@ Generation generate(const CpuBackend& backend, nn::Transformer& model, const Tok
   g.tokens = tokenizer.encode(prompt, tokenizer.bos_id() >= 0);
   check_token_ids(g.tokens, model.config().vocab_size, "prompt");
   QAT_CHECK(!g.tokens.empty(), kInvalidArgument, "generate: the prompt has no token; give a text");
+  QAT_CHECK(static_cast<index_t>(g.tokens.size()) <= model.config().max_seq_len, kInvalidArgument,
+            "generate: the prompt has ", g.tokens.size(), " tokens; the model's context is ",
+            model.config().max_seq_len);
   const index_t limit = model.config().max_seq_len, wanted = static_cast<index_t>(g.tokens.size()) + count;
   nn::KvCache cache(model.config(), 1, std::min(limit, wanted));
   CounterRandom random(options.seed);

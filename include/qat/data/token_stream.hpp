@@ -5,9 +5,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "qat/base/random.hpp"
+#include "qat/data/permutation.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/data/unicode.hpp"
 #include "qat/io/file.hpp"
@@ -53,17 +55,22 @@ inline void check_token_ids(std::span<const std::int32_t> ids, index_t vocab_siz
               "; accepted by the model's vocabulary: 0 to ", vocab_size - 1);
 }
 
+namespace detail {
+inline void append_document(TokenStream& stream, std::string_view document, const Tokenizer& tokenizer) {
+  const std::vector<std::int32_t> ids = tokenizer.encode(document, true);
+  stream.tokens.insert(stream.tokens.end(), ids.begin(), ids.end());
+  stream.bytes += static_cast<index_t>(document.size());
+  stream.words += count_words(document);
+  ++stream.documents;
+}
+}  // namespace detail
+
 /// `source` names the text in errors; `vocab_size` is the model's.
 inline TokenStream make_token_stream(std::string_view text, const Tokenizer& tokenizer, index_t vocab_size,
                                      const std::string& source, std::string_view separator = kDocumentSeparator) {
   TokenStream stream;
-  for (const std::string_view document : split_documents(text, separator)) {
-    const std::vector<std::int32_t> ids = tokenizer.encode(document, true);
-    stream.tokens.insert(stream.tokens.end(), ids.begin(), ids.end());
-    stream.bytes += static_cast<index_t>(document.size());
-    stream.words += count_words(document);
-    ++stream.documents;
-  }
+  for (const std::string_view document : split_documents(text, separator))
+    detail::append_document(stream, document, tokenizer);
   QAT_CHECK(stream.documents > 0, kBadFile, source, ": has no text (", text.size(),
             " bytes); accepted: documents separated by a line "
             "<|endoftext|>");
@@ -75,6 +82,20 @@ inline TokenStream load_token_stream(const std::string& path, const Tokenizer& t
   const MappedFile file(path);
   QAT_CHECK(file.size() > 0, kBadFile, path, ": is empty; accepted: text, documents separated by a line <|endoftext|>");
   return make_token_stream(file.text(), tokenizer, vocab_size, path);
+}
+
+/// The documents of a text in two streams: those that held_out(share, seed) leaves, and those it holds out.
+inline std::pair<TokenStream, TokenStream> split_token_stream(std::string_view text, const Tokenizer& tokenizer,
+                                                              index_t vocab_size, const std::string& source,
+                                                              double share, std::uint64_t seed) {
+  const std::vector<std::string_view> documents = split_documents(text);
+  const std::vector<bool> out = held_out(static_cast<index_t>(documents.size()), share, seed, source.c_str());
+  std::pair<TokenStream, TokenStream> streams;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    detail::append_document(out[i] ? streams.second : streams.first, documents[i], tokenizer);
+  check_token_ids(streams.first.tokens, vocab_size, source);
+  check_token_ids(streams.second.tokens, vocab_size, source);
+  return streams;
 }
 
 /// Whole windows of `window` tokens, `stride` apart, from the start; an incomplete last one is left out. Borrows the

@@ -78,12 +78,12 @@ struct Recipe {
 
   struct Trainer {
     index_t max_steps = 600;
-    index_t batch_size = 8;  ///< sequences of a micro-batch
-    index_t seq_length = 256;
+    index_t batch_size = 8;             ///< sequences of a micro-batch
+    std::optional<index_t> seq_length;  ///< empty until resolve(): 256, or the model's context where shorter
     index_t accumulation = 1;
     double clip_norm = 1.0;             ///< 0: off
     index_t val_check_interval = 0;     ///< steps; 0: at the end only
-    std::optional<index_t> val_length;  ///< targets of a scoring window; empty: 512, or the model's context if shorter
+    std::optional<index_t> val_length;  ///< targets of a scoring window; empty until resolve(): 512, or the context
     index_t val_windows = 0;            ///< windows scored at most during training; 0: all
     index_t checkpoint_interval = 0;    ///< steps; 0: none before the end
     index_t keep_last = 2;              ///< checkpoints kept; 0: all
@@ -113,8 +113,14 @@ struct Recipe {
   friend bool operator==(const Recipe&, const Recipe&) = default;
 };
 
-/// Fills what depends on other fields; every optional of the result but the quantizer's and val_length has a value.
-inline Recipe resolve(Recipe recipe) {
+/// Fills what depends on other fields and, where the model's context is known, on it: every optional of the result but
+/// the quantizer's then has a value. context: tokens; 0: not known yet
+inline Recipe resolve(Recipe recipe, index_t context = 0) {
+  const auto fill = [&](std::optional<index_t>& length, index_t most) {
+    if (!length && context > 0) length = most < context ? most : context;
+  };
+  fill(recipe.trainer.seq_length, 256);
+  fill(recipe.trainer.val_length, 512);
   if (!recipe.qat.enabled)
     recipe.qat.enabled =
         !recipe.qat.quantizer.empty() || !recipe.qat.quantizer_type.empty() || !recipe.qat.layers.empty();
@@ -123,13 +129,13 @@ inline Recipe resolve(Recipe recipe) {
   return recipe;
 }
 
-/// What the training loop takes.
+/// What the training loop takes. written: resolved for the model
 inline TrainConfig train_config(const Recipe& written) {
   const Recipe recipe = resolve(written);
   TrainConfig c;
   c.steps = recipe.trainer.max_steps;
   c.batch = recipe.trainer.batch_size;
-  c.length = recipe.trainer.seq_length;
+  c.length = recipe.trainer.seq_length.value_or(256);
   c.accumulation = recipe.trainer.accumulation;
   c.lr = recipe.optimizer.lr;
   c.lr_floor = recipe.lr_scheduler.min_lr;

@@ -91,7 +91,7 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
       {"trainer.batch_size", field_at<&R::trainer, &R::Trainer::batch_size>, "sequences of a micro-batch",
        "training.micro_batch_size", 1},
       {"trainer.seq_length", field_at<&R::trainer, &R::Trainer::seq_length>,
-       "tokens of a sequence; at most the model's context", "", 1},
+       "tokens of a sequence; unset: 256, or the model's context where that is shorter", "", 1},
       {"trainer.accumulation", field_at<&R::trainer, &R::Trainer::accumulation>,
        "micro-batches of a step; their gradients are averaged",
        "trainer.accumulate_grad_batches training.gradient_accumulation_steps", 1},

@@ -250,6 +250,20 @@ inline RecipeFile load_recipe(const std::string& path) {
   return parse_recipe(file.text(), path);
 }
 
+namespace detail {
+inline void set_key(RecipeFile& file, const std::string& path, YAML::Node value, const std::string& origin) {
+  std::string_view rest = path;
+  while (!rest.empty()) {  // from the last level to the first
+    const std::size_t dot = rest.rfind('.');
+    YAML::Node level(YAML::NodeType::Map);
+    level[std::string(dot == rest.npos ? rest : rest.substr(dot + 1))] = value;
+    value = level;
+    rest = dot == rest.npos ? std::string_view() : rest.substr(0, dot);
+  }
+  RecipeReader(file, origin, false).read(value);
+}
+}  // namespace detail
+
 /// `--set`: "trainer.max_steps=100", or any YAML value: "optimizer.betas=[0.9, 0.99]", "qat.quantizer={scheme: qat4}"
 /// (which replaces the section; "qat.quantizer.scheme=qat4" changes one of its keys).
 inline void set_recipe_key(RecipeFile& file, std::string_view assignment) {
@@ -258,19 +272,17 @@ inline void set_recipe_key(RecipeFile& file, std::string_view assignment) {
   QAT_CHECK(equals != assignment.npos && equals > 0, kInvalidArgument, origin,
             ": accepted: KEY=VALUE, such as trainer.max_steps=100");
   const std::string path(assignment.substr(0, equals));
-  YAML::Node value = detail::parse_yaml(std::string(assignment.substr(equals + 1)), origin, false);
-  std::string_view rest = path;
+  const YAML::Node value = detail::parse_yaml(std::string(assignment.substr(equals + 1)), origin, false);
   if (const auto* key = detail::find_key(recipe_keys(), path))
     if (const RecipeField field = key->field(file.recipe); std::holds_alternative<QuantizerRecipe*>(field))
       *std::get<QuantizerRecipe*>(field) = QuantizerRecipe();
-  while (!rest.empty()) {  // from the last level to the first
-    const std::size_t dot = rest.rfind('.');
-    YAML::Node level(YAML::NodeType::Map);
-    level[std::string(dot == rest.npos ? rest : rest.substr(dot + 1))] = value;
-    value = level;
-    rest = dot == rest.npos ? std::string_view() : rest.substr(0, dot);
-  }
-  detail::RecipeReader(file, origin, false).read(value);
+  detail::set_key(file, path, value, origin);
+}
+
+/// One key from an option of its own: the text is taken as it is, whatever YAML would make of it.
+inline void set_recipe_text(RecipeFile& file, const std::string& path, const std::string& text,
+                            const std::string& origin) {
+  detail::set_key(file, path, YAML::Node(text), origin);
 }
 
 }  // namespace qat::inline v0::recipe

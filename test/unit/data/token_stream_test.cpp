@@ -123,3 +123,22 @@ TEST_CASE("the shared stories give the recorded numbers of tokens") {
   CHECK(static_cast<index_t>(stream.tokens.size()) == all);
   CHECK(TokenWindows::contiguous(stream.tokens, 512).count() == 178);
 }
+
+TEST_CASE("a split has every document on one side, the same ones for a seed, and counts both sides") {
+  const ByteTokenizer tokenizer;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "document " + std::to_string(i) + "\n<|endoftext|>\n";
+  const TokenStream whole = make_token_stream(text, tokenizer, tokenizer.vocab_size(), "t");
+  const auto [train, valid] = split_token_stream(text, tokenizer, tokenizer.vocab_size(), "t", 0.2, 7);
+  CHECK(train.documents == 16);
+  CHECK(valid.documents == 4);
+  CHECK(train.bytes + valid.bytes == whole.bytes);
+  CHECK(train.words + valid.words == whole.words);
+  std::multiset<std::int32_t> all(whole.tokens.begin(), whole.tokens.end()),
+      parts(train.tokens.begin(), train.tokens.end());
+  parts.insert(valid.tokens.begin(), valid.tokens.end());
+  CHECK(all == parts);
+  CHECK(split_token_stream(text, tokenizer, tokenizer.vocab_size(), "t", 0.2, 7).second.tokens == valid.tokens);
+  CHECK(split_token_stream(text, tokenizer, tokenizer.vocab_size(), "t", 0.2, 8).second.tokens != valid.tokens);
+  QAT_CHECK_ERROR(split_token_stream("one", tokenizer, tokenizer.vocab_size(), "some.txt", 0.2, 7), "some.txt", "two");
+}

@@ -21,6 +21,13 @@ TEST_CASE("resolve fills what depends on other fields and keeps what is set") {
   recipe.qat.quantizer.scheme = "qat4";
   CHECK(resolve(recipe).qat.enabled == true);
   CHECK(resolve(resolve(recipe)) == resolve(recipe));
+  CHECK_FALSE(resolve(recipe).trainer.seq_length);
+  CHECK(resolve(recipe, 64).trainer.seq_length == 64);
+  CHECK(resolve(recipe, 64).trainer.val_length == 64);
+  CHECK(resolve(recipe, 2048).trainer.seq_length == 256);
+  CHECK(resolve(recipe, 2048).trainer.val_length == 512);
+  recipe.trainer.seq_length = 100;
+  CHECK(resolve(recipe, 64).trainer.seq_length == 100);  // what is set is kept, and refused later
 }
 
 TEST_CASE("every training field reaches the loop") {

@@ -214,6 +214,19 @@ TEST_CASE("single keys are set over a file, and say so in errors") {
   CHECK(contains(refused("trainer.max_steps=-7"), "accepted: integer >= 0"));
 }
 
+TEST_CASE("an option's text is taken as it is") {
+  RecipeFile file;
+  for (const char* text : {"a: b", "[x]", "null", "~", "#", "true", "a\\n\"b\"", "-", ""}) {
+    set_recipe_text(file, "data.train", text, "--train-data");
+    CHECK(file.recipe.data.train == text);
+  }
+  set_recipe_text(file, "trainer.max_steps", "12", "--steps 12");
+  CHECK(file.recipe.trainer.max_steps == 12);
+  CHECK(file.places("trainer.max_steps") == "--steps 12: trainer.max_steps");
+  CHECK(error_of([&] { set_recipe_text(file, "trainer.max_steps", "1x", "--steps 1x"); }) ==
+        "--steps 1x: trainer.max_steps is '1x'; accepted: integer >= 0");
+}
+
 TEST_CASE("a recipe is read from a file") {
   const test::TempDir directory;
   test::write_bytes(directory / "a.yaml", "seed: 12\n");

@@ -1,0 +1,64 @@
+// Options that several verbs share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "session.hpp"
+
+namespace qat_llm {
+
+/// Options of verbs that read a model.
+struct ModelOptions {
+  std::string model, tokenizer, matmul = "fp32", json;
+  int threads = 0;
+
+  void add_to(CLI::App* verb, bool required) {
+    CLI::Option* option =
+        verb->add_option("--model", model, "llama2.c .bin, Hugging Face Llama directory, or a packed directory");
+    if (required) option->required();
+    verb->add_option("--tokenizer", tokenizer, "tokenizer file or directory (default: the one beside the model)");
+    verb->add_option("--threads", threads, "threads; 0 takes all")->check(CLI::Range(0, 1024));
+    verb->add_option("--matmul", matmul, "precision of fp32 products: bf16 rounds their operands where that is faster")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"fp32", "bf16"}));
+    verb->add_option("--json", json, "also write the results to this file");
+  }
+  CpuBackend backend() const {
+    return CpuBackend(threads, matmul == "bf16" ? MatmulPrecision::kBfloat16 : MatmulPrecision::kFloat32);
+  }
+  std::unique_ptr<Tokenizer> load_tokenizer(index_t vocab_size) const {
+    return tokenizer.empty() ? load_model_tokenizer(model, vocab_size) : qat::load_tokenizer(tokenizer);
+  }
+};
+
+/// A scheme and the layers it is for.
+struct SchemeOptions {
+  std::string scheme, layers = "linear";
+
+  void add_to(CLI::App* verb, const char* what, bool required = false) {
+    CLI::Option* option = verb->add_option("--scheme", scheme, what);
+    if (required) option->required();
+    verb->add_option("--layers", layers, "layers it is for: linear, embedding, head, first, last, or a glob over names")
+        ->capture_default_str();
+  }
+  recipe::LayerRule rule() const { return {layers, recipe::parse_scheme(scheme)}; }
+};
+
+/// Quantizes a model in floating point after training; nothing without a scheme.
+inline recipe::Report quantize_if_asked(const CpuBackend& backend, const Checkpoint& checkpoint, nn::Transformer& model,
+                                        const SchemeOptions& options) {
+  if (options.scheme.empty()) return {};
+  QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, checkpoint.path(),
+            ": is packed already; --scheme takes a floating-point model");
+  return recipe::quantize(backend, model, {options.rule()});
+}
+
+inline EvaluationData load_evaluation_data(const std::string& path, index_t length, const Tokenizer& tokenizer,
+                                           const LlamaConfig& config) {
+  EvaluationData data{load_token_stream(path, tokenizer, config.vocab_size), length};
+  QAT_CHECK(length >= 1 && length <= config.max_seq_len, kInvalidArgument, "--length is ", length,
+            "; the model accepts 1 to ", config.max_seq_len);
+  return data;
+}
+
+}  // namespace qat_llm

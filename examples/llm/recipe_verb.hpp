@@ -1,0 +1,79 @@
+// qat-llm recipe: checks a recipe and prints what it comes to.
+#pragma once
+
+#include "qat/io/json.hpp"
+#include "recipe_options.hpp"
+#include "session.hpp"
+
+namespace qat_llm {
+
+template <class T>
+OrderedJson section_json(T section);
+
+template <class V>
+OrderedJson value_json(const V& value) {
+  if constexpr (std::is_same_v<V, std::optional<bool>> || std::is_same_v<V, std::optional<index_t>>) {
+    return value ? OrderedJson(*value) : OrderedJson(nullptr);
+  } else if constexpr (std::is_enum_v<V>) {
+    return recipe::kChoiceNames<V>[static_cast<std::size_t>(value)];
+  } else if constexpr (std::is_same_v<V, recipe::QuantizerRecipe>) {
+    return section_json(value);
+  } else if constexpr (std::is_same_v<V, std::vector<recipe::QuantizerRecipe>> ||
+                       std::is_same_v<V, std::vector<recipe::LayerRecipe>>) {
+    OrderedJson list = OrderedJson::array();
+    for (const auto& entry : value) list.push_back(section_json(entry));
+    return list;
+  } else {
+    return value;
+  }
+}
+
+/// The values of a section as JSON, nested as in a file.
+template <class T>
+OrderedJson section_json(T section) {
+  OrderedJson json = OrderedJson::object();
+  for (const auto& key : recipe::detail::keys_of(&section)) {
+    OrderedJson* place = &json;
+    std::string_view path = key.path;
+    for (std::size_t dot; (dot = path.find('.')) != path.npos; path = path.substr(dot + 1))
+      place = &(*place)[std::string(path.substr(0, dot))];
+    (*place)[std::string(path)] = std::visit([](auto* value) { return value_json(*value); }, key.field(section));
+  }
+  return json;
+}
+
+struct RecipeVerb {
+  std::string file, json;
+  std::vector<std::string> assignments;
+  bool print = false, reference = false;
+
+  void add_to(CLI::App& app) {
+    CLI::App* verb = app.add_subcommand("recipe", "check a recipe; print what it comes to");
+    verb->add_option("file", file, "recipe file (default: none, which leaves every key at its default)");
+    verb->add_option("--set", assignments, "KEY=VALUE over the file; may be repeated")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    verb->add_flag("--print", print, "write the effective recipe, which reads back to the same values");
+    verb->add_flag("--reference", reference, "write the reference of all keys, as in docs/recipe.md");
+    verb->add_option("--json", json, "also write the effective recipe to this file, as JSON");
+    verb->footer(
+        "Examples:\n"
+        "  qat-llm recipe examples/llm/recipes/8da4w.yaml --print\n"
+        "  qat-llm recipe my.yaml --set trainer.max_steps=100    # only checks it: exit code 0 or 2");
+    verb->callback([this] { run(); });
+  }
+
+  void run() {
+    if (reference) std::fputs(recipe::recipe_reference().c_str(), stdout);
+    if (reference && file.empty()) return;
+    recipe::RecipeFile made;
+    if (!file.empty()) made = recipe::load_recipe(file);
+    for (const std::string& assignment : assignments) recipe::set_recipe_key(made, assignment);
+    if (!file.empty()) recipe::check_recipe(made.recipe, made.places);
+    const recipe::Recipe effective = recipe::resolve(made.recipe);
+    if (print || file.empty()) std::fputs(recipe::to_yaml(effective).c_str(), stdout);
+    write_json(json, {{"recipe", section_json(effective)}});
+  }
+};
+
+}  // namespace qat_llm

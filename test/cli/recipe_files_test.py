@@ -1,0 +1,170 @@
+"""Recipes from the command line: every ready one runs, files and options mean the same, mistakes end with exit code 2 and one line."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import tiny
+from tiny import check, run
+
+RECIPES = os.path.join(os.environ["QAT_SOURCE_ROOT"], "examples", "llm", "recipes")
+
+
+def load(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def ready_recipes(folder, model, text):
+    found = sorted(glob.glob(os.path.join(RECIPES, "*.yaml")))
+    check("there are ready recipes", len(found) >= 10, str(found))
+    for path in found:
+        name = os.path.basename(path)[:-5]
+        out, result = os.path.join(folder, "run_" + name), os.path.join(folder, name + ".json")
+        code, _, errors = run("recipe", path, "--json", result)
+        check(f"{name} is valid", code == 0, errors)
+        if code != 0:
+            continue
+        effective = load(result)["recipe"]
+        delay = ["--delay-fake-quant-steps", "1"] if effective["qat"]["delay_fake_quant_steps"] else []
+        code, _, errors = run("train", "--recipe", path, "--model", model, "--train-data", text, "--data", text, "--steps", "3",
+                              "--seq-length", "32", "--batch", "2", "--output-dir", out, "--json", result, *delay)
+        check(f"{name} trains", code == 0, errors)
+        if code != 0:
+            continue
+        trained = load(result)
+        check(f"{name}: three steps with a loss", len(trained["steps"]) == 3 and all(0 < s["loss"] < 20 for s in trained["steps"]))
+        code, again, errors = run("recipe", os.path.join(out, "recipe.yaml"), "--print")
+        with open(os.path.join(out, "recipe.yaml")) as file:
+            check(f"{name}: the run's recipe reads back to the same text", again == file.read(), errors)
+        if effective["qat"]["enabled"]:
+            code, _, errors = run("eval", "--model", os.path.join(out, "packed"), "--data", text, "--length", "64", "--json", result)
+            check(f"{name}: packed scores what training scored", code == 0 and
+                  load(result)["nats_per_token"] == trained["validation"]["nats_per_token"], errors)
+        else:
+            check(f"{name}: nothing is packed", not os.path.exists(os.path.join(out, "packed")))
+
+
+def same_run(folder, model, text):
+    recipe = write(os.path.join(folder, "mine.yaml"), f"""
+model: {{model_name: {model}}}
+data: {{train: {text}, validation_split: 0.25}}
+qat: {{quantizer: {{scheme: 8da4w}}, delay_fake_quant_steps: 2}}
+trainer: {{max_steps: 5, batch_size: 2, seq_length: 32, val_length: 32}}
+optimizer: {{lr: 1e-2}}
+seed: 3
+""")
+    results = []
+    for name, options in {
+            "a file": ["--recipe", recipe],
+            "options": ["--model", model, "--train-data", text, "--scheme", "8da4w", "--delay-fake-quant-steps", "2", "--steps", "5", "--batch",
+                        "2", "--seq-length", "32", "--length", "32", "--lr", "1e-2", "--seed", "3", "--set", "data.validation_split=0.25"],
+            "options over a file": ["--recipe", recipe, "--set", "seed=4", "--seed", "5", "--set", "seed=3"]}.items():
+        path = os.path.join(folder, "same.json")
+        code, _, errors = run("train", *options, "--json", path)
+        check(f"{name} trains", code == 0, errors)
+        r = load(path)
+        results.append(([s["loss"] for s in r["steps"]], r["validation"]["nats_per_token"], r["validation"]["targets"]))
+    check("a file, options and options over a file give the same run", results[0] == results[1] == results[2], str(results))
+    path = os.path.join(folder, "other.json")
+    run("train", "--recipe", recipe, "--seed", "4", "--json", path)
+    check("another seed gives another run", load(path)["steps"][0]["loss"] != results[0][0][0])
+
+
+def refuses(name, arguments, *parts):
+    code, _, errors = run(*arguments)
+    missing = [part for part in parts if part not in errors]
+    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+
+
+def mistakes(folder, model, text):
+    bad = os.path.join(folder, "bad.yaml")
+    good = f"model: {{model_name: {model}}}\ndata: {{train: {text}}}\ntrainer: {{seq_length: 32, max_steps: 2}}\n"
+    for name, extra, parts in [
+            ("an unknown key", "qat: {quantiser: {scheme: qat4}}\n", ["bad.yaml:4", "qat.quantiser", "nearest", "qat.quantizer"]),
+            ("a wrong type", "seed: soon\n", ["bad.yaml:4", "seed is 'soon'", "integer"]),
+            ("accumulation 0", "trainer.accumulation: 0\n", ["bad.yaml:4", "trainer.accumulation", ">= 1"]),
+            ("a delay beyond max_steps", "qat: {quantizer: {scheme: qat4}, delay_fake_quant_steps: 9}\n",
+             ["bad.yaml:4", "qat.delay_fake_quant_steps is 9", "max_steps, 2"]),
+            ("a group size that no layer fits", "qat: {quantizer: {_target_: Int8DynActInt4WeightQATQuantizer}}\n",
+             ["bad.yaml:4", "groups of 256 fit no layer", "32, 48"]),
+            ("a group size beyond a row", "qat: {quantizer: {scheme: 8da4w:group64}}\n", ["q_proj", "group_size is 64", "1 to its row length 32"]),
+            ("a pattern that selects nothing", "qat: {layers: [{match: layers.9.*, scheme: qat4}]}\n", ["layers.9.*", "selects nothing"]),
+            ("a class that is unknown", "qat: {quantizer: {_target_: torchao.Int5}}\n", ["bad.yaml:4", "torchao.Int5", "accepted"]),
+            ("a scheme that is unknown", "qat: {quantizer: {scheme: 5w}}\n", ["bad.yaml:4", '"5w" is unknown', "accepted"]),
+            ("a sequence beyond the context", "trainer.val_length: 65\n", ["bad.yaml:4", "trainer.val_length is 65", "1 to 64"]),
+            ("validation twice", f"data.validation: {text}\ndata.validation_split: 0.5\n", ["bad.yaml:5", "one of them"]),
+            ("text that is no YAML", "a: [\n", ["bad.yaml", "not valid YAML"])]:
+        write(bad, good + extra)
+        refuses(name, ["train", "--recipe", bad], *parts)
+    write(bad, good + f"output_dir: {folder}/none/run\n")
+    refuses("an output directory without a parent", ["train", "--recipe", bad], "none/run", "cannot create directory")
+    write(bad, good)
+    refuses("a missing recipe", ["train", "--recipe", bad + "x"], "bad.yamlx", "cannot open")
+    refuses("an unknown key on the command line", ["train", "--recipe", bad, "--set", "sed=1"], "--set sed=1", "nearest key is seed")
+    refuses("a wrong type on the command line", ["train", "--recipe", bad, "--steps", "many"], "--steps many", "integer >= 0")
+    refuses("a missing model", ["train", "--recipe", bad, "--model", os.path.join(folder, "none")], "none", "does not exist")
+    refuses("missing data", ["train", "--recipe", bad, "--train-data", os.path.join(folder, "none.txt")], "none.txt", "cannot open")
+    refuses("no model named", ["train", "--train-data", text], "model.model_name is missing")
+    refuses("no data named", ["train", "--model", model], "data.train is missing")
+    prompt = "the cat " * 40
+    refuses("a prompt longer than the context", ["generate", "--model", model, "--prompt", prompt], "prompt has", "context is 64")
+    code, _, errors = run("train", "--recipe", bad)
+    check("the good recipe is accepted", code == 0, errors)
+
+
+def completion():
+    code, script, errors = run("completion", "bash")
+    check("completion prints a script", code == 0, errors)
+
+    def complete(*words):
+        quoted = " ".join(f"'{w}'" for w in words)
+        text = f"{script}\nCOMP_WORDS=(qat-llm {quoted}); COMP_CWORD={len(words)}; _qat_llm; echo \"${{COMPREPLY[*]}}\""
+        result = subprocess.run(["bash", "-c", text], capture_output=True, encoding="utf-8", timeout=60)
+        return result.stdout.split()
+
+    check("it completes verbs", complete("tr") == ["train"], str(complete("tr")))
+    check("it completes a verb's options", complete("train", "--rec") == ["--recipe"], str(complete("train", "--rec")))
+    check("files are left to the shell", complete("train", "--recipe", "exa") == [])
+
+
+def inspect(folder, model):
+    path = os.path.join(folder, "inspect.json")
+    code, out, errors = run("inspect", "--model", model, "--scheme", "qat4", "--json", path)
+    check("inspect", code == 0 and "SQNR" in out, errors)
+    layers = load(path)["layers"]
+    packed = [layer for layer in layers if layer["scheme"] != "float"]
+    check("inspect: seven linear layers are packed", len(packed) == 7)
+    check("inspect: bytes add up", load(path)["bytes"] == sum(layer["bytes"] for layer in layers))
+    for layer in packed:
+        rows, columns = layer["shape"]
+        check(f"inspect: {layer['name']} counts every code and scale", sum(layer["codes"]) == rows * columns and
+              sum(layer["scales"]["octaves"]) + layer["scales"]["zero"] == layer["scales"]["count"] == rows * -(-columns // 32))
+        check(f"inspect: {layer['name']} has an SQNR of four bits", 15 < layer["sqnr_db"] < 30, str(layer["sqnr_db"]))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        model, text = tiny.make(folder)
+        ready_recipes(folder, model, text)
+        same_run(folder, model, text)
+        mistakes(folder, model, text)
+        inspect(folder, model)
+        completion()
+        code, out, _ = run("recipe")
+        check("recipe alone prints the defaults", code == 0 and "max_steps: 600" in out)
+        code, out, errors = run("--help")
+        check("help states the exit codes", code == 0 and "Exit codes: 0 done; 2 bad input" in out, errors)
+    return 1 if tiny.results["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
