@@ -287,3 +287,90 @@ adamw_case("adamw with fake_quantize/int4:axis0", lambda s: [s], (8192, 8192), (
            (("copy", 0.88, 0.93), ("plain", 1 / 1.03, 1 / 1.01)))
 adamw_case("adamw with fake_quantize, 100 tensors/int4:group32", lambda s: [s] * 100, (768, 768), (3, 32), "int4:group32:symmetric",
            (("torch fused", 1.0, None),))
+
+
+def row_cases():
+    """Passes over rows with the fake quantization of their output folded in, beside the two passes one after the other."""
+    dtype, rows_by = "bfloat16", (16384, 4096)
+    kind = DTYPES[dtype]
+
+    def outputs(bench, shape, spec):
+        rows, columns = shape
+        n = groups(rows, columns, spec)
+        return bench.array(shape, dtype, "empty"), bench.array((n,), "float32", "empty"), bench.array((n,), "float32", "empty")
+
+    def both(*functions):
+        def run():
+            for f in functions:
+                f()
+        return run
+
+    def norm(bench, shape, spec):
+        rows, columns = shape
+        x, weight = bench.array(shape, dtype), bench.array((columns,), "float32", 1.0)
+        y, scale, zero = outputs(bench, shape, spec)
+        between = bench.array(shape, dtype, "empty")
+        text = spec.encode()
+        found = {"qat": bench.call("rmsnorm", text, kind, x, None, None, weight, 1e-5, rows, columns, None, y, None, scale, zero),
+                 "unfused": both(
+                     bench.call("rmsnorm", None, kind, x, None, None, weight, 1e-5, rows, columns, None, between, None, None, None),
+                     bench.call("fake_quantize", text, kind, between, rows, columns, y, scale, zero, None))}
+        if bench.torch and "token" in spec:
+            peers, short = bench.peers, weight.tensor.to(x.tensor.dtype)
+            compiled = peers.compile("rmsnorm " + spec, lambda a, w: peers.token_fake_quantize(peers.rmsnorm(a, w)))
+            if compiled:
+                found["compile"] = lambda: compiled(x.tensor, short)
+        return found
+
+    def norm_backward(bench, shape, spec):
+        rows, columns = shape
+        x, dy, weight = bench.array(shape, dtype), bench.array(shape, dtype), bench.array((columns,), "float32", 1.0)
+        inv, dweight = bench.array((rows,), "float32", 1.0), bench.array((columns,), "float32", "empty")
+        y, scale, zero = outputs(bench, shape, spec)
+        dx, between = bench.array(shape, dtype, "empty"), bench.array(shape, dtype, "empty")
+        text = spec.encode()
+        bench.call("rmsnorm", text, kind, x, None, None, weight, 1e-5, rows, columns, inv, y, None, scale, zero)()
+        return {"qat": bench.call("rmsnorm_backward", text, kind, x, weight, inv, dy, rows, columns, scale, zero, dx, 0, dweight, 0),
+                "unfused": both(
+                    bench.call("fake_quantize_backward", text, kind, dy, y, rows, columns, scale, zero, between),
+                    bench.call("rmsnorm_backward", None, kind, x, weight, inv, between, rows, columns, None, None, dx, 0, dweight, 0))}
+
+    def gated(bench, shape, spec):
+        rows, columns = shape
+        gate, up = bench.array(shape, dtype), bench.array(shape, dtype)
+        y, scale, zero = outputs(bench, shape, spec)
+        between = bench.array(shape, dtype, "empty")
+        text = spec.encode()
+        found = {"qat": bench.call("activation", 0, text, kind, gate, up, rows, columns, 0, y, None, scale, zero),
+                 "unfused": both(
+                     bench.call("activation", 0, None, kind, gate, up, rows, columns, 0, between, None, None, None),
+                     bench.call("fake_quantize", text, kind, between, rows, columns, y, scale, zero, None))}
+        if bench.torch and "token" in spec:
+            peers = bench.peers
+            compiled = peers.compile("swiglu " + spec, lambda g, u: peers.token_fake_quantize(peers.swiglu(g, u)))
+            if compiled:
+                found["compile"] = lambda: compiled(gate.tensor, up.tensor)
+        return found
+
+    def gated_backward(bench, shape, spec):
+        rows, columns = shape
+        gate, up, dy = bench.array(shape, dtype), bench.array(shape, dtype), bench.array(shape, dtype)
+        y, scale, zero = outputs(bench, shape, spec)
+        dgate, dup, between = (bench.array(shape, dtype, "empty") for _ in range(3))
+        text = spec.encode()
+        bench.call("activation", 0, text, kind, gate, up, rows, columns, 0, y, None, scale, zero)()
+        return {"qat": bench.call("activation_backward", 0, text, kind, gate, up, dy, rows, columns, 0, scale, zero, dgate, dup),
+                "unfused": both(
+                    bench.call("fake_quantize_backward", text, kind, dy, y, rows, columns, scale, zero, between),
+                    bench.call("activation_backward", 0, None, kind, gate, up, between, rows, columns, 0, None, None, dgate, dup))}
+
+    fused = (("unfused", 1.5, 1.8), ("compile", 1.0, 1.15))
+    for name, make, ideal, targets in (("rmsnorm", norm, 4, fused), ("rmsnorm backward", norm_backward, 6, fused[:1]),
+                                       ("swiglu", gated, 6, fused), ("swiglu backward", gated_backward, 10, fused[:1])):
+        for spec in ("int8:token:asymmetric", "int8:group32:symmetric"):
+            case(f"{name} with fake_quantize/{':'.join(spec.split(':')[:2])}/bfloat16", [rows_by], [TINY],
+                 bytes_of=lambda s, ideal=ideal: ideal * s[0] * s[1], targets=targets)(
+                lambda bench, shape, make=make, spec=spec: make(bench, shape, spec))
+
+
+row_cases()
