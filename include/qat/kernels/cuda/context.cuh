@@ -28,7 +28,12 @@ __device__ T from_words(const std::uint32_t (&w)[N]) {
 struct DeviceContext {
   __device__ unsigned thread() const { return threadIdx.x; }
   __device__ unsigned threads() const { return blockDim.x; }
-  __device__ unsigned block() const { return blockIdx.x; }
+  /// Read anew each time, so that what follows from it need not stay in registers.
+  __device__ unsigned block() const {
+    unsigned x;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+    return x;
+  }
   __device__ unsigned block_y() const { return blockIdx.y; }
   __device__ unsigned blocks() const { return gridDim.x; }
   __device__ unsigned lane() const { return threadIdx.x & 31u; }

@@ -1,0 +1,139 @@
+// Launchers of cuda/attention.hpp, and the shapes of tiles they choose.
+#pragma once
+
+#include "qat/kernels/cuda/attention.hpp"
+#include "qat/kernels/cuda/attention_backward.hpp"
+#include "qat/kernels/cuda/attention_forward.hpp"
+#include "qat/kernels/cuda/device.hpp"
+#include "qat/kernels/cuda/launch.cuh"
+
+namespace qat::inline v0::cuda {
+
+namespace attention_detail {
+
+inline void check_extents(const char* op, const AttentionExtents& e) {
+  QAT_CHECK(e.batch >= 0 && e.query_tokens >= 0 && e.key_tokens >= e.query_tokens && e.key_tokens < (1 << 24),
+            kShapeMismatch, op, ": ", e.batch, " sequences of ", e.query_tokens, " queries and ", e.key_tokens,
+            " keys; at least as many keys as queries and at most 2^24 - 1 are accepted");
+  QAT_CHECK(e.kv_heads > 0 && e.heads > 0 && e.heads % e.kv_heads == 0, kShapeMismatch, op, ": ", e.heads,
+            " query heads over ", e.kv_heads, " key heads, must be a multiple");
+  QAT_CHECK(e.head_dim > 0 && e.head_dim <= 128 && e.head_dim % 8 == 0, kUnsupported, op, ": head_dim ", e.head_dim,
+            "; multiples of 8 up to 128 are accepted");
+  QAT_CHECK(e.scale > 0.0f && e.scale <= 0x1.FFFFFEp127f, kInvalidArgument, op, ": scale ", e.scale,
+            ", must be positive and finite");
+  const auto check_stride = [op](const char* name, index_t stride, index_t least) {
+    QAT_CHECK(stride % 8 == 0 && stride >= least && stride <= 1 << 24, kUnsupported, op, ": ", name, " ", stride,
+              "; multiples of 8 from ", least, " to 2^24 are accepted");
+  };
+  const auto check_batch_stride = [op](const char* name, index_t stride) {
+    QAT_CHECK(stride % 8 == 0 && stride >= 0, kUnsupported, op, ": ", name, " ", stride,
+              "; multiples of 8 are accepted");
+  };
+  check_stride("q_stride", e.q_stride, e.heads * e.head_dim);
+  check_stride("kv_stride", e.kv_stride, e.kv_heads * e.head_dim);
+  check_stride("out_stride", e.out_stride, e.heads * e.head_dim);
+  check_batch_stride("q_batch_stride", e.q_batch_stride);
+  check_batch_stride("kv_batch_stride", e.kv_batch_stride);
+  check_batch_stride("out_batch_stride", e.out_batch_stride);
+}
+
+inline void check_pointer(const char* op, const char* name, const void* p, std::size_t alignment) {
+  QAT_CHECK(p != nullptr && reinterpret_cast<std::uintptr_t>(p) % alignment == 0, kInvalidArgument, op, ": ", name,
+            p == nullptr ? " is null" : " is misaligned", "; a pointer aligned to ", alignment, " bytes is accepted");
+}
+
+/// head_bytes: what the streamed operands of one head have.
+inline HeadOrder head_order(const char* op, index_t heads, index_t row_blocks, index_t head_bytes) {
+  QAT_CHECK(heads * row_blocks <= 0x7FFFFFFF, kUnsupported, op, ": ", heads, " heads of ", row_blocks,
+            " blocks of rows; at most 2^31 - 1 blocks are supported");
+  constexpr index_t kCacheBytes = 16 << 20;
+  const index_t at_once = head_bytes < kCacheBytes ? kCacheBytes / head_bytes : 1;
+  return {static_cast<unsigned>(heads), static_cast<unsigned>(at_once < heads ? at_once : heads),
+          static_cast<unsigned>(row_blocks)};
+}
+
+template <class Kernel>
+void launch_forward(const CudaBackend& backend, const AttentionArgs<bfloat16>& args) {
+  const AttentionExtents& e = args.extents;
+  const index_t heads = e.batch * e.heads, row_blocks = (e.query_tokens + Kernel::kRows - 1) / Kernel::kRows;
+  if (heads == 0 || row_blocks == 0) return;
+  const index_t bytes = 4 * e.key_tokens * e.head_dim / (e.heads / e.kv_heads) + 1;
+  const Kernel kernel{args, head_order("attention", heads, row_blocks, bytes)};
+  launch(backend, {static_cast<unsigned>(heads * row_blocks), 1, Kernel::kSharedBytes}, kernel, "attention: ", e.batch,
+         " sequences, ", e.query_tokens, " queries, ", e.key_tokens, " keys, ", e.heads, " heads over ", e.kv_heads,
+         " of ", e.head_dim);
+}
+
+template <class First, class Second>
+void launch_backward(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+  const AttentionExtents& e = args.extents;
+  const index_t heads = e.batch * e.heads, kv_heads = e.batch * e.kv_heads;
+  const index_t row_blocks = (e.query_tokens + First::kRows - 1) / First::kRows;
+  const index_t key_blocks = (e.key_tokens + Second::kRows - 1) / Second::kRows;
+  const index_t stride = (e.query_tokens + 127) / 128 * 128;
+  static_assert(128 % First::kRows == 0 && First::kRows % Second::kQueriesAtOnce == 0,
+                "the first pass writes all statistics that the second reads");
+  Bytes8* const statistics = static_cast<Bytes8*>(backend.workspace);
+  const index_t bytes = 4 * e.key_tokens * e.head_dim / (e.heads / e.kv_heads) + 1;
+  const index_t group_bytes = 4 * e.query_tokens * e.head_dim * (e.heads / e.kv_heads) + 1;
+  const auto start = [&](index_t blocks, std::size_t shared_bytes, const auto& kernel) {
+    launch(backend, {static_cast<unsigned>(blocks), 1, shared_bytes}, kernel, "attention_backward: ", e.batch,
+           " sequences, ", e.query_tokens, " queries, ", e.key_tokens, " keys, ", e.heads, " heads over ", e.kv_heads,
+           " of ", e.head_dim);
+  };
+  if (heads * row_blocks != 0)
+    start(heads * row_blocks, First::kSharedBytes,
+          First{args, head_order("attention_backward", heads, row_blocks, bytes), statistics, stride});
+  if (kv_heads * key_blocks != 0)
+    start(kv_heads * key_blocks, Second::kSharedBytes,
+          Second{args, head_order("attention_backward", kv_heads, key_blocks, group_bytes), statistics, stride});
+}
+
+}  // namespace attention_detail
+
+template <class T>
+void attention(const CudaBackend& backend, const AttentionArgs<T>& args) {
+  static_assert(std::is_same_v<T, bfloat16>, "attention: bfloat16");
+  attention_detail::check_extents("attention", args.extents);
+  if (args.extents.batch == 0 || args.extents.query_tokens == 0) return;
+  attention_detail::check_pointer("attention", "q", args.q, 16);
+  attention_detail::check_pointer("attention", "k", args.k, 16);
+  attention_detail::check_pointer("attention", "v", args.v, 16);
+  attention_detail::check_pointer("attention", "out", args.out, 16);
+  if (args.log_sum_exp != nullptr) attention_detail::check_pointer("attention", "log_sum_exp", args.log_sum_exp, 4);
+  if (args.extents.head_dim <= 32)
+    return attention_detail::launch_forward<AttentionForward<32, 2, 4, 64, 3>>(backend, args);
+  if (args.extents.head_dim <= 64)
+    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 64, 3>>(backend, args);
+  attention_detail::launch_forward<AttentionForward<128, 2, 4, 32, 2>>(backend, args);
+}
+
+template <class T>
+void attention_backward(const CudaBackend& backend, const AttentionBackwardArgs<T>& args) {
+  static_assert(std::is_same_v<T, bfloat16>, "attention_backward: bfloat16");
+  const AttentionExtents& e = args.extents;
+  attention_detail::check_extents("attention_backward", e);
+  if (e.batch == 0 || e.key_tokens == 0) return;
+  attention_detail::check_pointer("attention_backward", "k", args.k, 16);
+  attention_detail::check_pointer("attention_backward", "v", args.v, 16);
+  attention_detail::check_pointer("attention_backward", "dk", args.dk, 16);
+  attention_detail::check_pointer("attention_backward", "dv", args.dv, 16);
+  if (e.query_tokens != 0) {
+    attention_detail::check_pointer("attention_backward", "q", args.q, 16);
+    attention_detail::check_pointer("attention_backward", "out", args.out, 16);
+    attention_detail::check_pointer("attention_backward", "log_sum_exp", args.log_sum_exp, 4);
+    attention_detail::check_pointer("attention_backward", "dout", args.dout, 16);
+    attention_detail::check_pointer("attention_backward", "dq", args.dq, 16);
+  }
+  check_workspace(backend, "attention_backward", attention_backward_workspace(e));
+  if (e.head_dim <= 32)
+    return attention_detail::launch_backward<AttentionBackwardQueries<32, 2, 4, 64, 32, 2>,
+                                             AttentionBackwardKeys<32, 2, 4, 64, 32, 2>>(backend, args);
+  if (e.head_dim <= 64)
+    return attention_detail::launch_backward<AttentionBackwardQueries<64, 2, 4, 32, 32, 2>,
+                                             AttentionBackwardKeys<64, 2, 4, 64, 16, 2>>(backend, args);
+  attention_detail::launch_backward<AttentionBackwardQueries<128, 1, 8, 64, 32, 1>,
+                                    AttentionBackwardKeys<128, 1, 8, 64, 16, 1>>(backend, args);
+}
+
+}  // namespace qat::inline v0::cuda
