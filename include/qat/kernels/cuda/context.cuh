@@ -192,6 +192,12 @@ struct DeviceContext {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
     return d;
   }
+  /// (a & b) | c in one instruction, also where b and c are constants (the compiler would take two).
+  __device__ std::uint32_t and_or(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
+    std::uint32_t d;
+    asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+  }
   /// a * b + c on pairs of bfloat16, rounded once.
   __device__ std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
     std::uint32_t d;

@@ -42,7 +42,7 @@ QAT_HOST_DEVICE void w4a16_operand(const Context& c, std::uint32_t word, const s
                                    std::uint32_t (&a)[4]) {
   QAT_CUDA_UNROLL
   for (int i = 0; i < 4; ++i)
-    a[i] = c.fma_bf16x2((word >> 4 * i & 0x000F000Fu) | 0x43004300u, 0x3F803F80u, zero[i % 2]);
+    a[i] = c.fma_bf16x2(c.and_or(word >> 4 * i, 0x000F000Fu, 0x43004300u), 0x3F803F80u, zero[i % 2]);
 }
 
 QAT_HOST_DEVICE inline Bytes16 to_bytes(const float (&v)[4]) {
@@ -60,10 +60,10 @@ struct W4A16Sums {
   float part[kRows][kTokens][4];
   float scale[kRows][2];  ///< of rows g and g + 8
   std::uint32_t zero[kRows][2];
-  unsigned group;
+  unsigned end;  ///< first column behind the current group
 
   QAT_HOST_DEVICE void clear() {
-    group = ~0u;
+    end = 0;
     QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       scale[i][0] = scale[i][1] = 0.0f;
@@ -89,18 +89,21 @@ struct W4A16Sums {
       }
     }
   }
-  /// Makes `next` the current group; its scale of row r of tile i is element `first + i * pitch + r` at `scales`, its
-  /// zero point likewise at `zeros` where there are any.
-  template <class Context>
-  QAT_HOST_DEVICE void begin_group(const Context& c, const W4A16Operands& w, unsigned next, std::size_t scales,
-                                   std::size_t zeros, unsigned first, unsigned pitch) {
+  /// Starts the group of `column` unless the current one holds it. Its scale of row r of tile i is element
+  /// `first(group) + i * pitch + r` at `scales`, its zero point likewise at `zeros` where there are any.
+  template <class Context, class First>
+  QAT_HOST_DEVICE void enter(const Context& c, const W4A16Operands& w, unsigned column, std::size_t scales,
+                             std::size_t zeros, const First& first, unsigned pitch) {
+    if (column < end || column >= static_cast<unsigned>(w.columns)) return;
     end_group(c);
-    group = next;
+    const unsigned group = w.group(column);
+    end = (group + 1) * w.group.group;
     QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       QAT_CUDA_UNROLL
       for (int r = 0; r < 2; ++r) {
-        const unsigned at = first + static_cast<unsigned>(i) * pitch + c.lane() / 4 + 8 * static_cast<unsigned>(r);
+        const unsigned at =
+            first(group) + static_cast<unsigned>(i) * pitch + c.lane() / 4 + 8 * static_cast<unsigned>(r);
         scale[i][r] = shared_scale(c, scales, at, w.scale_bytes);
         if (w.zero_points != nullptr) zero[i][r] = zero_pair(c.template shared<std::uint8_t>(zeros).load(at));
       }

@@ -34,23 +34,25 @@ struct W4A16StreamKernel {
 
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
-    const unsigned lane = c.lane(), warp = c.warp(), g = lane / 4, q = lane % 4;
+    const unsigned lane = c.lane(), warp = c.warp();
     const int row_tile = static_cast<int>(c.block()) * kRows;
     // Shares of K in whole tiles, even to one tile.
     const unsigned tiles = static_cast<unsigned>(w.column_tiles), begin = tiles * warp / kWarps,
                    end = tiles * (warp + 1) / kWarps;
-    const auto codes = [&](unsigned tile, int i) {
+    const Bytes16* codes[kRows];  // this lane's bytes of the tiles of slot 0
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
       const int row = row_tile + i < w.row_tiles ? row_tile + i : w.row_tiles - 1;  // of rows that are not stored: any
-      return reinterpret_cast<const Bytes16*>(w.codes) + (static_cast<index_t>(row) * w.column_tiles + tile) * 32 +
-             lane;
-    };
+      codes[i] =
+          reinterpret_cast<const Bytes16*>(w.codes) + (static_cast<index_t>(row) * w.column_tiles + begin) * 32 + lane;
+    }
     Bytes16 a[kSlots][kRows];
     QAT_CUDA_UNROLL
-    for (unsigned s = 0; s < kSlots; ++s)
-      if (begin + s < end) {
-        QAT_CUDA_UNROLL
-        for (int i = 0; i < kRows; ++i) a[s][i] = c.load_stream(codes(begin + s, i));
-      }
+    for (unsigned s = 0; s < kSlots; ++s) {
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < kRows; ++i)
+        if (begin + s < end) a[s][i] = c.load_stream(codes[i] + s * 32);
+    }
     fill_shared(c, row_tile);
     c.cp_commit();
     c.template cp_wait<0>();
@@ -59,33 +61,10 @@ struct W4A16StreamKernel {
     Sums sums;
     sums.clear();
     const auto shared = c.template shared<Bytes16>(0);
-    const bool halves = w.group.group % 64 != 0 && w.groups > 1;
-    const auto enter = [&](unsigned column) {
-      if (column >= static_cast<unsigned>(w.columns)) return;
-      const unsigned group = w.group(column);
-      if (group != sums.group)
-        sums.begin_group(c, w, group, scales, zeros, group * 16, static_cast<unsigned>(w.groups) * 16);
-    };
-    QAT_CUDA_LOOP
-    for (unsigned first = begin; first < end; first += kSlots) {
-      QAT_CUDA_UNROLL
-      for (unsigned s = 0; s < kSlots; ++s) {
-        const unsigned tile = first + s;
-        if (tile >= end) break;
-        enter(tile * 64);
-        QAT_CUDA_UNROLL
-        for (unsigned half = 0; half < 2; ++half) {
-          if (half == 1 && halves) enter(tile * 64 + 32);
-          Bytes16 b[1] = {};
-          if (g < static_cast<unsigned>(w.tokens)) b[0] = shared.load(g * pitch + tile * 8 + half * 4 + q);
-          sums.multiply(c, static_cast<int>(half), a[s], b);
-        }
-        if (tile + kSlots < end) {
-          QAT_CUDA_UNROLL
-          for (int i = 0; i < kRows; ++i) a[s][i] = c.load_stream(codes(tile + kSlots, i));
-        }
-      }
-    }
+    if (w.group.group % 64 != 0 && w.groups > 1)  // a group can end in the middle of a tile
+      multiply<true>(c, begin, end, codes, a, sums);
+    else
+      multiply<false>(c, begin, end, codes, a, sums);
     sums.end_group(c);
 
     c.sync();  // the activations have been read
@@ -114,6 +93,39 @@ struct W4A16StreamKernel {
   }
 
  private:
+  template <bool kHalves, class Context>
+  QAT_HOST_DEVICE void multiply(const Context& c, unsigned begin, unsigned end, const Bytes16* (&codes)[kRows],
+                                Bytes16 (&a)[kSlots][kRows], Sums& sums) const {
+    const auto shared = c.template shared<Bytes16>(0);
+    const auto enter = [&](unsigned column) {
+      const auto first = [](unsigned group) { return group * 16; };
+      sums.enter(c, w, column, scales, zeros, first, static_cast<unsigned>(w.groups) * 16);
+    };
+    // Lanes of tokens that are not there compute what nobody reads, from those of the last.
+    const unsigned g = c.lane() / 4, last = static_cast<unsigned>(w.tokens) - 1;
+    const unsigned tokens = (g < last ? g : last) * pitch + c.lane() % 4;
+    QAT_CUDA_LOOP
+    for (unsigned first = begin; first < end; first += kSlots) {
+      QAT_CUDA_UNROLL
+      for (unsigned s = 0; s < kSlots; ++s) {
+        const unsigned tile = first + s;
+        if (tile >= end) break;
+        enter(tile * 64);
+        QAT_CUDA_UNROLL
+        for (unsigned half = 0; half < 2; ++half) {
+          if (kHalves && half == 1) enter(tile * 64 + 32);
+          const Bytes16 b[1] = {shared.load(tokens + first * 8 + s * 8 + half * 4)};
+          sums.multiply(c, static_cast<int>(half), a[s], b);
+        }
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < kRows; ++i)
+          if (tile + kSlots < end) a[s][i] = c.load_stream(codes[i] + (kSlots + s) * 32);
+      }
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < kRows; ++i) codes[i] += kSlots * 32;
+    }
+  }
+
   template <class Context>
   QAT_HOST_DEVICE void fill_shared(const Context& c, int row_tile) const {
     const auto shared = c.template shared<Bytes16>(0);

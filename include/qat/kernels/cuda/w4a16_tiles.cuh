@@ -66,18 +66,16 @@ struct W4A16TilesKernel {
   std::size_t shared_bytes() const { return kScales + Shape::kStages * group_stage_bytes(); }
   static constexpr std::size_t tile_bytes() { return Shape::kTileRows * Shape::kTileTokens * 4; }
 
-  /// Where a unit lies; divisions only for the first of a block.
+  /// Where a unit lies; next() is without divisions.
   struct Cursor {
-    unsigned tile, slice, row_block, token_tile;
+    unsigned row_block, token_tile, slice;
     QAT_HOST_DEVICE Cursor(const W4A16TilesKernel& k, unsigned unit)
-        : tile(unit / k.shares.slices),
-          slice(unit % k.shares.slices),
-          row_block(tile / k.token_tiles),
-          token_tile(tile % k.token_tiles) {}
+        : row_block(unit / k.shares.slices / k.token_tiles),
+          token_tile(unit / k.shares.slices % k.token_tiles),
+          slice(unit % k.shares.slices) {}
     QAT_HOST_DEVICE void next(const W4A16TilesKernel& k) {
       if (++slice != k.shares.slices) return;
       slice = 0;
-      ++tile;
       if (++token_tile != k.token_tiles) return;
       token_tile = 0;
       ++row_block;
@@ -102,7 +100,7 @@ struct W4A16TilesKernel {
     const unsigned begin = shares.first(c.block()), end = shares.first(c.block() + 1);
     Sums sums;
     sums.clear();
-    Cursor loaded(*this, begin), used = loaded;
+    Cursor loaded(*this, begin);
     QAT_CUDA_LOOP
     for (unsigned i = 0; i < Shape::kStages - 1; ++i) {
       if (begin + i < end) {
@@ -111,7 +109,8 @@ struct W4A16TilesKernel {
       }
       c.cp_commit();
     }
-    unsigned stage = 0;
+    const bool halves = w.group.group % 64 != 0 && w.groups > 1;  // a group can end in the middle of a tile
+    unsigned stage = 0, slice = begin % shares.slices;
     QAT_CUDA_LOOP
     for (unsigned unit = begin; unit < end; ++unit) {
       c.template cp_wait<Shape::kStages - 2>();
@@ -121,13 +120,16 @@ struct W4A16TilesKernel {
         loaded.next(*this);
       }
       c.cp_commit();
-      multiply_unit(c, at, used.slice, stage, sums);
-      if (used.slice + 1 == shares.slices || unit + 1 == end) {
+      if (halves)
+        multiply_unit<true>(c, at, slice, stage, sums);
+      else
+        multiply_unit<false>(c, at, slice, stage, sums);
+      if (++slice == shares.slices || unit + 1 == end) {
         sums.end_group(c);
-        finish_tile(c, at, used, sums);
+        finish_tile(c, at, unit, sums);
         sums.clear();
+        slice = 0;
       }
-      used.next(*this);
       stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
     }
     c.template cp_wait<0>();
@@ -186,7 +188,7 @@ struct W4A16TilesKernel {
     }
   }
 
-  template <class Context>
+  template <bool kHalves, class Context>
   QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, unsigned stage,
                                      Sums& sums) const {
     constexpr unsigned kChunks = Shape::kColumns / 8, kBlocks = Shape::kDepth / Shape::kWarpsK;
@@ -196,17 +198,12 @@ struct W4A16TilesKernel {
         stage * (kStageBytes / 16) + static_cast<unsigned>(at.n) * (Shape::kRows * Shape::kDepth * 32) + lane;
     const unsigned tokens =
         (stage * kStageBytes + kCodeBytes) / 16 + (static_cast<unsigned>(at.m) * Shape::kTokens * 8 + g) * kChunks;
-    const unsigned k = slice * Shape::kColumns, first = w.group(k);
+    const unsigned k = slice * Shape::kColumns;
     const std::size_t scales = kScales + stage * group_stage_bytes(), zeros = scales + kRowTiles * scale_bytes();
-    const auto enter = [&](unsigned column) {
-      if (column >= static_cast<unsigned>(w.columns)) return;
-      const unsigned group = w.group(column);
-      if (group != sums.group)
-        sums.begin_group(c, w, group, scales, zeros,
-                         (static_cast<unsigned>(at.n) * Shape::kRows * stage_groups + group - first) * 16,
-                         stage_groups * 16);
+    const auto first = [&](unsigned group) {
+      return (static_cast<unsigned>(at.n) * Shape::kRows * stage_groups + group - w.group(k)) * 16;
     };
-    const bool halves = w.group.group % 64 != 0 && w.groups > 1;
+    const auto enter = [&](unsigned column) { sums.enter(c, w, column, scales, zeros, first, stage_groups * 16); };
     QAT_CUDA_UNROLL
     for (unsigned i = 0; i < kBlocks; ++i) {
       const unsigned block = static_cast<unsigned>(at.k) * kBlocks + i;
@@ -217,7 +214,7 @@ struct W4A16TilesKernel {
       enter(k + block * 64);
       QAT_CUDA_UNROLL
       for (unsigned half = 0; half < 2; ++half) {
-        if (half == 1 && halves) enter(k + block * 64 + 32);
+        if (kHalves && half == 1) enter(k + block * 64 + 32);
         Bytes16 b[Shape::kTokens];
         QAT_CUDA_UNROLL
         for (unsigned t = 0; t < Shape::kTokens; ++t)
@@ -239,7 +236,7 @@ struct W4A16TilesKernel {
   }
 
   template <class Context>
-  QAT_HOST_DEVICE void finish_tile(const Context& c, const Place<Context>& at, const Cursor& unit, Sums& sums) const {
+  QAT_HOST_DEVICE void finish_tile(const Context& c, const Place<Context>& at, unsigned unit, Sums& sums) const {
     constexpr unsigned kOwners = kThreads / Shape::kWarpsK, kFragments = Shape::kRows * Shape::kTokens;
     const unsigned thread = c.thread() % kOwners;
     if constexpr (Shape::kWarpsK > 1) {
@@ -258,9 +255,9 @@ struct W4A16TilesKernel {
       }
       c.sync();
     }
-    const unsigned first = shares.owner(unit.tile * shares.slices),
-                   last = shares.owner((unit.tile + 1) * shares.slices - 1);
-    if (first != last && !is_last_to_arrive(c, at, unit.tile, first, last, sums)) return;
+    const unsigned tile = unit / shares.slices, first = shares.owner(tile * shares.slices),
+                   last = shares.owner((tile + 1) * shares.slices - 1);
+    if (first != last && !is_last_to_arrive(c, at, tile, first, last, sums)) return;
 
     const auto outputs = c.template shared<float>(kScratch);
     const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
@@ -272,8 +269,8 @@ struct W4A16TilesKernel {
         for (unsigned j = 0; j < 4; ++j) outputs.store((token + j % 2) * kPitch + row + j / 2 * 8, v[j]);
       });
     c.sync();
-    const int n0 = static_cast<int>(unit.row_block) * Shape::kTileRows,
-              m0 = static_cast<int>(unit.token_tile) * Shape::kTileTokens;
+    const int n0 = static_cast<int>(tile / token_tiles) * Shape::kTileRows,
+              m0 = static_cast<int>(tile % token_tiles) * Shape::kTileTokens;
     constexpr unsigned kRuns = Shape::kTileRows / 8;
     QAT_CUDA_LOOP
     for (unsigned i = c.thread(); i < kRuns * Shape::kTileTokens; i += kThreads) {
