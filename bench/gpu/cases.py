@@ -160,7 +160,8 @@ def quantizer_cases():
         if bench.torch:
             zero = bench.torch.zeros(rows, dtype=bench.torch.int32, device="cuda")
             wide = x.tensor.float()  # the native operator's fastest form
-            found["native"] = lambda: bench.torch.fake_quantize_per_channel_affine(wide, scale.tensor, zero, 0, -128, 127)
+            found["native"] = measure.not_capturable(
+                lambda: bench.torch.fake_quantize_per_channel_affine(wide, scale.tensor, zero, 0, -128, 127))
         return found
 
 
@@ -374,3 +375,39 @@ def row_cases():
 
 
 row_cases()
+
+
+def attention_case(backward):
+    def make(bench, size):
+        batch, tokens, heads, kv_heads, d = size
+        q, out, dout, dq = (bench.array((batch, tokens, heads, d), "bfloat16") for _ in range(4))
+        k, v, dk, dv = (bench.array((batch, tokens, kv_heads, d), "bfloat16") for _ in range(4))
+        lse = bench.array((batch, heads, tokens), "float32", "empty")
+        forward = bench.call("attention", *size, q, k, v, out, lse)
+        forward()
+        if not backward:
+            found = {"qat": forward}
+        else:
+            found = {"qat": bench.call("attention_backward", *size, q, k, v, out, lse, dout, dq, dk, dv)}
+        if bench.torch:
+            sdpa = bench.torch.nn.functional.scaled_dot_product_attention
+            parts = [a.tensor.transpose(1, 2).detach().requires_grad_(backward) for a in (q, k, v)]
+
+            def torch_forward():
+                return sdpa(*parts, is_causal=True, enable_gqa=heads != kv_heads)
+            if not backward:
+                found["sdpa"] = torch_forward
+            else:
+                result, gradient = torch_forward(), dout.tensor.transpose(1, 2)
+                found["sdpa"] = measure.not_capturable(lambda: bench.torch.autograd.grad(result, parts, gradient, retain_graph=True))
+        return found
+
+    # Half of the scores are masked; the backward pass is counted with five products, however many a kernel makes.
+    case("attention backward/bfloat16" if backward else "attention/bfloat16",
+         [(16, 1024, 12, 12, 64), (8, 2048, 16, 16, 128), (4, 4096, 16, 4, 128)], [(1, 40, 2, 1, 32)],
+         flop_of=lambda s: (5 if backward else 2) * s[0] * s[2] * s[1] * s[1] * s[4],
+         working_set=lambda s: 12 * s[0] * s[1] * s[2] * s[4], targets=(("sdpa", None, None),))(make)
+
+
+attention_case(False)
+attention_case(True)

@@ -29,14 +29,16 @@ class TorchDevice:
             raise RuntimeError("PyTorch sees no GPU")
         self.torch, self.library = torch, library
         self.workspace = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+        self.generator = torch.Generator(device="cuda")  # its own: a failed graph capture spoils the default one
+        self.generator.manual_seed(1)
 
     def array(self, shape, dtype, fill="normal", scale=1.0):
         torch = self.torch
         kind = getattr(torch, dtype)
         if fill == "normal":
-            tensor = (torch.randn(shape, device="cuda") * scale).to(kind)
+            tensor = (torch.randn(shape, device="cuda", generator=self.generator) * scale).to(kind)
         elif fill == "bits":
-            tensor = torch.randint(0, 256, shape, device="cuda", dtype=torch.int32).to(kind)
+            tensor = torch.randint(0, 256, shape, device="cuda", dtype=torch.int32, generator=self.generator).to(kind)
         elif fill == "empty":
             tensor = torch.empty(shape, device="cuda", dtype=kind)
         else:

@@ -9,15 +9,25 @@ def sets_for(bytes_per_call, least=2, most=64):
     return int(min(most, max(least, -(-L2_BYTES // max(1, bytes_per_call)))))
 
 
+def not_capturable(call):
+    """Marks a call that waits for the device, and so cannot be part of a graph."""
+    call.not_capturable = True
+    return call
+
+
 class Contender:
     """calls: one function of no arguments for each set of buffers; all of them are one sweep."""
 
     def __init__(self, name, calls):
         self.name, self.calls, self.samples, self.graph = name, calls, [], None
+        self.capturable = not any(getattr(call, "not_capturable", False) for call in calls)
 
 
 def capture(torch, contender, repeats):
-    """The sweep, `repeats` times, as a graph; a contender that cannot be captured runs as it is."""
+    """The sweep, `repeats` times, as a graph. Calls marked not_capturable (they wait for the device) run as they are: a
+    capture that fails leaves PyTorch's generator unusable."""
+    if not contender.capturable:
+        return
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -26,16 +36,11 @@ def capture(torch, contender, repeats):
         stream.synchronize()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph, stream=stream):
-            for _ in range(repeats):
-                for call in contender.calls:
-                    call()
-        contender.graph = graph
-    except RuntimeError as error:
-        contender.graph = None
-        contender.not_captured = str(error).splitlines()[0]
-        torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        for _ in range(repeats):
+            for call in contender.calls:
+                call()
+    contender.graph = graph
 
 
 def run_once(torch, contender, repeats):

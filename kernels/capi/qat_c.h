@@ -105,8 +105,8 @@ qat_status qat_cuda_adamw(const qat_cuda* cuda, qat_dtype gradient, qat_dtype co
 qat_status qat_cuda_rmsnorm(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
                             const void* residual, void* sum, const float* weight, float eps, int64_t rows,
                             int64_t columns, float* inv_rms, void* y, int8_t* codes, float* scale, float* zero_point);
-/* dx (+)= and, where not null, dweight (+)= from dy, the gradient of the output as fake-quantized under spec (null: not),
- * scale and zero_point. Workspace: qat_cuda_rmsnorm_backward_bytes where dweight is wanted. */
+/* dx (+)= and, where not null, dweight (+)= from dy, the gradient of the output as fake-quantized under spec (null:
+ * not), scale and zero_point. Workspace: qat_cuda_rmsnorm_backward_bytes where dweight is wanted. */
 qat_status qat_cuda_rmsnorm_backward_bytes(qat_dtype dtype, int64_t rows, int64_t columns, size_t* bytes);
 qat_status qat_cuda_rmsnorm_backward(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
                                      const float* weight, const float* inv_rms, const void* dy, int64_t rows,
@@ -119,9 +119,9 @@ qat_status qat_cuda_activation(const qat_cuda* cuda, int32_t kind, const char* s
                                float* scale, float* zero_point);
 /* dgate, dup: rows `stride` apart, may be gate and up. */
 qat_status qat_cuda_activation_backward(const qat_cuda* cuda, int32_t kind, const char* spec, qat_dtype dtype,
-                                        const void* gate, const void* up, const void* dy, int64_t rows,
-                                        int64_t columns, int64_t stride, const float* scale, const float* zero_point,
-                                        void* dgate, void* dup);
+                                        const void* gate, const void* up, const void* dy, int64_t rows, int64_t columns,
+                                        int64_t stride, const float* scale, const float* zero_point, void* dgate,
+                                        void* dup);
 
 /* Int4 weights for the tensor cores. Row-major: codes (rows, (columns + 1) / 2) bytes of signed nibbles, the first in
  * the low half; scales (rows, groups), groups = ceil(columns / group). The sizes of the tiled form, in bytes and in
@@ -147,6 +147,17 @@ qat_status qat_cuda_w4a16_plan(int64_t tokens, int64_t rows, int64_t columns, in
 qat_status qat_cuda_w4a16_gemm(const qat_cuda* cuda, int64_t tokens, int64_t rows, int64_t columns, int64_t group,
                                qat_dtype scale_dtype, const void* x, const uint8_t* tiled_codes,
                                const void* tiled_scales, void* y, uint32_t* counters, const qat_w4a16_config* config);
+/* Causal attention of bfloat16: q, out (batch, tokens, heads, head_dim), k, v (batch, tokens, kv_heads, head_dim),
+ * scale 1 / sqrt(head_dim). log_sum_exp (batch, heads, tokens): what backward needs. */
+qat_status qat_cuda_attention(const qat_cuda* cuda, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads,
+                              int64_t head_dim, const void* q, const void* k, const void* v, void* out,
+                              float* log_sum_exp);
+/* Workspace: 8 bytes per query and head, queries rounded up to 128. */
+qat_status qat_cuda_attention_backward(const qat_cuda* cuda, int64_t batch, int64_t tokens, int64_t heads,
+                                       int64_t kv_heads, int64_t head_dim, const void* q, const void* k, const void* v,
+                                       const void* out, const float* log_sum_exp, const void* dout, void* dq, void* dk,
+                                       void* dv);
+
 #ifdef __cplusplus
 }
 #endif
