@@ -35,7 +35,7 @@ def capability():
 
 
 def check(program, emulated, name, log):
-    command = [program] + ([] if emulated else ["--large"]) + ([name] if name else [])
+    command = [program] + ([] if emulated else ["--large"]) + (name.split(",") if name else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log(done.stdout.rstrip())
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no output"
@@ -131,7 +131,7 @@ def benchmarks(library, emulated, only, compiled, log, budget):
     ceiling = ceilings(torch, log) if torch else {}
     rows, start = [], time.monotonic()
     for case in cases.CASES:
-        if only and only not in case.name:
+        if only and not any(name in case.name for name in only.split(",")):
             continue
         for size in case.small if emulated else case.sizes:
             if time.monotonic() - start > budget:
@@ -163,7 +163,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(build.ROOT, "build", "gpu"), help="folder of the programs")
     parser.add_argument("--json", metavar="FILE", help="write everything found to FILE")
-    parser.add_argument("--only", default="", metavar="NAME", help="checks and cases whose name contains NAME")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="checks and cases whose name contains NAME, or one of several with commas between")
     parser.add_argument("--architectures", help="such as 80,90a,100; default: the GPU here")
     parser.add_argument("--emulated", action="store_true", help="rehearse without a GPU")
     parser.add_argument("--no-check", action="store_true")

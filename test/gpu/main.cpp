@@ -1,4 +1,5 @@
-// qat-gpu-check [NAME]: runs the checks whose name contains NAME on the current device. Ends with `N passed, N failed`.
+// qat-gpu-check [--large] [NAME ...]: runs the checks whose name contains one of the NAMEs on the current device. Ends
+// with `N passed, N failed`.
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -38,12 +39,12 @@ void Report::expect_error(const std::string& what, const std::string& text, cons
 
 int run(int argc, char** argv) {
   Device device;
-  std::string wanted;
+  std::vector<std::string> wanted;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--large") == 0)
       device.large = true;
     else
-      wanted = argv[i];
+      wanted.push_back(argv[i]);
   }
   const cuda::DeviceInfo info = cuda::device_info();
   std::printf("%s, compute capability %d.%d\n", info.name, info.compute_capability / 10, info.compute_capability % 10);
@@ -54,7 +55,9 @@ int run(int argc, char** argv) {
 
   Report report;
   for (const Entry& entry : entries()) {
-    if (std::string(entry.name).find(wanted) == std::string::npos) continue;
+    bool skip = !wanted.empty();
+    for (const std::string& name : wanted) skip = skip && std::string(entry.name).find(name) == std::string::npos;
+    if (skip) continue;
     const int passed = report.passed(), failed = report.failed();
     const auto start = std::chrono::steady_clock::now();
     try {
