@@ -42,7 +42,9 @@ int run(int argc, char** argv) {
   app.footer(
       "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
       "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.\n"
-      "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 1 anything else.");
+      "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 128 + N a run "
+      "that signal N\n"
+      "interrupted (130: Ctrl-C); 1 anything else.");
   Verbs verbs;
   verbs.add_to(app);
   try {
@@ -58,6 +60,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return run(argc, argv);
+  } catch (const qat_llm::Interrupted& interrupted) {
+    return 128 + interrupted.number;
   } catch (const qat::Error& e) {
     std::fprintf(stderr, "qat-llm: %s\n", e.what());
     return 2;

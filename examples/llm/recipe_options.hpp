@@ -41,7 +41,10 @@ struct RecipeOptions {
                                         {"--warmup", "lr_scheduler.warmup_steps"},
                                         {"--delay-fake-quant-steps", "qat.delay_fake_quant_steps"},
                                         {"--seed", "seed"},
-                                        {"--output-dir", "output_dir"}};
+                                        {"--output-dir", "output_dir"},
+                                        {"--checkpoint-every", "trainer.checkpoint_interval"},
+                                        {"--validate-every", "trainer.val_check_interval"},
+                                        {"--keep-last", "trainer.keep_last"}};
 
   void add_to(CLI::App* verb) {
     verb->add_option("--recipe", file, "recipe file (YAML); its keys: docs/recipe.md");

@@ -4,13 +4,14 @@
 #include "options.hpp"
 #include "recipe_options.hpp"
 #include "recipe_run.hpp"
+#include "train_run.hpp"
 
 namespace qat_llm {
 
 struct TrainVerb {
   RecipeOptions recipe;
   std::string out, json;
-  bool report = false;
+  bool report = false, resume = false, overwrite = false;
 
   void add_to(CLI::App& app) {
     CLI::App* verb = app.add_subcommand("train", "train on a text, quantization-aware where the recipe says so");
@@ -19,7 +20,12 @@ struct TrainVerb {
                      "write the trained model here, as a Hugging Face directory; packed where scales are learned");
     verb->add_option("--json", json, "also write the results to this file");
     verb->add_flag("--report", report, "print every layer with its scheme and bytes");
+    verb->add_flag("--resume", resume,
+                   "go on with the run that --output-dir holds, to the bit; begins where it holds none");
+    verb->add_flag("--overwrite", overwrite, "begin again where --output-dir holds a run");
     verb->footer(
+        "A run with --output-dir writes metrics and checkpoints there; Ctrl-C or SIGTERM finishes the step, writes a\n"
+        "checkpoint and ends with exit code 128 + the signal's number.\n"
         "Examples:\n"
         "  qat-llm train --recipe examples/llm/recipes/8da4w.yaml --set trainer.max_steps=100 --output-dir run\n"
         "  qat-llm train --model stories260K.bin --train-data train.txt --data valid.txt --scheme 8da4w --out trained");
@@ -33,23 +39,26 @@ struct TrainVerb {
     auto [model, layers] = run.prepared_model();
     if (report) print_report(layers);
     const std::string& output_dir = run.recipe().output_dir;
-    if (!output_dir.empty()) {
-      make_directory(output_dir);
-      write_file(join_path(output_dir, "recipe.yaml"), qat::recipe::to_yaml(run.recipe()));
-    }
+    QAT_CHECK(!(resume && overwrite), kInvalidArgument,
+              "train: --resume and --overwrite are both given; accepted: one");
+    QAT_CHECK(!output_dir.empty() || !(resume || overwrite), kInvalidArgument,
+              "train: ", resume ? "--resume" : "--overwrite",
+              " is given without --output-dir, the directory of the run");
     OrderedJson results = {{"model", run.checkpoint().path()},
                            {"train_data", run.recipe().data.train},
                            {"scheme", schemes_of(layers)},
                            {"steps", OrderedJson::array()}};
-    Progress progress("train");
-    qat::recipe::train(backend, model, run.text().tokens, config, [&](const qat::recipe::StepReport& s) {
+    const auto on_step = [&results](const qat::recipe::StepReport& s) {
       results["steps"].push_back(
           {{"step", s.step}, {"loss", s.loss}, {"grad_norm", s.grad_norm}, {"lr", s.lr}, {"seconds", s.seconds}});
-      progress.show(s.step + 1, config.steps, std::string("loss ") + concat(s.loss).c_str());
-      if (s.step % 100 == 0 || s.step + 1 == config.steps)
-        std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr,
-                    s.seconds * 1e3);
-    });
+    };
+    if (output_dir.empty()) {
+      train_in_memory(backend, model, run, config, on_step);
+    } else {
+      train_in_directory(
+          backend, model, run.text().tokens, config, run_options(run, results), scored_while_training(run),
+          [&] { write_recipe(run); }, on_step);
+    }
     if (run.validation()) {
       const qat::recipe::Evaluation e = evaluate(backend, model, *run.validation(), run.validation_name(), "eval");
       std::printf("nats per token %.6f on %s\n", e.nats_per_token(), run.validation_name().c_str());
@@ -61,14 +70,17 @@ struct TrainVerb {
       std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n",
                   out.c_str(), out.c_str());
     }
-    if (!output_dir.empty()) save_float(run, model, join_path(output_dir, "model"));
+    if (!output_dir.empty())
+      replace_directory(join_path(output_dir, "model"), [&](const std::string& path) { save_float(run, model, path); });
     if (*run.recipe().qat.enabled && (!output_dir.empty() || (!out.empty() && learns_scales))) {
       qat::recipe::convert(backend, model);
       if (!out.empty() && learns_scales) {  // a scheme would choose other scales
         save_packed(run, model, out);
         std::printf("wrote %s: packed weights, with the scales that were learned\n", out.c_str());
       }
-      if (!output_dir.empty()) save_packed(run, model, join_path(output_dir, "packed"));
+      if (!output_dir.empty())
+        replace_directory(join_path(output_dir, "packed"),
+                          [&](const std::string& path) { save_packed(run, model, path); });
     }
     if (!output_dir.empty())
       std::printf("wrote %s: recipe.yaml, model%s\n", output_dir.c_str(),
@@ -77,6 +89,50 @@ struct TrainVerb {
   }
 
  private:
+  template <class OnStep>
+  static void train_in_memory(const CpuBackend& backend, nn::Transformer& model, const RecipeRun& run,
+                              const qat::recipe::TrainConfig& config, const OnStep& on_step) {
+    Progress progress("train");
+    qat::recipe::train(backend, model, run.text().tokens, config, [&](const qat::recipe::StepReport& s) {
+      on_step(s);
+      progress.show(s.step + 1, config.steps, std::string("loss ") + concat(s.loss).c_str());
+      if (s.step % 100 == 0 || s.step + 1 == config.steps)
+        std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr,
+                    s.seconds * 1e3);
+    });
+  }
+  qat::recipe::RunOptions run_options(const RecipeRun& run, const OrderedJson& results) const {
+    const qat::recipe::Recipe::Trainer& trainer = run.recipe().trainer;
+    qat::recipe::RunOptions options;
+    options.directory = run.recipe().output_dir;
+    options.existing = resume      ? qat::recipe::ExistingRun::kResume
+                       : overwrite ? qat::recipe::ExistingRun::kOverwrite
+                                   : qat::recipe::ExistingRun::kRefuse;
+    options.checkpoint_every = trainer.checkpoint_interval;
+    options.validate_every = trainer.val_check_interval;
+    options.keep_last = trainer.keep_last;
+    for (const char* key : {"model", "train_data", "scheme"})
+      options.description[key] = results.at(key).get<std::string>();
+    return options;
+  }
+  /// The windows that trainer.val_windows asks for.
+  static std::optional<TokenWindows> scored_while_training(const RecipeRun& run) {
+    if (!run.validation()) return std::nullopt;
+    const EvaluationData& data = *run.validation();
+    std::span<const std::int32_t> tokens = data.stream.tokens;
+    const index_t most = run.recipe().trainer.val_windows;
+    if (most > 0 && most < static_cast<index_t>(tokens.size()) / data.length)
+      tokens = tokens.first(static_cast<std::size_t>(most * data.length + 1));
+    return TokenWindows::contiguous(tokens, data.length, run.validation_name());
+  }
+  /// Once the directory is this run's: its recipe, and nothing of the run that it replaces.
+  void write_recipe(const RecipeRun& run) const {
+    const std::string& directory = run.recipe().output_dir;
+    if (overwrite)
+      for (const char* name : {"model", "packed"})
+        if (is_directory(join_path(directory, name))) retire_directory(join_path(directory, name));
+    write_file(join_path(directory, "recipe.yaml"), qat::recipe::to_yaml(run.recipe()));
+  }
   static std::string schemes_of(const qat::recipe::Report& layers) {
     std::string text;
     for (const qat::recipe::LayerReport& line : layers)

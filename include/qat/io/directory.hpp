@@ -101,11 +101,21 @@ class AtomicDirectoryWriter {
 /// Removes a finished directory in one step, as seen by whoever looks for its name: a process that dies meanwhile
 /// leaves the whole directory or an unfinished one.
 inline void retire_directory(const std::string& path) {
-  const std::string doomed = join_path(parent_directory(path), std::string(kUnfinishedPrefix) + file_name(path));
+  const std::string doomed =
+      join_path(parent_directory(path), std::string(kUnfinishedPrefix) + "removal-of-" + file_name(path));
   remove_directory(doomed);
   if (::rename(path.c_str(), doomed.c_str()) != 0)
     raise(ErrorCode::kIo, path, ": cannot remove: ", std::strerror(errno));
   remove_directory(doomed);
+}
+
+/// Replaces the directory, if there is one, by what write(path) puts below the path it is given.
+template <class Write>
+void replace_directory(const std::string& target, Write&& write) {
+  AtomicDirectoryWriter writer(target);
+  write(writer.path());
+  if (is_directory(target)) retire_directory(target);
+  writer.commit();
 }
 
 /// Removes what processes that died have left in a directory.

@@ -120,6 +120,17 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Whether a file name is that of an AtomicFileWriter's temporary: NAME.tmp-PID-COUNT.
+inline bool is_temporary_file(std::string_view name) {
+  const std::size_t mark = name.rfind(".tmp-");
+  if (mark == name.npos || mark == 0) return false;
+  const std::string_view numbers = name.substr(mark + 5);
+  const std::size_t dash = numbers.find('-');
+  return dash != numbers.npos && dash > 0 && dash + 1 < numbers.size() &&
+         numbers.find_first_not_of("0123456789") == dash &&
+         numbers.find_first_not_of("0123456789", dash + 1) == numbers.npos;
+}
+
 /// Writes to a temporary file in the target's directory; commit() makes it durable and gives it its name in one step.
 /// Without commit() (an error on the way, say) the target is as before and the temporary is gone. A target that exists
 /// and is no regular file (/dev/stdout, a pipe) is written directly.

@@ -42,6 +42,15 @@ struct RunStep {
   double checkpoint_seconds = 0.0;  ///< 0: none was written
 };
 
+/// Seconds that a process spent on a run.
+struct RunTime {
+  double total = 0.0;
+  double steps = 0.0, validation = 0.0;  ///< training, and scoring the model
+  double checkpoints = 0.0;
+  /// The share that writing metrics and checkpoints, and whatever else is done between steps, takes of training.
+  double overhead() const { return steps > 0.0 ? (total - steps - validation) / steps : 0.0; }
+};
+
 /// Scores a model in training, float and quantized, and leaves it as it was.
 /// @throws qat::Error as evaluate
 inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, const TokenWindows& windows) {
@@ -100,6 +109,8 @@ class Run {
   index_t first_step() const { return first_step_; }
   /// Steps done before this process whose metrics are gone: 0 unless somebody changed the file.
   index_t missing_metrics() const { return metrics_->missing(); }
+  /// What drive() took, once it has returned.
+  const RunTime& time() const { return time_; }
 
   /// Trains until the last step or the first signal (Interruption, while this runs); a step that has begun is finished,
   /// and a checkpoint is written at the end. on_step(const RunStep&) is called after each step. Returns whether the
@@ -110,6 +121,9 @@ class Run {
   bool drive(OnStep&& on_step) {
     const Interruption interruption;
     const auto start = std::chrono::steady_clock::now();
+    const auto seconds = [start] {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
     const TrainConfig& config = trainer_.config();
     const auto due = [&](index_t every) { return every > 0 && trainer_.next_step() % every == 0; };
     while (!trainer_.done() && Interruption::number() == 0) {
@@ -122,15 +136,15 @@ class Run {
         step.validation = validate(backend_, trainer_, *validation_);
       metrics_->write(step.report.step, line_of(step));
       if (due(options_.checkpoint_every) || trainer_.done()) step.checkpoint_seconds = write_checkpoint();
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      step.seconds_left = seconds / static_cast<double>(trainer_.next_step() - first_step_) *
+      step.seconds_left = seconds() / static_cast<double>(trainer_.next_step() - first_step_) *
                           static_cast<double>(config.steps - trainer_.next_step());
+      time_.steps += step.report.seconds;
+      if (step.validation) time_.validation += step.validation->seconds;
       on_step(std::as_const(step));
     }
-    if (!trainer_.done()) {
-      if (trainer_.next_step() > first_step_) write_checkpoint();
-      return false;
-    }
+    if (!trainer_.done() && trainer_.next_step() > first_step_) write_checkpoint();
+    time_.total = seconds();
+    if (!trainer_.done()) return false;
     set_fake_quantization(trainer_.model(), true);
     return true;
   }
@@ -153,7 +167,9 @@ class Run {
       save_run_checkpoint(path, trainer_, identity_);
       directory_.keep_last(options_.keep_last);
     }
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    time_.checkpoints += seconds;
+    return seconds;
   }
 
   static nlohmann::ordered_json line_of(const RunStep& step) {
@@ -188,6 +204,7 @@ class Run {
   Json identity_;
   RunDirectory directory_;
   std::optional<MetricsFile> metrics_;
+  RunTime time_;
   index_t first_step_ = 0;
 };
 

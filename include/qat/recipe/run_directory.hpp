@@ -76,7 +76,7 @@ class RunDirectory {
 
   /// What a process that died has left.
   static bool is_unfinished(const std::string& name) {
-    return name.starts_with("run.json.tmp-") || name.starts_with(kUnfinishedPrefix);
+    return is_temporary_file(name) || name.starts_with(kUnfinishedPrefix);
   }
   static std::string step_name(index_t step) {
     const std::string digits = std::to_string(step);

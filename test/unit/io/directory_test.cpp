@@ -78,6 +78,24 @@ TEST_CASE("a directory is removed with everything in it; links are not followed"
   QAT_CHECK_ERROR(AtomicDirectoryWriter(dir / "none/d"), "none/d: cannot create directory");
 }
 
+TEST_CASE("a directory is replaced whole, or not at all when writing fails") {
+  const TempDir dir;
+  const auto write = [](const std::string& name) {
+    return [name](const std::string& path) { write_file(join_path(path, name), name); };
+  };
+  replace_directory(dir / "d", write("first"));
+  CHECK(list_directory(dir / "d") == Names{"first"});
+  replace_directory(dir / "d", write("second"));
+  CHECK(list_directory(dir / "d") == Names{"second"});
+  const auto fail = [&](const std::string& path) {
+    write("third")(path);
+    raise(ErrorCode::kIo, "the disk is full");
+  };
+  CHECK(test::error_of([&] { replace_directory(dir / "d", fail); }) == "the disk is full");
+  CHECK(list_directory(dir / "d") == Names{"second"});
+  CHECK(list_directory(dir.path()) == Names{"d"});
+}
+
 TEST_CASE("a lock is held by one holder and free once it is gone") {
   const TempDir dir;
   {

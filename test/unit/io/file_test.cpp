@@ -84,3 +84,14 @@ TEST_CASE("paths are joined and taken apart") {
   CHECK(parent_directory("b").empty());
   CHECK(file_name("a/b") == "b");
 }
+
+TEST_CASE("the temporary of a writer is known by its name, and nothing else is") {
+  const TempDir dir;
+  AtomicFileWriter writer(dir / "f.txt");
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
+    CHECK(is_temporary_file(entry.path().filename().string()));
+  CHECK(is_temporary_file("a.tmp-1-2"));
+  for (const char* name : {"", "f.txt", "a.tmp-", "a.tmp-1", "a.tmp-1-", "a.tmp--2", "a.tmp-1-2x", "a.tmp-x1-2",
+                           ".tmp-1-2", "a.tmp-1-2-3"})
+    CHECK_FALSE(is_temporary_file(name));
+}

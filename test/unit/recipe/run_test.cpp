@@ -183,6 +183,12 @@ TEST_CASE("checkpoints are written when due and at the end, the newest are kept"
     CHECK(step.peak_memory > 1000000);
   });
   CHECK(run.directory().checkpoint_steps() == std::vector<index_t>{15, 20, 24});
+  const RunTime& time = run.time();
+  CHECK(time.steps > 0.0);
+  CHECK(time.validation > 0.0);
+  CHECK(time.checkpoints > 0.0);
+  CHECK(time.total >= time.steps + time.validation + time.checkpoints);
+  CHECK(time.overhead() * time.steps >= time.checkpoints);
 }
 
 TEST_CASE("a disk that is full ends the run with the file named and the checkpoint before intact") {
