@@ -4,12 +4,16 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
+#include "support/final_check.hpp"
 #include "support/skip.hpp"
 
 namespace {
 
 int passed = 0, failed = 0, skipped = 0;
+bool all_cases = false;
 
 struct Counter : doctest::IReporter {
   const doctest::TestCaseData* current = nullptr;
@@ -17,10 +21,13 @@ struct Counter : doctest::IReporter {
   explicit Counter(const doctest::ContextOptions&) {}
   void report_query(const doctest::QueryData&) override {}
   void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats&) override {}
+  void test_run_end(const doctest::TestRunStats& stats) override {
+    all_cases = stats.numTestCasesPassingFilters == stats.numTestCases;
+  }
   void test_case_start(const doctest::TestCaseData& data) override {
     current = &data;
     skips_before = qat::test::skip_count();
+    qat::test::current_case() = data.m_name;
   }
   void test_case_reenter(const doctest::TestCaseData&) override {}
   void test_case_end(const doctest::CurrentTestCaseStats& stats) override {
@@ -54,6 +61,13 @@ int main(int argc, char** argv) {
   context.applyCommandLine(argc, argv);
   const int result = context.run();
   if (context.shouldExit()) return result;  // --help, --list-test-cases
+  if (all_cases)
+    for (const qat::test::FinalCheck& check : qat::test::final_checks()) {
+      const std::vector<std::string> problems = check.problems();
+      ++(problems.empty() ? passed : failed);
+      if (!problems.empty()) std::printf("FAILED: %s\n", check.name.c_str());
+      for (const std::string& problem : problems) std::printf("  %s\n", problem.c_str());
+    }
   std::printf("[qat-test] %d passed, %d failed, %d skipped\n", passed, failed, skipped);
   if (passed + failed + skipped == 0) std::printf("FAILED: no test case ran\n");
   return result != 0 || failed != 0 || passed + skipped == 0 ? 1 : 0;

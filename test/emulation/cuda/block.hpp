@@ -66,6 +66,7 @@ class Block {
     for (unsigned i = 0; i < count; ++i) blocks[i] = i;
     for (std::size_t i = blocks.size(); i > 1; --i) std::swap(blocks[i - 1], blocks[below(static_cast<unsigned>(i))]);
     ++counters_.launches;
+    if (launch_observer()) launch_observer()(name_);
     for (const unsigned b : blocks) run_block(b);
     for (const Region* r : Memory::instance().regions())
       if (!r->intact())
@@ -226,15 +227,15 @@ class Block {
     bool valid;
     std::uint64_t group;
   };
-  struct Thread {
+  struct alignas(64) Thread {
     Fibre* fibre = nullptr;
-    Block* block = nullptr;
-    unsigned index = 0;
+    Site site{"", 0};
     State state = State::kNew;
     Meeting kind = Meeting::kBarrier;
-    Site site{"", 0};
     unsigned argument = 0;
     std::uint64_t word = 0, result = 0;
+    unsigned index = 0;  // up to here a cache line
+    Block* block = nullptr;
     const std::byte* row = nullptr;
     MmaOperands mma{};
     std::vector<Copy> copies;

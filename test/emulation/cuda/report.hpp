@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -126,6 +127,12 @@ inline void count_requests(std::vector<Access> (&lane)[32]) {
   for (auto& accesses : lane) accesses.clear();
 }
 }  // namespace detail
+
+/// Called with the name of each kernel that is launched.
+inline std::function<void(const std::string&)>& launch_observer() {
+  static std::function<void(const std::string&)> observer;
+  return observer;
+}
 
 inline const Counters& counters() { return detail::report().counters; }
 inline const std::map<Line, Requests>& shared_requests() { return detail::report().shared; }
