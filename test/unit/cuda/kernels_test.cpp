@@ -28,16 +28,16 @@ std::string plain_name(const std::string& kernel) {
   return colon == std::string::npos ? name : name.substr(colon + 1);
 }
 
-/// Names of the structs with kThreads in a header.
+/// Names of the structs of a header that are called with a context.
 std::vector<std::string> kernels_in(const std::string& text) {
   std::vector<std::string> names;
   std::string last;
   std::istringstream lines(text);
-  static const std::regex structure("^struct (\\w+).*"), threads("^  static constexpr int kThreads\\b.*");
+  static const std::regex structure("^struct (\\w+).*"), body(".* operator\\(\\)\\(const Context& c\\) const \\{");
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
     if (std::regex_match(line, match, structure)) last = match[1];
-    if (std::regex_match(line, threads)) names.push_back(last);
+    if (std::regex_match(line, body)) names.push_back(last);
   }
   return names;
 }
@@ -74,9 +74,11 @@ const bool registered = [] {
 
 TEST_CASE("cuda kernels: the list of kernels is found in a header's text") {
   CHECK(registered);
-  const auto names = kernels_in(
-      "struct Parameters {\n  int n;\n};\ntemplate <class T>\nstruct A {\n  static constexpr int kThreads = 256;\n};\n"
-      "struct B : A {\n  static constexpr int kThreads = 32, kMinBlocks = 2;\n");
+  const std::string body =
+      "  template <class Context>\n  QAT_HOST_DEVICE void operator()(const Context& c) const {\n  }\n};\n";
+  const auto names =
+      kernels_in("struct Shape {\n  static constexpr int kThreads = 64;\n};\ntemplate <class T>\nstruct A {\n" + body +
+                 "struct B : A<int> {\n" + body);
   CHECK(names == std::vector<std::string>{"A", "B"});
   CHECK(plain_name("detail::A<B<float>, 4>") == "A");
   CHECK(plain_name("A") == "A");
