@@ -1,8 +1,7 @@
 // assign(backend, destination, expression): the single evaluation loop of expressions.
 #pragma once
 
-#include "qat/expr/destination.hpp"
-#include "qat/expr/operators.hpp"
+#include "qat/expr/assignment.hpp"
 #include "qat/simd/target.hpp"
 
 namespace qat::inline v0::expr {
@@ -79,38 +78,17 @@ void run(const Backend& backend, const E& e, const D& destination, const index_t
 /// @throws qat::Error (kShapeMismatch) naming the dimension and both extents
 template <class Backend, class D, class E>
 void assign(const Backend& backend, const D& destination_view, const E& expression) {
-  static_assert(!kOwnsElements<D>, "qat: assign() writes to a view: write tensor.view<Rank>() for the destination");
-  static_assert(!expr::kIsConstView<D>, "qat: assign() cannot write to a view of const elements");
-  static_assert(kOwnsElements<D> || expr::kIsView<D> || Destination<D>,
-                "qat: the destination of assign() must be a View, a PackedView or satisfy qat::Destination");
-  static_assert(expr::Operand<E>, "qat: assign() needs a view, a number or an expression to evaluate");
-  if constexpr (!kOwnsElements<D> && !expr::kIsConstView<D> && expr::Operand<E>) {
-    auto destination = expr::destination(destination_view);
-    using Out = decltype(destination);
-    auto e = expr::node<typename Out::value_type>(expression);
-    using Node = decltype(e);
-    constexpr int rank = Out::kRank;
-    static_assert(Node::kRank == 0 || Node::kRank == rank,
-                  "qat: the expression and the destination of assign() have different ranks");
-    static_assert(std::is_same_v<typename Node::value_type, typename Out::value_type>,
-                  "qat: the expression and the destination of assign() have different element types: use cast<T>()");
-    index_t shape[rank];
-    index_t rows = 1;
-    for (int d = 0; d < rank; ++d) shape[d] = destination.dim(d);
-    for (int d = 0; d + 1 < rank; ++d) rows *= shape[d];
-    e.check_fit(shape);
-    index_t columns = shape[rank - 1];
-    if (rows * columns == 0) return;
-    if (destination.contiguous() && e.flat(shape)) {
-      columns *= rows;
-      rows = 1;
-      destination.flatten();
-      e.flatten();
-    }
-    if (e.unit() && destination.unit()) {
-      expr::run<true>(backend, e, destination, shape, rows, columns);
+  static_assert(
+      requires { backend.parallel_for(index_t{}, [](index_t) {}); },
+      "qat: this backend has no loop for processors; for CudaBackend include qat/ops/assign.cuh in a file that nvcc "
+      "compiles");
+  if constexpr (expr::check_assignable<D, E>()) {
+    const auto a = expr::checked_assignment(destination_view, expression);
+    if (a.empty()) return;
+    if (a.e.unit() && a.destination.unit()) {
+      expr::run<true>(backend, a.e, a.destination, a.shape, a.rows, a.columns);
     } else {
-      expr::run<false>(backend, e, destination, shape, rows, columns);
+      expr::run<false>(backend, a.e, a.destination, a.shape, a.rows, a.columns);
     }
   }
 }

@@ -282,7 +282,7 @@ struct DynamicNode {
 /// Integer valued numbers as codes.
 template <class Code>
 struct ToCode {
-  QAT_INLINE constexpr Code operator()(float q) const { return Code(static_cast<int>(q)); }
+  QAT_HOST_DEVICE QAT_INLINE constexpr Code operator()(float q) const { return Code(static_cast<int>(q)); }
 };
 
 template <class Code>
