@@ -38,7 +38,7 @@ void attention_definition(const Device& device, Report& report) {
     all.push_back(cuda::attention_extents(1, 1, 1, 1, 1, head_dim));
     all.push_back(cuda::attention_extents(2, 150, 150, 4, 2, head_dim));
     all.push_back(cuda::attention_extents(1, 70, 200, 2, 1, head_dim));
-    if (device.large) all.push_back(cuda::attention_extents(2, 1000, 1000, 3, 3, head_dim));
+    if (device.large) all.push_back(cuda::attention_extents(1, 700, 700, 2, 1, head_dim));
   }
   all.push_back(cuda::attention_extents(1, 65, 65, 2, 1, 80));
   for (const auto& e : all) {

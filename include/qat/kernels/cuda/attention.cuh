@@ -64,29 +64,42 @@ void launch_forward(const CudaBackend& backend, const AttentionArgs<bfloat16>& a
          " of ", e.head_dim);
 }
 
-template <class First, class Second>
-void launch_backward(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+/// Entries of 8 bytes for a head's statistics: its queries, rounded up to what any kernel has in a block.
+inline index_t statistics_stride(const AttentionExtents& e) { return (e.query_tokens + 127) / 128 * 128; }
+
+template <class Kernel>
+void launch_backward_queries(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+  static_assert(128 % Kernel::kRows == 0);
   const AttentionExtents& e = args.extents;
-  const index_t heads = e.batch * e.heads, kv_heads = e.batch * e.kv_heads;
-  const index_t row_blocks = (e.query_tokens + First::kRows - 1) / First::kRows;
-  const index_t key_blocks = (e.key_tokens + Second::kRows - 1) / Second::kRows;
-  const index_t stride = (e.query_tokens + 127) / 128 * 128;
-  static_assert(128 % First::kRows == 0 && First::kRows % Second::kQueriesAtOnce == 0,
-                "the first pass writes all statistics that the second reads");
-  Bytes8* const statistics = static_cast<Bytes8*>(backend.workspace);
+  const index_t heads = e.batch * e.heads, row_blocks = (e.query_tokens + Kernel::kRows - 1) / Kernel::kRows;
+  if (heads == 0 || row_blocks == 0) return;
   const index_t bytes = 4 * e.key_tokens * e.head_dim / (e.heads / e.kv_heads) + 1;
-  const index_t group_bytes = 4 * e.query_tokens * e.head_dim * (e.heads / e.kv_heads) + 1;
-  const auto start = [&](index_t blocks, std::size_t shared_bytes, const auto& kernel) {
-    launch(backend, {static_cast<unsigned>(blocks), 1, shared_bytes}, kernel, "attention_backward: ", e.batch,
-           " sequences, ", e.query_tokens, " queries, ", e.key_tokens, " keys, ", e.heads, " heads over ", e.kv_heads,
-           " of ", e.head_dim);
-  };
-  if (heads * row_blocks != 0)
-    start(heads * row_blocks, First::kSharedBytes,
-          First{args, head_order("attention_backward", heads, row_blocks, bytes), statistics, stride});
-  if (kv_heads * key_blocks != 0)
-    start(kv_heads * key_blocks, Second::kSharedBytes,
-          Second{args, head_order("attention_backward", kv_heads, key_blocks, group_bytes), statistics, stride});
+  const Kernel kernel{args, head_order("attention_backward", heads, row_blocks, bytes),
+                      static_cast<Bytes8*>(backend.workspace), statistics_stride(e)};
+  launch(backend, {static_cast<unsigned>(heads * row_blocks), 1, Kernel::kSharedBytes}, kernel,
+         "attention_backward: ", e.batch, " sequences, ", e.query_tokens, " queries, ", e.key_tokens, " keys, ",
+         e.heads, " heads over ", e.kv_heads, " of ", e.head_dim);
+}
+
+template <class Kernel>
+void launch_backward_keys(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+  const AttentionExtents& e = args.extents;
+  const index_t heads = e.batch * e.kv_heads, row_blocks = (e.key_tokens + Kernel::kRows - 1) / Kernel::kRows;
+  if (heads == 0 || row_blocks == 0) return;
+  const index_t bytes = 4 * e.query_tokens * e.head_dim * (e.heads / e.kv_heads) + 1;
+  const Kernel kernel{args, head_order("attention_backward", heads, row_blocks, bytes),
+                      static_cast<const Bytes8*>(backend.workspace), statistics_stride(e)};
+  launch(backend, {static_cast<unsigned>(heads * row_blocks), 1, Kernel::kSharedBytes}, kernel,
+         "attention_backward: ", e.batch, " sequences, ", e.query_tokens, " queries, ", e.key_tokens, " keys, ",
+         e.heads, " heads over ", e.kv_heads, " of ", e.head_dim);
+}
+
+template <class Queries, class Keys>
+void launch_backward(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+  static_assert(Queries::kRows % Keys::kQueriesAtOnce == 0,
+                "the first pass writes all statistics that the second reads");
+  launch_backward_queries<Queries>(backend, args);
+  launch_backward_keys<Keys>(backend, args);
 }
 
 }  // namespace attention_detail
