@@ -34,6 +34,11 @@ def capability():
     return f"{number}a" if number >= 90 else str(number)
 
 
+def revision():
+    said = subprocess.run(["git", "-C", build.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return said.stdout.strip()
+
+
 def check(program, emulated, name, log):
     command = [program] + ([] if emulated else ["--large"]) + (name.split(",") if name else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -104,7 +109,8 @@ def run_case(bench, case, size, torch, ceiling):
     if flop:
         row["flop_per_second"] = flop / ours
         row["share_of_product"] = flop / ours / ceiling["bfloat16_flop_per_second"]
-    row["targets"] = [{"against": a, "must": m, "aim": i} for a, m, i in case.targets]
+    targets = case.targets(size) if callable(case.targets) else case.targets
+    row["targets"] = [{"against": a, "must": m, "aim": i} for a, m, i in targets]
     return row
 
 
@@ -172,13 +178,14 @@ def main():
     parser.add_argument("--sanitizer", action="store_true", help="run the small checks under compute-sanitizer too")
     parser.add_argument("--budget", type=float, default=300, metavar="SECONDS", help="no case starts after these (default 300)")
     parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--revision", help="of the sources, to be noted in the results where git does not tell")
     args = parser.parse_args()
 
     def log(text):
         print(text, flush=True)
 
     start = time.monotonic()
-    result = {"arguments": sys.argv[1:]}
+    result = {"arguments": sys.argv[1:], "revision": args.revision or revision()}
     try:
         architectures = args.architectures.split(",") if args.architectures else ["90a"] if args.emulated else [capability()]
         shared_library, program = build.build(args.build, architectures, emulated=args.emulated, log=log)
