@@ -38,7 +38,7 @@ def prototypes(path=HEADER):
     """name -> (result type, [(type, name)])"""
     text = open(path).read()
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
-    text = re.sub(r"^[ \t]*#.*(?:\\\n.*)*$", "", text, flags=re.M)
+    text = re.sub(r"^[ \t]*#(?:\\\n|[^\n])*", "", text, flags=re.M)
     found = {}
     for result, name, arguments in re.findall(r"([\w \*]+?)\b(qat_\w+)\s*\(([^()]*)\)\s*;", text):
         parameters = []

@@ -35,7 +35,10 @@ def capability():
 
 
 def revision():
-    said = subprocess.run(["git", "-C", build.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    try:
+        said = subprocess.run(["git", "-C", build.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    except OSError:
+        return ""
     return said.stdout.strip()
 
 
