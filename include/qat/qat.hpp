@@ -50,6 +50,7 @@
 #include "qat/ops/rmsnorm.hpp"
 #include "qat/ops/rope.hpp"
 #include "qat/ops/rope_config.hpp"
+#include "qat/ops/sequences.hpp"
 #include "qat/ops/softmax_cross_entropy.hpp"
 #include "qat/ops/swiglu.hpp"
 #include "qat/pack/packed_weight.hpp"

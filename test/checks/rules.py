@@ -57,6 +57,7 @@ NO_OWN_TEST = {
     "ops/dequantize.hpp": "unit/ops/fake_quantize_test.cpp",
     "ops/quantize.hpp": "unit/ops/fake_quantize_test.cpp",
     "ops/elementwise.hpp": "unit/ops/swiglu_test.cpp",
+    "data/batch_source.hpp": "unit/data/token_stream_test.cpp",
     "ops/grad_mode.hpp": "unit/ops/linear_test.cpp",
     "ops/rope_config.hpp": "unit/ops/rope_test.cpp",
     "optim/adamw.hpp": "unit/optim/optimizer_test.cpp",

@@ -11,6 +11,7 @@
 #include "qat/ops/lsq.hpp"
 #include "qat/ops/rmsnorm.hpp"
 #include "qat/ops/rope.hpp"
+#include "qat/ops/sequences.hpp"
 #include "qat/ops/softmax_cross_entropy.hpp"
 #include "qat/ops/swiglu.hpp"
 
@@ -93,33 +94,55 @@ struct SwigluRecord {
   }
 };
 
+/// f(first row, sequences of one length) for each run of a batch.
+template <class F>
+void for_each_run(const ops::Sequences& sequences, const F& f) {
+  index_t row = 0;
+  for (const ops::SequenceRun& run : sequences.runs()) {
+    f(row, run);
+    row += run.count * run.length;
+  }
+}
+
 struct RopeRecord {
   Variable x;
   const ops::RopeTable* table;
-  index_t batch, tokens, heads, first_position;
+  ops::Sequences sequences;
+  index_t heads, first_position;
   RopePairing pairing;
   void backward(Tape& tape, Tensor<float> dy) {
-    const View<float, 4> d = view(dy.data(), batch, tokens, heads, table->head_dim);
-    ops::rope_backward(tape.backend(), d, table->cosine.view<2>(), table->sine.view<2>(), first_position, pairing, d);
+    for_each_run(sequences, [&](index_t row, const ops::SequenceRun& run) {
+      const View<float, 4> d =
+          view(dy.data() + row * heads * table->head_dim, run.count, run.length, heads, table->head_dim);
+      ops::rope_backward(tape.backend(), d, table->cosine.view<2>(), table->sine.view<2>(), first_position, pairing, d);
+    });
     tape.give(x, std::move(dy));
   }
 };
 
+/// The sequences of a run in a tensor of `heads` heads a row, row: of the first one.
+template <class T>
+auto run_view(T& tensor, index_t row, const ops::SequenceRun& run, index_t heads, index_t head_dim) {
+  return view(tensor.data() + row * heads * head_dim, run.count, run.length, heads, head_dim);
+}
+
 struct AttentionRecord {
   Variable q, k, v, out;
-  index_t batch, tokens, heads, kv_heads, head_dim;
-  ops::AttentionSaved saved;
+  ops::Sequences sequences;
+  index_t heads, kv_heads, head_dim;
+  std::vector<ops::AttentionSaved> saved;  // one a run
   void backward(Tape& tape, Tensor<float> dout) {
-    const auto q_view = [&](const Tensor<float>& t) { return view(t.data(), batch, tokens, heads, head_dim); };
-    const auto kv_view = [&](const Tensor<float>& t) { return view(t.data(), batch, tokens, kv_heads, head_dim); };
-    const auto mutable_q = [&](Tensor<float>& t) { return view(t.data(), batch, tokens, heads, head_dim); };
-    const auto mutable_kv = [&](Tensor<float>& t) { return view(t.data(), batch, tokens, kv_heads, head_dim); };
     const Shape q_shape = tape.value(q).shape(), kv_shape = tape.value(k).shape();
     Tensor<float> dq = Tensor<float>::uninitialized(q_shape);
     Tensor<float> dk = Tensor<float>::uninitialized(kv_shape), dv = Tensor<float>::uninitialized(kv_shape);
-    ops::attention_backward(tape.backend(), q_view(tape.value(q)), kv_view(tape.value(k)), kv_view(tape.value(v)),
-                            q_view(tape.value(out)), saved, q_view(dout), mutable_q(dq), mutable_kv(dk),
-                            mutable_kv(dv));
+    std::size_t index = 0;
+    for_each_run(sequences, [&](index_t row, const ops::SequenceRun& run) {
+      const auto of_q = [&](auto& t) { return run_view(t, row, run, heads, head_dim); };
+      const auto of_kv = [&](auto& t) { return run_view(t, row, run, kv_heads, head_dim); };
+      ops::attention_backward(tape.backend(), of_q(tape.value(q)), of_kv(tape.value(k)), of_kv(tape.value(v)),
+                              of_q(tape.value(out)), saved[index++], of_q(std::as_const(dout)), of_q(dq), of_kv(dk),
+                              of_kv(dv));
+    });
     for (const Variable input : {q, k, v, out}) tape.unsave(input);
     tape.give(q, std::move(dq));
     tape.give(k, std::move(dk));
@@ -241,18 +264,27 @@ inline Variable swiglu(Tape& tape, Variable gate, Variable up) {
   return tape.record(std::move(y), needed, detail::SwigluRecord{gate, up});
 }
 
-/// Rotates x (batch * tokens, heads * D), with kReuse in its own storage; the table must outlive the tape's use.
+/// Rotates x (rows of sequences, heads * D), every sequence from first_position on, with kReuse in its own storage; the
+/// table must outlive the tape's use.
+inline Variable rope(Tape& tape, Variable x, const ops::RopeTable& table, const ops::Sequences& sequences,
+                     index_t heads, index_t first_position = 0, RopePairing pairing = RopePairing::kHalf,
+                     Storage storage = Storage::kFresh) {
+  QAT_CHECK(tape.value(x).size() == sequences.rows() * heads * table.head_dim, kShapeMismatch, "rope: x has shape ",
+            to_string(tape.value(x).shape()), ", which is not ", sequences.rows(), " rows of ", heads, " x ",
+            table.head_dim);
+  Tensor<float> y = storage == Storage::kFresh ? tape.value(x).clone() : tape.take_value(x);
+  detail::for_each_run(sequences, [&](index_t row, const ops::SequenceRun& run) {
+    const View<float, 4> d = detail::run_view(y, row, run, heads, table.head_dim);
+    ops::rope(tape.backend(), d, table.cosine.view<2>(), table.sine.view<2>(), first_position, pairing, d);
+  });
+  return tape.record(std::move(y), tape.needs_grad(x),
+                     detail::RopeRecord{x, &table, sequences, heads, first_position, pairing});
+}
+/// The same for `batch` sequences of `tokens` tokens.
 inline Variable rope(Tape& tape, Variable x, const ops::RopeTable& table, index_t batch, index_t tokens, index_t heads,
                      index_t first_position = 0, RopePairing pairing = RopePairing::kHalf,
                      Storage storage = Storage::kFresh) {
-  QAT_CHECK(tape.value(x).size() == batch * tokens * heads * table.head_dim, kShapeMismatch, "rope: x has shape ",
-            to_string(tape.value(x).shape()), ", which is not ", batch, " x ", tokens, " x ", heads, " x ",
-            table.head_dim);
-  Tensor<float> y = storage == Storage::kFresh ? tape.value(x).clone() : tape.take_value(x);
-  const View<float, 4> d = view(y.data(), batch, tokens, heads, table.head_dim);
-  ops::rope(tape.backend(), d, table.cosine.view<2>(), table.sine.view<2>(), first_position, pairing, d);
-  return tape.record(std::move(y), tape.needs_grad(x),
-                     detail::RopeRecord{x, &table, batch, tokens, heads, first_position, pairing});
+  return rope(tape, x, table, ops::Sequences(batch, tokens), heads, first_position, pairing, storage);
 }
 
 /// x fake-quantized with trained scales (LSQ): a scale counts as stored_scale() of its variable, through which
@@ -273,31 +305,38 @@ inline Variable fake_quantize(Tape& tape, Variable x, Variable scale, const Quan
   return tape.record(std::move(y), needed, detail::LsqRecord{x, scale, spec, mask, gradient_scale, std::move(stored)});
 }
 
-/// Causal attention with grouped queries.   q (batch * tokens, heads * D), k and v (batch * tokens, kv_heads * D)
-inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_t batch, index_t tokens, index_t heads,
-                          index_t kv_heads) {
+/// Causal attention with grouped queries inside each sequence.   q (rows, heads * D), k and v (rows, kv_heads * D)
+inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, const ops::Sequences& sequences,
+                          index_t heads, index_t kv_heads) {
   const Tensor<float>&q_value = tape.value(q), &k_value = tape.value(k), &v_value = tape.value(v);
-  const index_t head_dim = q_value.size() / (batch * tokens * heads);
-  QAT_CHECK(q_value.size() == batch * tokens * heads * head_dim &&
-                k_value.size() == batch * tokens * kv_heads * head_dim && v_value.size() == k_value.size(),
+  const index_t rows = sequences.rows(), head_dim = rows == 0 ? 0 : q_value.size() / (rows * heads);
+  QAT_CHECK(q_value.size() == rows * heads * head_dim && k_value.size() == rows * kv_heads * head_dim &&
+                v_value.size() == k_value.size(),
             kShapeMismatch, "attention: q ", to_string(q_value.shape()), ", k ", to_string(k_value.shape()), ", v ",
-            to_string(v_value.shape()), " do not fit batch ", batch, ", tokens ", tokens, ", heads ", heads, " and ",
-            kv_heads);
+            to_string(v_value.shape()), " do not fit ", rows, " rows, heads ", heads, " and ", kv_heads);
   Tensor<float> out = Tensor<float>::uninitialized(q_value.shape());
   const bool needed = tape.needs_grad(q) || tape.needs_grad(k) || tape.needs_grad(v);
-  ops::AttentionSaved saved;
-  ops::attention(tape.backend(), view(q_value.data(), batch, tokens, heads, head_dim),
-                 view(k_value.data(), batch, tokens, kv_heads, head_dim),
-                 view(v_value.data(), batch, tokens, kv_heads, head_dim),
-                 view(out.data(), batch, tokens, heads, head_dim), needed ? &saved : nullptr);
+  std::vector<ops::AttentionSaved> saved(needed ? sequences.runs().size() : 0);
+  std::size_t index = 0;
+  detail::for_each_run(sequences, [&](index_t row, const ops::SequenceRun& run) {
+    ops::attention(tape.backend(), detail::run_view(q_value, row, run, heads, head_dim),
+                   detail::run_view(k_value, row, run, kv_heads, head_dim),
+                   detail::run_view(v_value, row, run, kv_heads, head_dim),
+                   detail::run_view(out, row, run, heads, head_dim), needed ? &saved[index++] : nullptr);
+  });
   if (needed)
     for (const Variable input : {q, k, v}) tape.save(input);
   const Variable result = {tape.node_count()};  // the backward pass reads its own output
   const Variable recorded =
       tape.record(std::move(out), needed,
-                  detail::AttentionRecord{q, k, v, result, batch, tokens, heads, kv_heads, head_dim, std::move(saved)});
+                  detail::AttentionRecord{q, k, v, result, sequences, heads, kv_heads, head_dim, std::move(saved)});
   if (needed) tape.save(recorded);
   return recorded;
+}
+/// The same for `batch` sequences of `tokens` tokens.
+inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_t batch, index_t tokens, index_t heads,
+                          index_t kv_heads) {
+  return attention(tape, q, k, v, ops::Sequences(batch, tokens), heads, kv_heads);
 }
 
 /// Mean over the targets that are not ignore_index; returns one element. stats, if given, receives sum and count.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qat/base/random.hpp"
+#include "qat/data/batch_source.hpp"
 #include "qat/data/permutation.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/data/unicode.hpp"
@@ -134,7 +135,7 @@ class TokenWindows {
 
 /// Batches of windows at random offsets. Batch i is a pure function of (seed, i), so a resumed run sees the same data.
 /// Borrows the tokens.
-class BatchSampler {
+class BatchSampler final : public BatchSource {
  public:
   BatchSampler(std::span<const std::int32_t> tokens, index_t batch, index_t length, std::uint64_t seed,
                const std::string& source = "token stream")
@@ -166,6 +167,13 @@ class BatchSampler {
       }
     }
   }
+  void sample(std::uint64_t index, TrainingBatch& out) override {
+    out.inputs.resize(static_cast<std::size_t>(batch_ * length_));
+    out.targets.resize(out.inputs.size());
+    out.sequences = ops::Sequences(batch_, length_);
+    sample(index, out.inputs.data(), out.targets.data());
+  }
+  index_t counted_targets(std::uint64_t) override { return batch_ * length_; }
 
  private:
   static constexpr std::uint64_t kStream = std::uint64_t{0xDA7A}

@@ -44,16 +44,16 @@ struct Attention {
         kv_heads(config.n_kv_heads),
         head_dim(config.head_dim) {}
 
-  /// x (batch * tokens, C), which nothing else reads; the table covers the positions 0 .. tokens.
-  Variable forward(Tape& tape, Variable x, const ops::RopeTable& table, index_t batch, index_t tokens) {
+  /// x (rows of sequences, C), which nothing else reads; the table covers the positions of the longest sequence.
+  Variable forward(Tape& tape, Variable x, const ops::RopeTable& table, const ops::Sequences& sequences) {
     using autodiff::Storage;
-    const Variable q = autodiff::rope(tape, q_proj.forward(tape, x), table, batch, tokens, heads, 0, RopePairing::kHalf,
+    const Variable q =
+        autodiff::rope(tape, q_proj.forward(tape, x), table, sequences, heads, 0, RopePairing::kHalf, Storage::kReuse);
+    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, sequences, kv_heads, 0, RopePairing::kHalf,
                                       Storage::kReuse);
-    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, batch, tokens, kv_heads, 0,
-                                      RopePairing::kHalf, Storage::kReuse);
     const Variable v = v_proj.forward(tape, x);
     tape.discard(x);
-    const Variable attended = autodiff::attention(tape, q, k, v, batch, tokens, heads, kv_heads);
+    const Variable attended = autodiff::attention(tape, q, k, v, sequences, heads, kv_heads);
     const Variable y = o_proj.forward(tape, attended);
     tape.discard(attended);
     return y;

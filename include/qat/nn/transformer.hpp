@@ -138,12 +138,15 @@ class Transformer {
 
   /// What the head reads, on a tape.   returns (batch * T, C)
   Variable hidden(Tape& tape, View<const std::int32_t, 1> tokens, index_t batch) {
-    const index_t per_sequence = check_tokens(tokens, batch);
-    ensure_positions(per_sequence);
+    return hidden(tape, tokens, ops::Sequences(batch, check_tokens(tokens, batch)));
+  }
+  /// The same for packed sequences: each has the bits it would have alone.   tokens (rows); returns (rows, C)
+  Variable hidden(Tape& tape, View<const std::int32_t, 1> tokens, const ops::Sequences& sequences) {
+    check_tokens(tokens, sequences);
+    ensure_positions(sequences.longest());
     Variable x = embed_tokens_.forward(tape, tokens);
     for (Block& b : blocks_) {
-      const Variable attended =
-          b.self_attn.forward(tape, b.input_layernorm.forward(tape, x), table_, batch, per_sequence);
+      const Variable attended = b.self_attn.forward(tape, b.input_layernorm.forward(tape, x), table_, sequences);
       x = autodiff::add(tape, x, attended, autodiff::Storage::kReuse);
       const Variable fed = b.mlp.forward(tape, b.post_attention_layernorm.forward(tape, x));
       x = autodiff::add(tape, x, fed, autodiff::Storage::kReuse);
@@ -155,7 +158,12 @@ class Transformer {
   /// not count
   Variable loss(Tape& tape, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> targets, index_t batch,
                 ops::CrossEntropyResult* stats = nullptr) {
-    const Variable x = hidden(tape, tokens, batch);
+    return loss(tape, tokens, targets, ops::Sequences(batch, check_tokens(tokens, batch)), stats);
+  }
+  /// The same for packed sequences.   targets (rows)
+  Variable loss(Tape& tape, View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> targets,
+                const ops::Sequences& sequences, ops::CrossEntropyResult* stats = nullptr) {
+    const Variable x = hidden(tape, tokens, sequences);
     const Variable mean = linear_cross_entropy(tape, lm_head_, x, targets, ops::kIgnoreIndex, stats);
     tape.discard(x);
     return mean;
@@ -264,6 +272,12 @@ class Transformer {
     QAT_CHECK(n / batch <= config_.max_seq_len, kInvalidArgument, "Transformer: sequences of ", n / batch,
               " tokens, the model takes at most ", config_.max_seq_len);
     return n / batch;
+  }
+  void check_tokens(View<const std::int32_t, 1> tokens, const ops::Sequences& sequences) const {
+    QAT_CHECK(tokens.shape[0] > 0 && tokens.shape[0] == sequences.rows(), kShapeMismatch,
+              "Transformer: ", tokens.shape[0], " tokens for sequences of ", sequences.rows());
+    QAT_CHECK(sequences.longest() <= config_.max_seq_len, kInvalidArgument, "Transformer: sequences of ",
+              sequences.longest(), " tokens, the model takes at most ", config_.max_seq_len);
   }
   /// The table of angles grows with the longest sequence seen; a longer table starts with the same values.
   void ensure_positions(index_t positions) {

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <span>
 #include <vector>
 
+#include "qat/data/sft_samples.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/nn/transformer.hpp"
 
@@ -49,6 +51,29 @@ Evaluation evaluate(const CpuBackend& backend, nn::Transformer& model, const Tok
     if (per_token != nullptr) per_token->insert(per_token->end(), nats.begin(), nats.begin() + n);
     progress(first + batch, windows.count());
   }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  QAT_CHECK((std::isfinite)(result.nats), kInvalidArgument, "evaluate: the loss is ", result.nats,
+            "; the model gives NaN or infinite logits");
+  return result;
+}
+/// Scores the targets of samples that count: those of completions.
+template <class Progress>
+Evaluation evaluate_samples(const CpuBackend& backend, nn::Transformer& model, std::span<const SftSample> samples,
+                            Progress&& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  Evaluation result;
+  std::vector<float> nats;
+  index_t done = 0;
+  for (const SftSample& sample : samples) {
+    const auto n = static_cast<index_t>(sample.inputs.size());
+    nats.resize(sample.inputs.size());
+    const auto part =
+        model.evaluate(backend, view(sample.inputs.data(), n), view(sample.targets.data(), n), 1, view(nats.data(), n));
+    result.nats += part.sum;
+    result.targets += part.targets;
+    progress(++done, static_cast<index_t>(samples.size()));
+  }
+  QAT_CHECK(result.targets > 0, kInvalidArgument, "evaluate: there is no target to score");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   QAT_CHECK((std::isfinite)(result.nats), kInvalidArgument, "evaluate: the loss is ", result.nats,
             "; the model gives NaN or infinite logits");

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "qat/data/token_stream.hpp"
@@ -19,7 +21,7 @@ struct TrainConfig {
   index_t steps = 600;
   index_t batch = 8;         ///< sequences of one micro-batch
   index_t length = 256;      ///< tokens of a sequence
-  index_t accumulation = 1;  ///< micro-batches of one step; gradients are their mean
+  index_t accumulation = 1;  ///< micro-batches of one step; every target of a step counts the same
   double lr = 3e-4;          ///< peak
   double lr_floor = 0.0;     ///< where linear and cosine end
   index_t warmup_steps = 30;
@@ -34,6 +36,7 @@ struct TrainConfig {
 struct StepReport {
   index_t step = 0;  ///< from 0
   double loss = 0.0, grad_norm = 0.0, lr = 0.0, seconds = 0.0;
+  index_t rows = 0, targets = 0;                         ///< tokens read; targets that count
   double forward_seconds = 0.0, backward_seconds = 0.0;  ///< parts of seconds; the rest: clipping, optimizer, batches
 };
 
@@ -43,17 +46,20 @@ class Trainer {
   /// @throws qat::Error naming settings or tokens that do not make a run
   Trainer(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,
           const TrainConfig& config)
+      : Trainer(backend, model, std::make_unique<BatchSampler>(tokens, config.batch, config.length, config.seed),
+                config) {}
+  /// Batches from a source; batch and length of the configuration are the source's business then.
+  Trainer(const CpuBackend& backend, nn::Transformer& model, std::unique_ptr<BatchSource> batches,
+          const TrainConfig& config)
       : backend_(backend),
         model_(model),
         config_(checked(config)),
-        sampler_(tokens, config.batch, config.length, config.seed),
+        batches_(std::move(batches)),
         parameters_(model.parameters()),
         scales_(learned_scales(model)),
         optimizer_(parameters_, {config.lr, config.beta1, config.beta2, 1e-8, config.weight_decay}),
         scale_optimizer_(scales_, {config.lr, config.beta1, config.beta2, 1e-8, 0.0}),
-        schedule_{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps},
-        inputs_(static_cast<std::size_t>(config.batch * config.length)),
-        targets_(inputs_.size()) {
+        schedule_{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps} {
     all_ = parameters_;
     all_.insert(all_.end(), scales_.begin(), scales_.end());
     set_fake_quantization(model, false);
@@ -104,18 +110,23 @@ class Trainer {
     StepReport report;
     report.step = next_;
     report.lr = schedule_.at(next_);
-    const index_t n = config_.batch * config_.length;
+    const auto number = [&](index_t micro) { return static_cast<std::uint64_t>(next_ * config_.accumulation + micro); };
+    for (index_t micro = 0; micro < config_.accumulation; ++micro)
+      report.targets += batches_->counted_targets(number(micro));
     for (index_t micro = 0; micro < config_.accumulation; ++micro) {
-      sampler_.sample(static_cast<std::uint64_t>(next_ * config_.accumulation + micro), inputs_.data(),
-                      targets_.data());
+      batches_->sample(number(micro), batch_);
+      const auto rows = static_cast<index_t>(batch_.inputs.size());
+      report.rows += rows;
       const auto begin = std::chrono::steady_clock::now();
       Tape tape(backend_);
-      const Variable loss = model_.loss(tape, view(static_cast<const std::int32_t*>(inputs_.data()), n),
-                                        view(static_cast<const std::int32_t*>(targets_.data()), n), config_.batch);
-      report.loss += static_cast<double>(tape.value(loss)[0]) / static_cast<double>(config_.accumulation);
+      ops::CrossEntropyResult stats;
+      const Variable loss = model_.loss(tape, view(std::as_const(batch_.inputs).data(), rows),
+                                        view(std::as_const(batch_.targets).data(), rows), batch_.sequences, &stats);
+      const auto part = static_cast<double>(stats.targets), all = static_cast<double>(report.targets);
+      report.loss += static_cast<double>(tape.value(loss)[0]) * part / all;
       report.forward_seconds += seconds_since(begin);
       const auto turn = std::chrono::steady_clock::now();
-      tape.backward(loss, 1.0f / static_cast<float>(config_.accumulation));
+      tape.backward(loss, static_cast<float>(part / all));
       report.backward_seconds += seconds_since(turn);
     }
     report.grad_norm =
@@ -147,11 +158,11 @@ class Trainer {
   const CpuBackend& backend_;
   nn::Transformer& model_;
   TrainConfig config_;
-  BatchSampler sampler_;
+  std::unique_ptr<BatchSource> batches_;
   std::vector<Parameter*> parameters_, scales_, all_;
   AdamW optimizer_, scale_optimizer_;
   LearningRateSchedule schedule_;
-  std::vector<std::int32_t> inputs_, targets_;
+  TrainingBatch batch_;
   index_t next_ = 0;
 };
 

@@ -1,4 +1,5 @@
 // nn/: the transformer's three forward passes agree, and its gradients are right.
+#include "support/files.hpp"
 #include "support/op_test.hpp"
 
 #include "qat/nn/transformer.hpp"
@@ -122,6 +123,51 @@ TEST_CASE("transformer: gradients of every parameter, tied and untied, are those
       CHECK((4.0 * near_slope - far_slope) / 3.0 == doctest::Approx(length).epsilon(2e-3));
     }
   }
+}
+
+TEST_CASE("transformer: packed sequences have the bits, forward and backward, that each has alone") {
+  const CpuBackend backend(2);
+  nn::Transformer model = small_model(false);
+  // Each has tokens of its own, and as many targets as a power of two: means then differ by powers of two.
+  const index_t lengths[] = {4, 4, 1, 8, 8, 2, 4, 1};
+  ops::Sequences packed;
+  std::vector<std::int32_t> tokens, targets;
+  for (index_t i = 0; i < 8; ++i) {
+    packed.add(lengths[i]);
+    for (index_t t = 0; t < lengths[i]; ++t) {
+      tokens.push_back(static_cast<std::int32_t>(2 * i + t % 2));
+      targets.push_back(static_cast<std::int32_t>((5 * i + t) % 23));
+    }
+  }
+  const auto part = [](const std::vector<std::int32_t>& all, index_t begin, index_t count) {
+    return view(all.data() + begin, count);
+  };
+  REQUIRE(packed.rows() == 32);
+  zero_grad(model.parameters());
+  Tape tape(backend);
+  ops::CrossEntropyResult stats;
+  const Tensor<float> hidden = tape.value(model.hidden(tape, part(tokens, 0, 32), packed)).clone();
+  tape.backward(model.loss(tape, part(tokens, 0, 32), part(targets, 0, 32), packed, &stats));
+  CHECK(stats.targets == 32);
+  const Tensor<float> together = model.embed_tokens().weight().grad.clone();
+  const index_t width = model.config().dim;
+  for (index_t i = 0, begin = 0; i < 8; begin += lengths[i++]) {
+    CAPTURE(i);
+    zero_grad(model.parameters());
+    Tape alone(backend);
+    const Tensor<float>& rows = alone.value(model.hidden(alone, part(tokens, begin, lengths[i]), 1));
+    CHECK(std::memcmp(rows.data(), hidden.data() + begin * width, static_cast<std::size_t>(rows.size_bytes())) == 0);
+    const Variable loss = model.loss(alone, part(tokens, begin, lengths[i]), part(targets, begin, lengths[i]), 1);
+    alone.backward(loss, static_cast<float>(lengths[i]) / 32.0f);
+    const Tensor<float>& grad = model.embed_tokens().weight().grad;
+    const index_t first = 2 * i * width, count = (lengths[i] > 1 ? 2 : 1) * width;
+    CHECK(std::memcmp(grad.data() + first, together.data() + first, static_cast<std::size_t>(count) * sizeof(float)) ==
+          0);
+  }
+  Tape refused(backend);
+  QAT_CHECK_ERROR(model.hidden(refused, part(tokens, 0, 31), packed), "31 tokens for sequences of 32");
+  QAT_CHECK_ERROR(model.hidden(refused, part(tokens, 0, 32), ops::Sequences(1, model.config().max_seq_len + 1)),
+                  "32 tokens for sequences of");
 }
 
 TEST_CASE("transformer: 1, 2, 3 and 7 threads give the same weights after training steps") {

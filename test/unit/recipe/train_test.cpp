@@ -6,6 +6,8 @@
 
 #include <cstring>
 
+#include "qat/data/sft_batches.hpp"
+#include "qat/recipe/evaluate.hpp"
 #include "unit/recipe/training_chain.hpp"
 
 using namespace qat;
@@ -158,4 +160,75 @@ TEST_CASE("bad settings and divergence end in one line") {
   config.lr = 1e30;
   config.clip_norm = 0.0;
   CHECK(contains(error_of([&] { losses(two_threads(), model, config); }), "lower the learning rate"));
+}
+
+namespace {
+/// Samples of 3 to 20 tokens of which the last few count.
+std::vector<SftSample> random_samples(index_t count) {
+  const std::vector<std::int32_t> tokens = tiny_tokens(count * 21);
+  CounterRandom random(11);
+  std::vector<SftSample> samples;
+  for (index_t i = 0; i < count; ++i) {
+    SftSample& s = samples.emplace_back();
+    const index_t n = 3 + random.next_below(18), prompt = random.next_below(static_cast<std::uint32_t>(n));
+    for (index_t t = 0; t < n; ++t) {
+      s.inputs.push_back(tokens[static_cast<std::size_t>(i * 21 + t)]);
+      s.targets.push_back(t < prompt ? ops::kIgnoreIndex : tokens[static_cast<std::size_t>(i * 21 + t + 1)]);
+    }
+    s.counted = n - prompt;
+  }
+  return samples;
+}
+}  // namespace
+
+TEST_CASE("every counted target of a step weighs the same, however samples fall into micro-batches") {
+  const std::vector<SftSample> samples = random_samples(12);
+  const auto first_step = [&](index_t batch, index_t accumulation) {
+    nn::Transformer model = tiny_model();
+    recipe::TrainConfig config;
+    config.steps = 1;
+    config.warmup_steps = 0;
+    config.accumulation = accumulation;
+    recipe::Trainer trainer(two_threads(), model, std::make_unique<SftBatches>(samples, batch, 20, false, 3), config);
+    return trainer.step();
+  };
+  const recipe::StepReport whole = first_step(12, 1);
+  nn::Transformer model = tiny_model();
+  const recipe::Evaluation scored = recipe::evaluate_samples(two_threads(), model, samples, [](index_t, index_t) {});
+  CHECK(whole.targets == scored.targets);
+  CHECK(whole.loss == doctest::Approx(scored.nats_per_token()).epsilon(1e-6));
+  for (const index_t accumulation : {2, 3, 12}) {
+    const recipe::StepReport parts = first_step(12 / accumulation, accumulation);
+    CHECK(parts.targets == whole.targets);
+    CHECK(parts.rows == whole.rows);
+    CHECK(parts.loss == doctest::Approx(whole.loss).epsilon(1e-6));
+    CHECK(parts.grad_norm == doctest::Approx(whole.grad_norm).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("training on samples lowers their loss, packed or not, and leaves the same weights on any threads") {
+  const std::vector<SftSample> samples = random_samples(12);
+  for (const bool packing : {false, true}) {
+    std::vector<Tensor<float>> outcomes;
+    for (const int threads : {1, 2}) {
+      const CpuBackend backend(threads);
+      nn::Transformer model = tiny_model();
+      recipe::prepare(model, {{"linear", recipe::parse_scheme("8da4w")}});
+      recipe::TrainConfig config;
+      config.steps = 40;
+      config.warmup_steps = 2;
+      config.lr = 3e-3;
+      config.accumulation = 2;
+      recipe::Trainer trainer(backend, model, std::make_unique<SftBatches>(samples, 4, 20, packing, 3), config);
+      double first = 0.0, last = 0.0;
+      while (!trainer.done()) {
+        const recipe::StepReport report = trainer.step();
+        if (report.step == 0) first = report.loss;
+        last = report.loss;
+      }
+      CHECK(last < 0.5 * first);
+      outcomes.push_back(model.blocks()[0].mlp.up_proj.weight().value.clone());
+    }
+    CHECK(same_bits(outcomes[0], outcomes[1]));
+  }
 }
