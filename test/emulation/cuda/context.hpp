@@ -149,6 +149,11 @@ class Context {
   std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
     return exact::fma_bf16(a & 0xFFFFu, b & 0xFFFFu, c & 0xFFFFu) | exact::fma_bf16(a >> 16, b >> 16, c >> 16) << 16;
   }
+  std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t selector) const {
+    std::uint32_t out = 0;
+    for (int i = 0; i < 4; ++i) out |= (a >> 8 * (selector >> 4 * i & 3u) & 0xFFu) << 8 * i;
+    return out;
+  }
   std::uint32_t and_or(std::uint32_t a, std::uint32_t b, std::uint32_t c) const { return (a & b) | c; }
 
   unsigned atomic_add(unsigned* p, unsigned v, QAT_EMULATION_SITE) const {

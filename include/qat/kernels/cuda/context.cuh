@@ -198,6 +198,10 @@ struct DeviceContext {
     asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
     return d;
   }
+  /// The bytes of a in another order: byte i of the result is byte (selector >> 4 i & 3) of a.
+  __device__ std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t selector) const {
+    return __byte_perm(a, 0, selector);
+  }
   /// a * b + c on pairs of bfloat16, rounded once.
   __device__ std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b, std::uint32_t c) const {
     std::uint32_t d;

@@ -27,6 +27,7 @@
 //   bfloat16       c.bf16_pair(low, high)  two fp32 to a word, half to even, NaN becomes 0x7FFF
 //                  c.fma_bf16x2(a, b, c)  on words of two, each half rounded once
 //   bits           c.and_or(a, b, c)  (a & b) | c
+//                  c.permute_bytes(a, selector)  byte i becomes byte (selector >> 4 i & 3)
 // clang-format on
 #pragma once
 

@@ -1,9 +1,10 @@
 // The launcher of w4a16_gemm.hpp and the table of its kernels.
 #pragma once
 
+#include "qat/kernels/cuda/int4_launch.cuh"
+#include "qat/kernels/cuda/w4a16_form.cuh"
 #include "qat/kernels/cuda/w4a16_gemm.hpp"
 #include "qat/kernels/cuda/w4a16_stream.cuh"
-#include "qat/kernels/cuda/w4a16_tiles.cuh"
 
 namespace qat::inline v0::cuda {
 namespace detail {
@@ -13,95 +14,21 @@ namespace detail {
 template <class F>
 void for_w4a16_shapes(const F& f) {
   //           rows tokens n  m  k  depth stages blocks   tokens x rows, warps   codes in flight
-  f(W4A16Shape<1, 1, 8, 1, 1, 4, 4, 2>{});  //   8 x 128,  8     96 KB
-  f(W4A16Shape<2, 1, 4, 1, 2, 4, 5, 2>{});  //   8 x 128,  8    128 KB
-  f(W4A16Shape<2, 1, 8, 1, 1, 2, 4, 2>{});  //   8 x 256,  8     96 KB
-  f(W4A16Shape<2, 2, 4, 1, 2, 4, 4, 2>{});  //  16 x 128,  8     96 KB
-  f(W4A16Shape<2, 2, 8, 1, 1, 2, 4, 2>{});  //  16 x 256,  8     96 KB
-  f(W4A16Shape<2, 2, 8, 1, 2, 2, 6, 1>{});  //  16 x 256, 16     80 KB
-  f(W4A16Shape<2, 4, 4, 1, 2, 2, 5, 2>{});  //  32 x 128,  8     64 KB
-  f(W4A16Shape<2, 4, 8, 1, 1, 1, 5, 2>{});  //  32 x 256,  8     64 KB
-  f(W4A16Shape<2, 4, 8, 1, 2, 2, 6, 1>{});  //  32 x 256, 16     80 KB
-  f(W4A16Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
-  f(W4A16Shape<2, 8, 4, 1, 1, 2, 3, 2>{});  //  64 x 128,  4     32 KB, bound by arithmetic
-  f(W4A16Shape<2, 8, 8, 1, 1, 1, 7, 1>{});  //  64 x 256,  8     48 KB
-  f(W4A16Shape<2, 8, 4, 2, 1, 1, 6, 1>{});  // 128 x 128,  8     20 KB, bound by arithmetic
-  f(W4A16Shape<2, 8, 2, 2, 1, 1, 4, 2>{});  // 128 x  64,  4     12 KB
+  f(Int4Shape<1, 1, 8, 1, 1, 4, 4, 2>{});  //   8 x 128,  8     96 KB
+  f(Int4Shape<2, 1, 4, 1, 2, 4, 5, 2>{});  //   8 x 128,  8    128 KB
+  f(Int4Shape<2, 1, 8, 1, 1, 2, 4, 2>{});  //   8 x 256,  8     96 KB
+  f(Int4Shape<2, 2, 4, 1, 2, 4, 4, 2>{});  //  16 x 128,  8     96 KB
+  f(Int4Shape<2, 2, 8, 1, 1, 2, 4, 2>{});  //  16 x 256,  8     96 KB
+  f(Int4Shape<2, 2, 8, 1, 2, 2, 6, 1>{});  //  16 x 256, 16     80 KB
+  f(Int4Shape<2, 4, 4, 1, 2, 2, 5, 2>{});  //  32 x 128,  8     64 KB
+  f(Int4Shape<2, 4, 8, 1, 1, 1, 5, 2>{});  //  32 x 256,  8     64 KB
+  f(Int4Shape<2, 4, 8, 1, 2, 2, 6, 1>{});  //  32 x 256, 16     80 KB
+  f(Int4Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
+  f(Int4Shape<2, 8, 4, 1, 1, 2, 3, 2>{});  //  64 x 128,  4     32 KB, bound by arithmetic
+  f(Int4Shape<2, 8, 8, 1, 1, 1, 7, 1>{});  //  64 x 256,  8     48 KB
+  f(Int4Shape<2, 8, 4, 2, 1, 1, 6, 1>{});  // 128 x 128,  8     20 KB, bound by arithmetic
+  f(Int4Shape<2, 8, 2, 2, 1, 1, 4, 2>{});  // 128 x  64,  4     12 KB
 }
-
-inline constexpr std::size_t kSharedLimit = 227 * 1024;
-
-template <class T, class S>
-void check_w4a16(const W4A16Args<T, S>& a) {
-  const Int4Tiles& t = a.tiles;
-  check_tiles("w4a16_gemm", t, a.weight.codes, a.weight.scales, a.weight.zero_points);
-  QAT_CHECK(a.tokens >= 0 && a.tokens <= (index_t{1} << 30), kInvalidArgument, "w4a16_gemm: ", a.tokens,
-            " tokens, accepted are 0 to 2^30");
-  QAT_CHECK(t.group % 32 == 0 || t.group >= t.columns, kUnsupported, "w4a16_gemm: groups of ", t.group,
-            " columns, accepted are multiples of 32 and one group per row (", t.columns, ")");
-  QAT_CHECK(a.x_stride == 0 || a.x_stride >= t.columns, kInvalidArgument, "w4a16_gemm: x_stride is ", a.x_stride,
-            ", must be 0 or at least K = ", t.columns);
-  QAT_CHECK(a.y_stride == 0 || a.y_stride >= t.rows, kInvalidArgument, "w4a16_gemm: y_stride is ", a.y_stride,
-            ", must be 0 or at least N = ", t.rows);
-}
-
-template <class T, class S>
-W4A16Operands w4a16_operands(const W4A16Args<T, S>& a) {
-  const Int4Tiles& t = a.tiles;
-  const index_t x_stride = a.x_stride != 0 ? a.x_stride : t.columns, y_stride = a.y_stride != 0 ? a.y_stride : t.rows;
-  return {a.x,
-          x_stride,
-          a.weight.codes,
-          reinterpret_cast<const std::uint8_t*>(a.weight.scales),
-          a.weight.zero_points,
-          a.bias,
-          a.y,
-          y_stride,
-          static_cast<int>(a.tokens),
-          static_cast<int>(t.rows),
-          static_cast<int>(t.columns),
-          static_cast<int>(t.row_tiles()),
-          static_cast<int>(t.column_tiles()),
-          static_cast<int>(t.groups()),
-          GroupOf(t),
-          static_cast<int>(sizeof(S)),
-          sizeof(T) == 4,
-          is_aligned(a.x, 16) && x_stride % 8 == 0,
-          is_aligned(a.y, 16) && y_stride * static_cast<index_t>(sizeof(T)) % 16 == 0};
-}
-
-/// The launch of a pipelined kernel.
-template <class Shape>
-struct W4A16TilesLaunch {
-  W4A16TilesKernel<Shape> kernel;
-  unsigned tiles = 0, blocks = 0;
-  std::size_t partial_bytes = 0;
-
-  W4A16TilesLaunch(const W4A16Operands& w, int wanted_blocks) : kernel{w, {}, 0, 0, nullptr, nullptr} {
-    const unsigned group = w.group.group, columns = Shape::kColumns;
-    kernel.stage_groups = w.groups == 1 || group % columns == 0 ? 1u
-                          : columns % group == 0                ? columns / group
-                                                                : columns / group + 2;
-    kernel.token_tiles = static_cast<unsigned>((w.tokens + Shape::kTileTokens - 1) / Shape::kTileTokens);
-    const index_t row_blocks = (w.rows + Shape::kTileRows - 1) / Shape::kTileRows;
-    const index_t slices = (w.columns + Shape::kColumns - 1) / Shape::kColumns,
-                  units = row_blocks * kernel.token_tiles * slices;
-    QAT_CHECK(units < (index_t{1} << 31), kUnsupported, "w4a16_gemm: ", w.tokens, " x ", w.rows, " x ", w.columns,
-              " is too large for one call; pass fewer tokens");
-    tiles = static_cast<unsigned>(row_blocks * kernel.token_tiles);
-    const std::size_t fit = (kSharedLimit + 1024) / (kernel.shared_bytes() + 1024);  // 1 KB a block is the system's
-    const index_t most = wanted_blocks > 0                                    ? wanted_blocks
-                         : fit >= static_cast<std::size_t>(Shape::kMinBlocks) ? resident_blocks(Shape::kMinBlocks)
-                                                                              : resident_blocks(1);
-    blocks = static_cast<unsigned>(most < units ? most : units);
-    kernel.shares = {static_cast<unsigned>(slices), static_cast<unsigned>(units) / blocks,
-                     static_cast<unsigned>(units) % blocks};
-    const bool whole =
-        static_cast<unsigned>(units) % blocks == 0 && kernel.shares.per_block % kernel.shares.slices == 0;
-    partial_bytes = whole ? 0 : std::size_t{2} * blocks * kernel.tile_bytes();
-  }
-  bool is_split() const { return partial_bytes != 0; }
-};
 
 template <class Shape>
 constexpr bool fits(const Shape&, const W4A16Config& config) {
@@ -124,7 +51,7 @@ struct ClearCounters {
 
 /// f(launch of the kernel that the configuration names).
 template <class F>
-void visit_w4a16(const W4A16Operands& w, W4A16Config config, const F& f) {
+void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
   if (config.tile_tokens == 0 && config.form != W4A16Config::Form::kStream)
     for (int size = 8; size <= 128; size *= 2)
       if (config.tile_tokens == 0 && (w.tokens <= size || size == 128)) config.tile_tokens = size;
@@ -145,7 +72,7 @@ void visit_w4a16(const W4A16Operands& w, W4A16Config config, const F& f) {
   for_w4a16_shapes([&](auto shape) {
     if (found || !fits(shape, config)) return;
     found = true;
-    f(W4A16TilesLaunch<decltype(shape)>(w, config.blocks));
+    f(Int4TilesLaunch<decltype(shape), W4A16Form>("w4a16_gemm", w, config.blocks));
   });
   if (found) return;
   FixedString<400> names;
@@ -160,7 +87,7 @@ void visit_w4a16(const W4A16Operands& w, W4A16Config config, const F& f) {
 }
 
 /// The table: which form and tile for a shape. Tuned by counting waves, not yet by times.
-inline W4A16Config resolve(const W4A16Operands& w, W4A16Config config) {
+inline W4A16Config resolve(const Int4Operands& w, W4A16Config config) {
   using Form = W4A16Config::Form;
   if (config.form == Form::kAuto) {
     const bool small_x = w.tokens <= 8 && w.tokens * static_cast<index_t>(w.column_tiles) * 128 <= 32 * 1024;
@@ -176,10 +103,10 @@ inline W4A16Config resolve(const W4A16Operands& w, W4A16Config config) {
 
 template <class T, class S>
 W4A16Plan plan_w4a16_gemm(const W4A16Args<T, S>& args, const W4A16Config& wanted) {
-  detail::check_w4a16(args);
+  detail::check_int4_product("w4a16_gemm", args);
   W4A16Plan plan;
   if (args.tokens == 0 || args.tiles.rows == 0 || args.tiles.columns == 0) return plan;
-  const W4A16Operands w = detail::w4a16_operands(args);
+  const Int4Operands w = detail::int4_operands(args);
   plan.config = detail::resolve(w, wanted);
   detail::visit_w4a16(w, plan.config, [&](const auto& launch) {
     if constexpr (requires { launch.kernel; }) {
@@ -204,10 +131,10 @@ W4A16Plan plan_w4a16_gemm(const W4A16Args<T, S>& args, const W4A16Config& wanted
 
 template <class T, class S>
 void w4a16_gemm(const CudaBackend& backend, const W4A16Args<T, S>& args, const W4A16Config& wanted) {
-  detail::check_w4a16(args);
+  detail::check_int4_product("w4a16_gemm", args);
   if (args.tokens == 0 || args.tiles.rows == 0) return;
   QAT_CHECK(args.tiles.columns > 0, kUnsupported, "w4a16_gemm: K is 0, must be at least 1");
-  const W4A16Operands w = detail::w4a16_operands(args);
+  const Int4Operands w = detail::int4_operands(args);
   const auto where = [&] { return concat("w4a16_gemm ", w.tokens, " x ", w.rows, " x ", w.columns); };
   detail::visit_w4a16(w, detail::resolve(w, wanted), [&](auto found) {
     if constexpr (requires { found.kernel; }) {
@@ -226,8 +153,6 @@ void w4a16_gemm(const CudaBackend& backend, const W4A16Args<T, S>& args, const W
                  where());
         }
       }
-      QAT_CHECK(kernel.shared_bytes() <= detail::kSharedLimit, kUnsupported, where(), ": groups of ", w.group.group,
-                " need ", kernel.shared_bytes(), " bytes of shared memory, accepted are ", detail::kSharedLimit);
       launch(backend, Grid{found.blocks, 1, kernel.shared_bytes()}, kernel, where());
     } else {
       const unsigned rows = static_cast<unsigned>(detail::resolve(w, wanted).tile_rows) / 16;

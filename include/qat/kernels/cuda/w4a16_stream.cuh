@@ -4,7 +4,7 @@
 // take some 3 instructions a weight (extract, convert, multiply), where a tile of 1024 weights takes a warp about 50.
 #pragma once
 
-#include "qat/kernels/cuda/w4a16_fragments.cuh"
+#include "qat/kernels/cuda/w4a16_form.cuh"
 
 namespace qat::inline v0::cuda {
 
@@ -17,12 +17,12 @@ struct W4A16StreamKernel {
       36;  ///< of a warp's sums of a tile: 32, and 4 so that tiles lie in other banks
   using Sums = detail::W4A16Sums<kRows, 1>;
 
-  W4A16Operands w;
+  Int4Operands w;
   unsigned pitch;          ///< chunks from token to token: an odd multiple of 4, so neighbours lie in different banks
   unsigned scales, zeros;  ///< bytes
   unsigned bytes;          ///< of shared memory
 
-  explicit W4A16StreamKernel(const W4A16Operands& operands) : w(operands) {
+  explicit W4A16StreamKernel(const Int4Operands& operands) : w(operands) {
     const unsigned groups = static_cast<unsigned>(w.groups);
     pitch = (static_cast<unsigned>(w.column_tiles) * 8) | 4u;
     scales = pitch * static_cast<unsigned>(w.tokens) * 16;
@@ -59,13 +59,13 @@ struct W4A16StreamKernel {
     c.sync();
 
     Sums sums;
-    sums.clear();
+    sums.clear(w);
     const auto shared = c.template shared<Bytes16>(0);
     if (w.group.group % 64 != 0 && w.groups > 1)  // a group can end in the middle of a tile
       multiply<true>(c, begin, end, codes, a, sums);
     else
       multiply<false>(c, begin, end, codes, a, sums);
-    sums.end_group(c);
+    sums.end_group(c, w, 0);
 
     c.sync();  // the activations have been read
     QAT_CUDA_UNROLL
@@ -99,7 +99,7 @@ struct W4A16StreamKernel {
     const auto shared = c.template shared<Bytes16>(0);
     const auto enter = [&](unsigned column) {
       const auto first = [](unsigned group) { return group * 16; };
-      sums.enter(c, w, column, scales, zeros, first, static_cast<unsigned>(w.groups) * 16);
+      sums.enter(c, w, column, scales, zeros, first, static_cast<unsigned>(w.groups) * 16, 0);
     };
     // Lanes of tokens that are not there compute what nobody reads, from those of the last.
     const unsigned g = c.lane() / 4, last = static_cast<unsigned>(w.tokens) - 1;
@@ -115,7 +115,7 @@ struct W4A16StreamKernel {
         for (unsigned half = 0; half < 2; ++half) {
           if (kHalves && half == 1) enter(tile * 64 + 32);
           const Bytes16 b[1] = {shared.load(tokens + first * 8 + s * 8 + half * 4)};
-          sums.multiply(c, static_cast<int>(half), a[s], b);
+          sums.multiply(c, w, 0, static_cast<int>(half), a[s], b);
         }
         QAT_CUDA_UNROLL
         for (int i = 0; i < kRows; ++i)

@@ -1,14 +1,15 @@
-// The pipelined kernel of w4a16_gemm: tiles of y, cut along K into slices, dealt out evenly to the blocks.
+// The pipelined kernel of products with int4 weights: tiles of y, cut along K into slices, dealt out evenly to the
+// blocks.
 #pragma once
 
-#include "qat/kernels/cuda/w4a16_fragments.cuh"
+#include "qat/kernels/cuda/int4_operands.cuh"
 
 namespace qat::inline v0::cuda {
 
 /// Numbers of a kernel. A warp has kRows x 16 rows of the weight and kTokens x 8 tokens; kWarpsK groups of warps share
 /// a slice of kDepth x 64 columns.
 template <int Rows, int Tokens, int WarpsN, int WarpsM, int WarpsK, int Depth, int Stages, int MinBlocks>
-struct W4A16Shape {
+struct Int4Shape {
   static constexpr int kRows = Rows, kTokens = Tokens;
   static constexpr int kWarpsN = WarpsN, kWarpsM = WarpsM, kWarpsK = WarpsK;
   static constexpr int kDepth = Depth, kStages = Stages, kMinBlocks = MinBlocks;
@@ -20,7 +21,7 @@ struct W4A16Shape {
 /// Work is a line of units, slice by slice, tile by tile; block b takes units [first(b), first(b + 1)), so shares
 /// differ by one unit at most. A tile that lies in several shares is added up by the last of their blocks to arrive, in
 /// order.
-struct W4A16Shares {
+struct Int4Shares {
   unsigned slices;             ///< of a tile
   unsigned per_block, longer;  ///< the first `longer` blocks have one more
   QAT_HOST_DEVICE constexpr unsigned first(unsigned block) const {
@@ -32,28 +33,28 @@ struct W4A16Shares {
   }
 };
 
-/// Shared memory: stages of [codes | activations], scratch, then stages of [scales | zero points].
-///   codes         tiles of Int4Tiles as they are; a lane reads the 16 bytes that are its own
-///   activations   rows of kColumns; 16-byte chunk i of token t at i ^ 4 (t & 1): two neighbouring tokens, which a
-///   quarter
-///                 of a warp reads at once, lie in different banks
-template <class Shape>
-struct W4A16TilesKernel {
+/// Shared memory: stages of [codes | activations], scratch, then stages of [scales | zero points]. Codes are tiles of
+/// Int4Tiles as they are; a lane reads the 16 bytes that are its own. Form: the type of activations, how they lie and
+/// what is done in registers (W4A16Form, W4A8Form).
+template <class Shape, class Form>
+struct Int4TilesKernel {
   static constexpr int kThreads = Shape::kThreads, kMinBlocks = Shape::kMinBlocks;
   static constexpr int kRowTiles = Shape::kTileRows / 16, kTokensOfTile = Shape::kTileTokens, kStages = Shape::kStages,
                        kWarps = Shape::kThreads / 32;
   static constexpr unsigned kCodeBytes = kRowTiles * Shape::kDepth * 512;
-  static constexpr unsigned kStageBytes = kCodeBytes + Shape::kTileTokens * Shape::kColumns * 2;
+  static constexpr unsigned kStageBytes = kCodeBytes + Shape::kTileTokens * Shape::kColumns * Form::kElementBytes;
   static constexpr unsigned kPitch = Shape::kTileRows + 4;  ///< of outputs in scratch: no bank is hit twice
   static constexpr unsigned kFragmentBytes = (Shape::kWarpsK - 1) * Shape::kTileRows * Shape::kTileTokens * 4;
   static constexpr unsigned kScratch = Shape::kStages * kStageBytes;
   static constexpr unsigned kScratchBytes =
       kPitch * Shape::kTileTokens * 4 > kFragmentBytes ? kPitch* Shape::kTileTokens * 4 : kFragmentBytes;
   static constexpr unsigned kScales = kScratch + kScratchBytes;
-  using Sums = detail::W4A16Sums<Shape::kRows, Shape::kTokens>;
+  /// 16-byte chunks of a slice of a token.
+  static constexpr unsigned kChunks = Shape::kColumns * Form::kElementBytes / 16;
+  using Sums = typename Form::template Sums<Shape::kRows, Shape::kTokens>;
 
-  W4A16Operands w;
-  W4A16Shares shares;
+  Int4Operands w;
+  Int4Shares shares;
   unsigned token_tiles;
   unsigned stage_groups;  ///< groups that a slice can touch
   float* partials;        ///< two tiles per block
@@ -69,11 +70,11 @@ struct W4A16TilesKernel {
   /// Where a unit lies; next() is without divisions.
   struct Cursor {
     unsigned row_block, token_tile, slice;
-    QAT_HOST_DEVICE Cursor(const W4A16TilesKernel& k, unsigned unit)
+    QAT_HOST_DEVICE Cursor(const Int4TilesKernel& k, unsigned unit)
         : row_block(unit / k.shares.slices / k.token_tiles),
           token_tile(unit / k.shares.slices % k.token_tiles),
           slice(unit % k.shares.slices) {}
-    QAT_HOST_DEVICE void next(const W4A16TilesKernel& k) {
+    QAT_HOST_DEVICE void next(const Int4TilesKernel& k) {
       if (++slice != k.shares.slices) return;
       slice = 0;
       if (++token_tile != k.token_tiles) return;
@@ -99,7 +100,7 @@ struct W4A16TilesKernel {
     const Place<Context> at(c);
     const unsigned begin = shares.first(c.block()), end = shares.first(c.block() + 1);
     Sums sums;
-    sums.clear();
+    sums.clear(w);
     Cursor loaded(*this, begin);
     QAT_CUDA_LOOP
     for (unsigned i = 0; i < Shape::kStages - 1; ++i) {
@@ -120,14 +121,15 @@ struct W4A16TilesKernel {
         loaded.next(*this);
       }
       c.cp_commit();
+      const int token = Form::kTokenOffsets ? first_token(c, at, unit) : 0;
       if (halves)
-        multiply_unit<true>(c, at, slice, stage, sums);
+        multiply_unit<true>(c, at, slice, token, stage, sums);
       else
-        multiply_unit<false>(c, at, slice, stage, sums);
+        multiply_unit<false>(c, at, slice, token, stage, sums);
       if (++slice == shares.slices || unit + 1 == end) {
-        sums.end_group(c);
+        sums.end_group(c, w, token);
         finish_tile(c, at, unit, sums);
-        sums.clear();
+        sums.clear(w);
         slice = 0;
       }
       stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
@@ -136,6 +138,12 @@ struct W4A16TilesKernel {
   }
 
  private:
+  template <class Context>
+  QAT_HOST_DEVICE int first_token(const Context& c, const Place<Context>& at, unsigned unit) const {
+    return static_cast<int>(unit / shares.slices % token_tiles) * Shape::kTileTokens + at.m * (Shape::kTokens * 8) +
+           static_cast<int>(c.lane() % 4) * 2;
+  }
+
   template <class Context>
   QAT_HOST_DEVICE void load_unit(const Context& c, const Cursor& unit, unsigned stage) const {
     const int row_tile = static_cast<int>(unit.row_block) * kRowTiles,
@@ -157,14 +165,14 @@ struct W4A16TilesKernel {
       }
     }
     {
-      constexpr unsigned kChunks = Shape::kColumns / 8, kCount = Shape::kTileTokens * kChunks;
+      constexpr unsigned kCount = Shape::kTileTokens * kChunks;
       const unsigned base = (stage * kStageBytes + kCodeBytes) / 16;
       QAT_CUDA_UNROLL
       for (unsigned i = 0; i < kCount; i += kThreads) {
         const unsigned chunk = i + c.thread(), t = chunk / kChunks, column = chunk % kChunks;
         if (kCount % kThreads != 0 && chunk >= kCount) break;
-        detail::copy_activations(c, w, base + t * kChunks + (column ^ (t & 1u) << 2), token + static_cast<int>(t),
-                                 k + static_cast<int>(column) * 8);
+        Form::copy(c, w, base + t * kChunks + Form::swizzle(column, t), token + static_cast<int>(t),
+                   static_cast<int>(unit.slice * kChunks + column));
       }
     }
     const unsigned first = w.group(k),
@@ -189,9 +197,9 @@ struct W4A16TilesKernel {
   }
 
   template <bool kHalves, class Context>
-  QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, unsigned stage,
-                                     Sums& sums) const {
-    constexpr unsigned kChunks = Shape::kColumns / 8, kBlocks = Shape::kDepth / Shape::kWarpsK;
+  QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, int token,
+                                     unsigned stage, Sums& sums) const {
+    constexpr unsigned kBlocks = Shape::kDepth / Shape::kWarpsK;
     const auto shared = c.template shared<Bytes16>(0);
     const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
     const unsigned codes =
@@ -203,7 +211,9 @@ struct W4A16TilesKernel {
     const auto first = [&](unsigned group) {
       return (static_cast<unsigned>(at.n) * Shape::kRows * stage_groups + group - w.group(k)) * 16;
     };
-    const auto enter = [&](unsigned column) { sums.enter(c, w, column, scales, zeros, first, stage_groups * 16); };
+    const auto enter = [&](unsigned column) {
+      sums.enter(c, w, column, scales, zeros, first, stage_groups * 16, token);
+    };
     QAT_CUDA_UNROLL
     for (unsigned i = 0; i < kBlocks; ++i) {
       const unsigned block = static_cast<unsigned>(at.k) * kBlocks + i;
@@ -215,11 +225,10 @@ struct W4A16TilesKernel {
       QAT_CUDA_UNROLL
       for (unsigned half = 0; half < 2; ++half) {
         if (kHalves && half == 1) enter(k + block * 64 + 32);
-        Bytes16 b[Shape::kTokens];
+        typename Form::Operand b[Shape::kTokens];
         QAT_CUDA_UNROLL
-        for (unsigned t = 0; t < Shape::kTokens; ++t)
-          b[t] = shared.load(tokens + t * 8 * kChunks + block * 8 + ((half * 4 + q) ^ (g & 1u) << 2));
-        sums.multiply(c, static_cast<int>(half), a, b);
+        for (unsigned t = 0; t < Shape::kTokens; ++t) b[t] = Form::load(c, tokens + t * 8 * kChunks, block, half, g, q);
+        sums.multiply(c, w, k + block * 64 + half * 32, static_cast<int>(half), a, b);
       }
     }
   }
@@ -278,7 +287,7 @@ struct W4A16TilesKernel {
       if (n >= w.rows || m >= w.tokens) continue;
       float v[8];
       // Lanes 4 to 7 of 8 read their second half first: 8 lanes' 16 bytes lie in different banks.
-      const unsigned run = (i / kRuns * kPitch + i % kRuns * 8) / 4, swap = i / 4 % 2;
+      const unsigned run = (i / kRuns * kPitch + i % kRuns * 8) / 4, swap = i % kRuns / 4 % 2;
       const Bytes16 one = c.template shared<Bytes16>(kScratch).load(run + swap),
                     other = c.template shared<Bytes16>(kScratch).load(run + 1 - swap);
       QAT_CUDA_UNROLL

@@ -1,37 +1,11 @@
-// What the int4 matrix kernels do in registers: a lane's bytes of Int4Tiles to operands of mma, group by group.
+// Registers of w4a16_gemm: a lane's bytes of Int4Tiles and of the activations to operands of mma, group by group.
 #pragma once
 
-#include "qat/kernels/cuda/launch.cuh"
-#include "qat/kernels/cuda/prepack_int4.cuh"
+#include "qat/kernels/cuda/int4_operands.cuh"
 
 namespace qat::inline v0::cuda {
-
-/// Operands of w4a16_gemm as its kernels take them: types as flags, so that one kernel serves all of them.
-struct W4A16Operands {
-  const bfloat16* x;
-  index_t x_stride;
-  const std::uint8_t* codes;
-  const std::uint8_t* scales;
-  const std::uint8_t* zero_points;
-  const float* bias;
-  void* y;
-  index_t y_stride;
-  int tokens, rows, columns;
-  int row_tiles, column_tiles, groups;
-  detail::GroupOf group;
-  int scale_bytes;  ///< 2: bfloat16, 4: fp32
-  bool y_is_float;
-  bool x_aligned, y_aligned;  ///< rows start at multiples of 16 bytes
-};
-
 namespace detail {
 
-/// Scale i of a run of scales in shared memory.
-template <class Context>
-QAT_HOST_DEVICE float shared_scale(const Context& c, std::size_t offset, unsigned i, int scale_bytes) {
-  return scale_bytes == 2 ? low_bf16(c.template shared<std::uint16_t>(offset).load(i))
-                          : c.template shared<float>(offset).load(i);
-}
 /// -(128 + zero) twice, as bfloat16: what takes the offset off a code of w4a16_operand.
 QAT_HOST_DEVICE constexpr std::uint32_t zero_pair(std::uint32_t zero) { return 0xC300C300u + zero * 0x00010001u; }
 
@@ -45,13 +19,6 @@ QAT_HOST_DEVICE void w4a16_operand(const Context& c, std::uint32_t word, const s
     a[i] = c.fma_bf16x2(c.and_or(word >> 4 * i, 0x000F000Fu, 0x43004300u), 0x3F803F80u, zero[i % 2]);
 }
 
-QAT_HOST_DEVICE inline Bytes16 to_bytes(const float (&v)[4]) {
-  Bytes16 out;
-  QAT_CUDA_UNROLL
-  for (int i = 0; i < 4; ++i) out.word[i] = bit_cast<std::uint32_t>(v[i]);
-  return out;
-}
-
 /// Sums of a warp: kRows tiles of 16 weight rows x kTokens tiles of 8 tokens. `part` holds the sums of the current
 /// group, `total` those of the groups before it times their scales.
 template <int kRows, int kTokens>
@@ -62,7 +29,7 @@ struct W4A16Sums {
   std::uint32_t zero[kRows][2];
   unsigned end;  ///< first column behind the current group
 
-  QAT_HOST_DEVICE void clear() {
+  QAT_HOST_DEVICE void clear(const Int4Operands&) {
     end = 0;
     QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -76,7 +43,7 @@ struct W4A16Sums {
     }
   }
   template <class Context>
-  QAT_HOST_DEVICE void end_group(const Context& c) {
+  QAT_HOST_DEVICE void end_group(const Context& c, const Int4Operands&, int) {
     QAT_CUDA_UNROLL
     for (int i = 0; i < kRows; ++i) {
       QAT_CUDA_UNROLL
@@ -89,13 +56,14 @@ struct W4A16Sums {
       }
     }
   }
-  /// Starts the group of `column` unless the current one holds it. Its scale of row r of tile i is element
-  /// `first(group) + i * pitch + r` at `scales`, its zero point likewise at `zeros` where there are any.
+  /// token: that of element 0 of the lane's first tile. Starts the group of `column` unless the current one holds it.
+  /// Its scale of row r of tile i is element `first(group) + i * pitch + r` at `scales`, its zero point likewise at
+  /// `zeros` where there are any.
   template <class Context, class First>
-  QAT_HOST_DEVICE void enter(const Context& c, const W4A16Operands& w, unsigned column, std::size_t scales,
-                             std::size_t zeros, const First& first, unsigned pitch) {
+  QAT_HOST_DEVICE void enter(const Context& c, const Int4Operands& w, unsigned column, std::size_t scales,
+                             std::size_t zeros, const First& first, unsigned pitch, int token) {
     if (column < end || column >= static_cast<unsigned>(w.columns)) return;
-    end_group(c);
+    end_group(c, w, token);
     const unsigned group = w.group(column);
     end = (group + 1) * w.group.group;
     QAT_CUDA_UNROLL
@@ -109,9 +77,10 @@ struct W4A16Sums {
       }
     }
   }
-  /// Half a tile: two steps. b: 8 neighbours of a token each.
+  /// Half a tile, from `column`: two steps. b: 8 neighbours of a token each.
   template <class Context>
-  QAT_HOST_DEVICE void multiply(const Context& c, int half, const Bytes16 (&a)[kRows], const Bytes16 (&b)[kTokens]) {
+  QAT_HOST_DEVICE void multiply(const Context& c, const Int4Operands&, unsigned, int half, const Bytes16 (&a)[kRows],
+                                const Bytes16 (&b)[kTokens]) {
     QAT_CUDA_UNROLL
     for (int step = 0; step < 2; ++step) {
       QAT_CUDA_UNROLL
@@ -128,45 +97,13 @@ struct W4A16Sums {
   }
 };
 
-/// Stores 8 neighbours of a row of y, as many as there are, with the bias added.
-template <class Context>
-QAT_HOST_DEVICE void store_outputs(const Context& c, const W4A16Operands& w, int token, int n, float (&v)[8]) {
-  if (w.bias != nullptr) {
-    QAT_CUDA_UNROLL
-    for (int i = 0; i < 8; ++i)
-      if (n + i < w.rows) v[i] = c.add(v[i], c.load_cached(w.bias + n + i));
-  }
-  const bool whole = w.y_aligned && n + 8 <= w.rows;
-  if (w.y_is_float) {
-    float* y = static_cast<float*>(w.y) + token * w.y_stride + n;
-    if (whole) {
-      QAT_CUDA_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        Bytes16 out;
-        QAT_CUDA_UNROLL
-        for (int j = 0; j < 4; ++j) out.word[j] = bit_cast<std::uint32_t>(v[4 * i + j]);
-        c.store(reinterpret_cast<Bytes16*>(y) + i, out);
-      }
-    } else {
-      QAT_CUDA_UNROLL
-      for (int i = 0; i < 8; ++i)
-        if (n + i < w.rows) c.store(y + i, v[i]);
-    }
-  } else {
-    bfloat16* y = static_cast<bfloat16*>(w.y) + token * w.y_stride + n;
-    Bytes16 out;
-    QAT_CUDA_UNROLL
-    for (int i = 0; i < 4; ++i) out.word[i] = c.bf16_pair(v[2 * i], v[2 * i + 1]);
-    store_8(c, y, 0, w.rows - n, w.y_aligned, out);
-  }
-}
-
 /// Columns [k, k + 8) of a token to 16 bytes of shared memory, zeros where there are none.
 template <class Context>
-QAT_HOST_DEVICE void copy_activations(const Context& c, const W4A16Operands& w, unsigned chunk, index_t token, int k) {
+QAT_HOST_DEVICE void copy_activations(const Context& c, const Int4Operands& w, unsigned chunk, index_t token, int k) {
   const auto to = c.template shared<Bytes16>(0);
   const bool inside = token < w.tokens && k < w.columns;
-  const bfloat16* from = inside ? w.x + token * w.x_stride + k : w.x;
+  const bfloat16* const x = static_cast<const bfloat16*>(w.x);
+  const bfloat16* const from = inside ? x + token * w.x_stride + k : x;
   if (w.x_aligned && (!inside || k + 8 <= w.columns)) return c.cp_async16(to.at(chunk), from, inside);
   Bytes16 v = {};
   QAT_CUDA_LOOP
@@ -176,4 +113,28 @@ QAT_HOST_DEVICE void copy_activations(const Context& c, const W4A16Operands& w, 
 }
 
 }  // namespace detail
+
+/// The activations of w4a16_gemm in shared memory: rows of 16-byte chunks of 8 elements; chunk i of token t at
+/// i ^ 4 (t & 1): two neighbouring tokens, which a quarter of a warp reads at once, lie in different banks.
+struct W4A16Form {
+  static constexpr unsigned kElementBytes = 2;
+  static constexpr bool kTokenOffsets = false;
+  template <int kRows, int kTokens>
+  using Sums = detail::W4A16Sums<kRows, kTokens>;
+  using Operand = Bytes16;  ///< 8 neighbours of a token
+  QAT_HOST_DEVICE static constexpr unsigned swizzle(unsigned chunk, unsigned token) {
+    return chunk ^ (token & 1u) << 2;
+  }
+  template <class Context>
+  QAT_HOST_DEVICE static void copy(const Context& c, const Int4Operands& w, unsigned to, index_t token, int chunk) {
+    detail::copy_activations(c, w, to, token, chunk * 8);
+  }
+  /// What lane (g, q) multiplies of half a tile: `row` is the first chunk of token g.
+  template <class Context>
+  QAT_HOST_DEVICE static Operand load(const Context& c, unsigned row, unsigned tile, unsigned half, unsigned g,
+                                      unsigned q) {
+    return c.template shared<Bytes16>(0).load(row + tile * 8 + swizzle(half * 4 + q, g));
+  }
+};
+
 }  // namespace qat::inline v0::cuda
