@@ -2,6 +2,7 @@
 #pragma once
 
 #include "qat/backend/cuda.hpp"
+#include "qat/numeric/bfloat16.hpp"
 
 namespace qat::inline v0::cuda {
 
