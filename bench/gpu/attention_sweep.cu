@@ -100,11 +100,12 @@ void report(const char* pass, const Tensors& t, const std::string& shape, std::s
               pairs * operations * static_cast<double>(t.e.head_dim) / time * 1e-12);
 }
 
-template <int kDim, int kTiles, int kWarps, int kKeys, int kBlocks>
+template <int kDim, int kTiles, int kWarps, int kKeys, int kBlocks, bool kAhead>
 void forward(const Tensors& t) {
-  using Kernel = AttentionForward<kDim, kTiles, kWarps, kKeys, kBlocks>;
+  using Kernel = AttentionForward<kDim, kTiles, kWarps, kKeys, kBlocks, kAhead>;
   const double time = seconds([&] { attention_detail::launch_forward<Kernel>(t.backend, t.forward); });
-  report("forward", t, concat(kTiles, ", ", kWarps, ", ", kKeys, ", ", kBlocks).c_str(), Kernel::kSharedBytes, 4, time);
+  report("forward", t, concat(kTiles, ", ", kWarps, ", ", kKeys, ", ", kBlocks, kAhead ? ", ahead" : "").c_str(),
+         Kernel::kSharedBytes, 4, time);
 }
 template <int kDim, int kTiles, int kWarps, int kKeys, int kSlice, int kBlocks>
 void queries(const Tensors& t) {
@@ -127,13 +128,17 @@ int main() {
   for (const index_t tokens : {1024, 4096}) {
     const Tensors t(attention_extents(16384 / tokens, tokens, tokens, 16, 16, 64));
     std::printf("head_dim 64, %td sequences of %td tokens, 16 heads\n", t.e.batch, tokens);
-    forward<64, 2, 4, 64, 3>(t);
-    forward<64, 2, 4, 64, 2>(t);
-    forward<64, 2, 4, 32, 3>(t);
-    forward<64, 2, 4, 128, 2>(t);
-    forward<64, 1, 8, 64, 2>(t);
-    forward<64, 1, 4, 64, 4>(t);
-    forward<64, 2, 8, 64, 1>(t);
+    forward<64, 2, 4, 64, 3, false>(t);
+    forward<64, 2, 4, 64, 2, false>(t);
+    forward<64, 2, 4, 32, 3, false>(t);
+    forward<64, 2, 4, 128, 2, false>(t);
+    forward<64, 1, 8, 64, 2, false>(t);
+    forward<64, 1, 4, 64, 4, false>(t);
+    forward<64, 2, 8, 64, 1, false>(t);
+    forward<64, 2, 4, 32, 2, true>(t);
+    forward<64, 2, 4, 32, 3, true>(t);
+    forward<64, 2, 4, 64, 2, true>(t);
+    forward<64, 1, 8, 64, 2, true>(t);
     queries<64, 2, 4, 32, 32, 2>(t);
     queries<64, 2, 4, 64, 32, 2>(t);
     queries<64, 1, 4, 64, 32, 3>(t);
@@ -149,12 +154,15 @@ int main() {
   for (const index_t tokens : {1024, 4096}) {
     const Tensors t(attention_extents(16384 / tokens, tokens, tokens, 16, 16, 128));
     std::printf("head_dim 128, %td sequences of %td tokens, 16 heads\n", t.e.batch, tokens);
-    forward<128, 2, 4, 32, 2>(t);
-    forward<128, 2, 4, 64, 2>(t);
-    forward<128, 1, 8, 64, 2>(t);
-    forward<128, 1, 8, 128, 1>(t);
-    forward<128, 2, 8, 32, 1>(t);
-    forward<128, 2, 8, 64, 1>(t);
+    forward<128, 2, 4, 32, 2, false>(t);
+    forward<128, 2, 4, 64, 2, false>(t);
+    forward<128, 1, 8, 64, 2, false>(t);
+    forward<128, 1, 8, 128, 1, false>(t);
+    forward<128, 2, 8, 32, 1, false>(t);
+    forward<128, 2, 8, 64, 1, false>(t);
+    forward<128, 2, 4, 32, 2, true>(t);
+    forward<128, 1, 8, 64, 1, true>(t);
+    forward<128, 1, 8, 32, 1, true>(t);
     queries<128, 1, 8, 64, 32, 1>(t);
     queries<128, 1, 8, 32, 16, 1>(t);
     queries<128, 1, 4, 64, 32, 2>(t);

@@ -115,10 +115,10 @@ void attention(const CudaBackend& backend, const AttentionArgs<T>& args) {
   attention_detail::check_pointer("attention", "out", args.out, 16);
   if (args.log_sum_exp != nullptr) attention_detail::check_pointer("attention", "log_sum_exp", args.log_sum_exp, 4);
   if (args.extents.head_dim <= 32)
-    return attention_detail::launch_forward<AttentionForward<32, 2, 4, 64, 3>>(backend, args);
+    return attention_detail::launch_forward<AttentionForward<32, 2, 4, 64, 3, false>>(backend, args);
   if (args.extents.head_dim <= 64)
-    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 64, 3>>(backend, args);
-  attention_detail::launch_forward<AttentionForward<128, 2, 4, 32, 2>>(backend, args);
+    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 64, 3, false>>(backend, args);
+  attention_detail::launch_forward<AttentionForward<128, 2, 4, 32, 2, false>>(backend, args);
 }
 
 template <class T>

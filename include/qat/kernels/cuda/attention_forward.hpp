@@ -2,13 +2,15 @@
 // through two stages of shared memory. After FlashAttention-2 (Dao 2023).
 #pragma once
 
+#include <utility>
+
 #include "qat/kernels/cuda/attention_order.hpp"
 #include "qat/kernels/cuda/lanes.hpp"
 
 namespace qat::inline v0::cuda {
 
 /// One block: 16 kTiles kWarps queries of one head, over all keys they see, kKeys at a time.
-template <int kDim, int kTiles, int kWarps, int kKeys, int kBlocks>
+template <int kDim, int kTiles, int kWarps, int kKeys, int kBlocks, bool kAhead>
 struct AttentionForward {
   static constexpr int kThreads = 32 * kWarps, kMinBlocks = kBlocks, kRows = 16 * kTiles * kWarps;
   static constexpr unsigned kQBytes = kRows * kDim * 2, kKeyBytes = kKeys * kDim * 2, kStageBytes = 2 * kKeyBytes;
@@ -25,25 +27,52 @@ struct AttentionForward {
     float sum[kTiles][2] = {};
   };
 
-  template <bool kMasked, class Context>
-  QAT_HOST_DEVICE void add_keys(const Context& c, Rows& rows, unsigned q_lane, unsigned k_lane, unsigned v_lane,
-                                int last_key) const {
-    // last_key: of the lane's first row, less the first key of the block
-    float s[kTiles][kKeys / 8][4] = {};
+  using Scores = float[kTiles][kKeys / 8][4];
+
+  static QAT_HOST_DEVICE void clear_scores(Scores& s) {
     QAT_CUDA_UNROLL
-    for (unsigned k = 0; k < kDim / 16; ++k) {
+    for (int t = 0; t < kTiles; ++t) {
+      QAT_CUDA_UNROLL
+      for (int n = 0; n < kKeys / 8; ++n) {
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < 4; ++i) s[t][n][i] = 0.0f;
+      }
+    }
+  }
+  static QAT_HOST_DEVICE void copy_scores(Scores& to, const Scores& from) {
+    QAT_CUDA_UNROLL
+    for (int t = 0; t < kTiles; ++t) {
+      QAT_CUDA_UNROLL
+      for (int n = 0; n < kKeys / 8; ++n) {
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < 4; ++i) to[t][n][i] = from[t][n][i];
+      }
+    }
+  }
+
+  /// s += q k^T over the elements 16 kFirst .. 16 kLast of head_dim. Masked: only the 16 keys at a time that some row
+  /// of the warp sees, up to warp_last_key.
+  template <int kFirst, int kLast, bool kMasked, class Context>
+  QAT_HOST_DEVICE void score(const Context& c, Scores& s, unsigned q_lane, unsigned k_lane, int warp_last_key) const {
+    QAT_CUDA_UNROLL
+    for (unsigned k = kFirst; k < kLast; ++k) {
       std::uint32_t a[kTiles][4];
       QAT_CUDA_UNROLL
       for (unsigned t = 0; t < kTiles; ++t) c.ldmatrix_x4(a[t], Tile::at(q_lane, t, k));
       QAT_CUDA_UNROLL
       for (unsigned n = 0; n < kKeys / 16; ++n) {
+        if (kMasked && static_cast<int>(16 * n) > warp_last_key) continue;
         std::uint32_t b[4];
         c.ldmatrix_x4(b, Tile::at(k_lane, n, k));
         QAT_CUDA_UNROLL
         for (unsigned t = 0; t < kTiles; ++t) multiply_pair(c, s, a[t], b, t, n);
       }
     }
+  }
 
+  /// Masks scores and makes room for them: the base of a row follows when its scores would pass it by too much.
+  template <bool kMasked, class Context>
+  QAT_HOST_DEVICE void settle(const Context& c, Rows& rows, Scores& s, int last_key) const {
     const float to_log2 = args.extents.scale * attention_detail::kLog2E;
     bool moved = false;
     float shrink[kTiles][2];
@@ -84,24 +113,43 @@ struct AttentionForward {
         rows.sum[t][1] *= shrink[t][1];
       }
     }
-    // 16 keys at a time, so that exponentials of some overlap products of others.
+  }
+
+  /// Adds the values of 16 keys, the k-th ones of the block.
+  template <class Context>
+  QAT_HOST_DEVICE void absorb(const Context& c, Rows& rows, const Scores& s, unsigned v_lane, unsigned k) const {
+    const float to_log2 = args.extents.scale * attention_detail::kLog2E;
+    std::uint32_t p[kTiles][1][4];
     QAT_CUDA_UNROLL
-    for (unsigned k = 0; k < kKeys / 16; ++k) {
-      std::uint32_t p[kTiles][1][4];
+    for (int t = 0; t < kTiles; ++t) {
       QAT_CUDA_UNROLL
-      for (int t = 0; t < kTiles; ++t) {
-        QAT_CUDA_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const int half = i % 2;
-          const float* pair = s[t][2 * k + i / 2] + 2 * half;
-          const float base = rows.base[t][half] * to_log2;
-          const float first = c.exp2(c.fma(pair[0], to_log2, -base)), second = c.exp2(c.fma(pair[1], to_log2, -base));
-          rows.sum[t][half] += first + second;
-          p[t][0][i] = c.bf16_pair(first, second);
-        }
+      for (int i = 0; i < 4; ++i) {
+        const int half = i % 2;
+        const float* pair = s[t][2 * k + static_cast<unsigned>(i) / 2] + 2 * half;
+        const float base = rows.base[t][half] * to_log2;
+        const float first = c.exp2(c.fma(pair[0], to_log2, -base)), second = c.exp2(c.fma(pair[1], to_log2, -base));
+        rows.sum[t][half] += first + second;
+        p[t][0][i] = c.bf16_pair(first, second);
       }
-      multiply<kDim>(c, rows.out, p, v_lane, k);
     }
+    multiply<kDim>(c, rows.out, p, v_lane, k);
+  }
+
+  /// One block of keys whose scores are s, and, so that exponentials of one block overlap products of another, the
+  /// scores of the next block.
+  template <int... kSlice, class Context>
+  QAT_HOST_DEVICE void step(const Context& c, Rows& rows, Scores& s, Scores& next, unsigned q_lane, unsigned k_lane,
+                            unsigned v_lane, std::integer_sequence<int, kSlice...>) const {
+    constexpr int kSlices = kKeys / 16, kPart = kDim / 16 / kSlices;
+    static_assert(kPart * kSlices * 16 == kDim);
+    clear_scores(next);
+    score<0, kPart, false>(c, next, q_lane, k_lane, 0);
+    settle<false>(c, rows, s, 0);
+    const auto slice = [&]<int k>(std::integral_constant<int, k>) {
+      absorb(c, rows, s, v_lane, k);
+      if constexpr (k + 1 < kSlices) score<(k + 1) * kPart, (k + 2) * kPart, false>(c, next, q_lane, k_lane, 0);
+    };
+    (slice(std::integral_constant<int, kSlice>{}), ...);
   }
 
   template <class Context>
@@ -114,13 +162,22 @@ struct AttentionForward {
         c, q_tile, args.q + place.sequence * e.q_batch_stride + place.first_row * e.q_stride + place.head * e.head_dim,
         e.q_stride, place.row_count, head_dim);
 
-    attention_detail::PairStream<kDim, kKeys, kThreads> keys(
-        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim);
     // Keys that the first row has yet to see (each row sees one more than the row before), and all others.
     int left = place.first_row + static_cast<int>(e.key_tokens - e.query_tokens) + 1;
     const int rest = static_cast<int>(e.query_tokens) - place.first_row - 1;
-    unsigned stage = q_tile + kQBytes;
-    keys.start(c, stage, e.kv_stride, left + rest, head_dim);
+    const auto more = [rest] {
+      return rest < kRows ? rest : kRows - 1;
+    };  // keys that the last row sees, besides `left`
+    // Keys are one block ahead of values, which lie two tiles behind: blocks alternate between two tiles of each.
+    attention_detail::PairStream<kDim, kKeys, kThreads> keys(
+        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim);
+    const unsigned tiles = q_tile + kQBytes;
+    unsigned odd = 0;  // offset of a tile: of the block that is due, and of what is kept for the next one
+    keys.start_first(c, tiles, e.kv_stride, left + rest, head_dim);
+    if (kAhead) c.cp_commit();
+    keys.start_second(c, tiles + 2 * kKeyBytes, e.kv_stride, left + rest, head_dim);
+    if (kAhead && left + more() > kKeys)
+      keys.start_first(c, tiles + kKeyBytes, e.kv_stride, left - kKeys + rest, head_dim);
     c.cp_commit();
 
     const int warp_row = static_cast<int>(c.shuffle(c.warp(), 0)) * 16 * kTiles,
@@ -131,19 +188,83 @@ struct AttentionForward {
     QAT_CUDA_UNROLL
     for (int t = 0; t < kTiles; ++t) rows.base[t][0] = rows.base[t][1] = -attention_detail::kInfinity;
 
-    for (; left + (rest < kRows ? rest : kRows - 1) > 0; left -= kKeys) {
-      c.template cp_wait<0>();
+    const int first_key = warp_row + lane_row - lane_key - 1, warp_first_key = warp_row + 16 * kTiles - 2;
+    if constexpr (kAhead) {
+      Scores s = {}, next;
+      c.template cp_wait<1>();
       c.sync();
-      const unsigned k_lane = Tile::lane_by_columns(stage, c.lane());
-      const unsigned v_lane = Tile::lane_by_rows(stage + kKeyBytes, c.lane());
-      stage = 2 * (q_tile + kQBytes) + kStageBytes - stage;
-      if (left + (rest < kRows ? rest : kRows - 1) > kKeys)
-        keys.start(c, stage, e.kv_stride, left - kKeys + rest, head_dim);
-      c.cp_commit();
-      if (left >= kKeys)
-        add_keys<false>(c, rows, q_lane, k_lane, v_lane, 0);
-      else if (left + warp_row + 16 * kTiles > 1)  // else none of the warp's rows sees a key of the block
-        add_keys<true>(c, rows, q_lane, k_lane, v_lane, left - 1 + warp_row + lane_row - lane_key);
+      if (left + warp_first_key >= 0)
+        score<0, kDim / 16, true>(c, s, q_lane, Tile::lane_by_columns(tiles, c.lane()), left + warp_first_key);
+
+      // Starts the copies for the next round: what is in use are keys of the next block, and values of this one.
+      unsigned k_lane, v_lane;
+      const auto turn = [&] {
+        c.template cp_wait<0>();
+        c.sync();
+        v_lane = Tile::lane_by_rows(tiles + 2 * kKeyBytes + odd, c.lane());
+        k_lane = Tile::lane_by_columns(tiles + kKeyBytes - odd, c.lane());
+        if (left + more() > kKeys)
+          keys.start_second(c, tiles + 3 * kKeyBytes - odd, e.kv_stride, left - kKeys + rest, head_dim);
+        if (left + more() > 2 * kKeys) keys.start_first(c, tiles + odd, e.kv_stride, left - 2 * kKeys + rest, head_dim);
+        c.cp_commit();
+        odd = kKeyBytes - odd;
+      };
+      const auto full = [&] {
+        return left >= kKeys && left + more() > kKeys;
+      };  // seen by all rows, and not the last one
+      constexpr auto kSlices = std::make_integer_sequence<int, kKeys / 16>{};
+      while (full()) {
+        turn();
+        step(c, rows, s, next, q_lane, k_lane, v_lane, kSlices);
+        left -= kKeys;
+        if (!full()) {
+          copy_scores(s, next);
+          break;
+        }
+        turn();
+        step(c, rows, next, s, q_lane, k_lane, v_lane, kSlices);
+        left -= kKeys;
+      }
+      for (; left + more() > 0; left -= kKeys) {
+        turn();
+        const int last_key = left + warp_first_key;  // of the warp's last row
+        clear_scores(next);
+        if (last_key >= kKeys) score<0, kDim / 16, true>(c, next, q_lane, k_lane, last_key - kKeys);
+        if (last_key >= 0) {
+          settle<true>(c, rows, s, left + first_key);
+          QAT_CUDA_UNROLL
+          for (int k = 0; k < kKeys / 16; ++k)
+            if (16 * k <= last_key) absorb(c, rows, s, v_lane, static_cast<unsigned>(k));
+        }
+        copy_scores(s, next);
+      }
+    } else {
+      for (; left + more() > 0; left -= kKeys) {
+        c.template cp_wait<0>();
+        c.sync();
+        const unsigned k_lane = Tile::lane_by_columns(tiles + odd, c.lane());
+        const unsigned v_lane = Tile::lane_by_rows(tiles + 2 * kKeyBytes + odd, c.lane());
+        odd = kKeyBytes - odd;
+        if (left + more() > kKeys) {
+          keys.start_first(c, tiles + odd, e.kv_stride, left - kKeys + rest, head_dim);
+          keys.start_second(c, tiles + 2 * kKeyBytes + odd, e.kv_stride, left - kKeys + rest, head_dim);
+        }
+        c.cp_commit();
+        const int last_key = left + warp_first_key;  // of the warp's last row
+        Scores s = {};
+        if (left >= kKeys) {
+          score<0, kDim / 16, false>(c, s, q_lane, k_lane, 0);
+          settle<false>(c, rows, s, 0);
+          QAT_CUDA_UNROLL
+          for (unsigned k = 0; k < kKeys / 16; ++k) absorb(c, rows, s, v_lane, k);
+        } else if (last_key >= 0) {
+          score<0, kDim / 16, true>(c, s, q_lane, k_lane, last_key);
+          settle<true>(c, rows, s, left + first_key);
+          QAT_CUDA_UNROLL
+          for (int k = 0; k < kKeys / 16; ++k)
+            if (16 * k <= last_key) absorb(c, rows, s, v_lane, static_cast<unsigned>(k));
+        }
+      }
     }
 
     const auto end = order.template locate<kRows>(c, e);

@@ -52,13 +52,24 @@ struct PairStream {
   QAT_HOST_DEVICE PairStream(const bfloat16* a, const bfloat16* b, index_t offset)
       : first(a + offset), to_second(reinterpret_cast<std::uintptr_t>(b) - reinterpret_cast<std::uintptr_t>(a)) {}
 
-  /// Starts the copy of the next kRows rows to two tiles, one behind the other.
+  /// Starts the copy of the next kRows rows of the first tensor.
+  template <class Context>
+  QAT_HOST_DEVICE void start_first(const Context& c, unsigned tile, index_t stride, int valid_rows, int head_dim) {
+    copy_rows_async<kDim, kRows, kThreads>(c, tile, first, stride, valid_rows, head_dim);
+    first += kRows * stride;
+  }
+  /// The same of the second, of the rows that start_first started last.
+  template <class Context>
+  QAT_HOST_DEVICE void start_second(const Context& c, unsigned tile, index_t stride, int valid_rows,
+                                    int head_dim) const {
+    const auto second = reinterpret_cast<const bfloat16*>(reinterpret_cast<std::uintptr_t>(first) + to_second);
+    copy_rows_async<kDim, kRows, kThreads>(c, tile, second - kRows * stride, stride, valid_rows, head_dim);
+  }
+  /// Both, to two tiles, one behind the other.
   template <class Context>
   QAT_HOST_DEVICE void start(const Context& c, unsigned tile, index_t stride, int valid_rows, int head_dim) {
-    const auto second = reinterpret_cast<const bfloat16*>(reinterpret_cast<std::uintptr_t>(first) + to_second);
-    copy_rows_async<kDim, kRows, kThreads>(c, tile, first, stride, valid_rows, head_dim);
-    copy_rows_async<kDim, kRows, kThreads>(c, tile + kRows * kDim * 2, second, stride, valid_rows, head_dim);
-    first += kRows * stride;
+    start_first(c, tile, stride, valid_rows, head_dim);
+    start_second(c, tile + kRows * kDim * 2, stride, valid_rows, head_dim);
   }
 };
 
