@@ -185,8 +185,8 @@ struct QuantizeGroups {
     // One lane for each group; with groups of several rows the first row's.
     const bool stores = lane % lanes < 4 && (job.group_shift <= 5 || mine % (1u << (job.group_shift - 5)) == 0);
     if (stores && own_vector < job.vectors) {
-      if (job.scale_out != nullptr) c.store(job.scale_out + job.group_of(own_vector), p.scale);
-      if (job.zero_point_out != nullptr) c.store(job.zero_point_out + job.group_of(own_vector), p.zero_point);
+      if (job.scale_out != nullptr) c.store(job.scale_out + (own_vector >> job.group_shift), p.scale);
+      if (job.zero_point_out != nullptr) c.store(job.zero_point_out + (own_vector >> job.group_shift), p.zero_point);
     }
     const VectorGroup own_group = AffineVector<T, kFloatZero>{scheme}.group(p);
     QAT_CUDA_UNROLL
