@@ -83,7 +83,8 @@ def quantizer_cases():
                 x, y = bench.array(shape, dtype), bench.array(shape, dtype, "empty")
                 n = groups(rows, columns, spec)
                 scale, zero = bench.array((n,), "float32", "empty"), bench.array((n,), "float32", "empty")
-                found = {"qat": bench.call("fake_quantize", spec.encode(), DTYPES[dtype], x, rows, columns, y, scale, zero, None)}
+                found = {"qat": bench.call("fake_quantize", spec.encode(), DTYPES[dtype], x, rows, columns, y, scale,
+                                           zero if "asymmetric" in spec else None, None)}
                 if bench.torch:
                     group = columns * rows // n
                     mapping = spec.split(":")[2]
@@ -184,6 +185,54 @@ def by_tokens(**targets):
                 return (("cublas", must, aim),)
         return ()
     return of
+
+
+def lsq_case(spec):
+    @case(f"lsq_backward/{spec.split(':symmetric')[0]}/float32", [BIG], [TINY], bytes_of=lambda s: 12 * s[0] * s[1],
+          targets=(("copy", 0.88, 0.93), ("native", 3.0, 5.0)))
+    def make(bench, shape):
+        rows, columns = shape
+        x, dy, dx = bench.array(shape, "float32"), bench.array(shape, "float32"), bench.array(shape, "float32", "empty")
+        n = groups(rows, columns, spec)
+        scale, dscale = bench.array((n,), "float32", 0.2), bench.array((n,), "float32", "empty")
+        found = {"qat": bench.call("lsq_backward", spec.encode(), dy, x, rows, columns, scale, None, 1.0, dx, dscale)}
+        if bench.torch:
+            torch = bench.torch
+            zero = torch.zeros(n, device="cuda")
+            native = torch.ops.aten._fake_quantize_learnable_per_channel_affine_backward
+            by_group = rows * columns // n
+            found["native"] = lambda: native(dy.tensor.view(-1, by_group), x.tensor.view(-1, by_group), scale.tensor, zero, 0, -8, 7, 1.0)
+        return found
+
+
+lsq_case("int4:axis0:symmetric")
+lsq_case("int4:group32:symmetric")
+
+
+def float_case(spec, delayed):
+    tensor = "tensor" in spec or "nvfp4" in spec
+    label = spec.replace(":", " ") + (", given tensor amax" if tensor and delayed else "")
+
+    @case(f"fake_quantize_float/{label}/bfloat16", [BIG], [TINY],
+          bytes_of=lambda s: (6 if tensor and not delayed else 4) * s[0] * s[1],
+          targets=(("copy", 0.85, 0.92), ("compile", 1.0, None), ("eager", 5.0, None)))
+    def make(bench, shape):
+        rows, columns = shape
+        x, y = bench.array(shape, "bfloat16"), bench.array(shape, "bfloat16", "empty")
+        amax = bench.array((1,), "float32", 5.0) if delayed else None
+        found = {"qat": bench.call("fake_quantize_float", spec.encode(), DTYPES["bfloat16"], x, rows, columns, y, amax, None, None)}
+        chain = bench.peers.float_chain(spec) if bench.torch else None
+        if chain:
+            found["eager"] = lambda: chain(x.tensor)
+            compiled = bench.peers.compile(f"float {spec}", chain)
+            if compiled:
+                found["compile"] = lambda: compiled(x.tensor)
+        return found
+
+
+for float_spec in ("e4m3:token:amax", "e4m3:group32:mx_rceil", "e2m1:group32:mx_floor", "e2m1:group16:nvfp4", "e4m3:tensor:amax"):
+    float_case(float_spec, True)
+float_case("e2m1:group16:nvfp4", False)
 
 
 def gemm_case(group, nk, tokens, targets):

@@ -43,6 +43,28 @@ class Peers:
         mask = (u >= qmin) & (u <= qmax)
         return torch.where(mask, dy.reshape(-1, group), 0).reshape(x.shape)
 
+    def float_chain(self, spec):
+        """torchao's FP8 and MX fake quantization, written out; None where there is no short form."""
+        torch = self.torch
+        element, granularity, rule = spec.split(":")
+        if element != "e4m3" or granularity == "tensor":
+            return None
+        largest = 448.0
+
+        def by_row(x):
+            scale = (x.abs().amax(dim=-1, keepdim=True) / largest).float()
+            q = (x.float() / scale).clamp(-largest, largest).to(torch.float8_e4m3fn)
+            return (q.float() * scale).to(x.dtype)
+
+        def by_block(x):
+            shaped = x.float().reshape(-1, 32)
+            wanted = shaped.abs().amax(dim=-1, keepdim=True) * (1.0 / largest)
+            scale = torch.exp2(torch.ceil(torch.log2(wanted)))
+            q = (shaped / scale).clamp(-largest, largest).to(torch.float8_e4m3fn)
+            return (q.float() * scale).to(x.dtype).reshape(x.shape)
+
+        return by_row if rule == "amax" else by_block
+
     def rmsnorm(self, x, weight, eps=1e-5):
         return self.torch.nn.functional.rms_norm(x, (x.shape[-1],), weight, eps)
 

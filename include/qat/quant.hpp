@@ -17,5 +17,6 @@
 #include "qat/quant/int4_weight.hpp"
 #include "qat/quant/mapping.hpp"
 #include "qat/quant/qparams.hpp"
+#include "qat/quant/scaled_float.hpp"
 #include "qat/quant/spec.hpp"
 #include "qat/quant/visit.hpp"

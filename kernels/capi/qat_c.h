@@ -75,6 +75,22 @@ qat_status qat_cuda_dequantize_packed(const qat_cuda* cuda, const char* spec, qa
                                       int64_t rows, int64_t columns, const float* scale, const float* zero_point,
                                       void* y);
 
+/* Learned step size quantization: dx (null: not wanted) as fake_quantize_backward, and dscale = factor * the gradient of
+ * the scales, one per group; fp32. Workspace: 4 bytes for each 4096 elements of groups longer than that. */
+qat_status qat_cuda_lsq_backward(const qat_cuda* cuda, const char* spec, const float* dy, const float* x, int64_t rows,
+                                 int64_t columns, const float* scale, const float* zero_point, float factor, float* dx,
+                                 float* dscale);
+
+/* y = fake_quantize(x) to FP8, MXFP8, MXFP6, MXFP4 or NVFP4. spec: ELEMENT:GRANULARITY:RULE as in
+ * qat::parse_scaled_float_spec, e.g. "e4m3:token:amax", "e2m1:group32:mx_floor", "e2m1:group16:nvfp4". tensor_amax (one
+ * fp32; of this or an earlier step) is read under tensor granularity and the rule nvfp4; null: taken from x first, into
+ * 256 bytes of workspace. scale and pass_mask: optional outputs. */
+qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
+                                        int64_t rows, int64_t columns, void* y, const float* tensor_amax, float* scale,
+                                        uint8_t* pass_mask);
+/* amax = the largest finite magnitude of `count` elements. */
+qat_status qat_cuda_tensor_amax(const qat_cuda* cuda, qat_dtype dtype, const void* x, int64_t count, float* amax);
+
 /* AdamW over many tensors in one launch, with quantization-aware training folded in. spec: null for a plain tensor; for
  * a fake-quantized one the step takes gradients through the straight-through estimator under `scale`, updates, chooses
  * new scales into `scale` (and zero_point) and writes the fake-quantized copy. Everything but name and spec: device

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "consistency/quantize_bits.hpp"
+#include "qat/kernels/reference/quantize.hpp"
 #include "support/compare.hpp"
+#include "support/quantize_cases.hpp"
 
 using namespace qat;
 using namespace qat::test;
