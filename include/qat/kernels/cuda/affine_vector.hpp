@@ -14,6 +14,52 @@ namespace qat::inline v0::cuda {
 /// Added and subtracted: rounds to integers. Its bits end in eight zeros.
 inline constexpr float kRoundToInteger = 12582912.0f;
 
+/// qat::choose_qparams on a thread: the same bits, for ranges of finite numbers, in a third of the operations.
+template <class T, class Context>
+QAT_HOST_DEVICE QParams choose_qparams_of(const Context& c, const GroupRange& range, const AffineScheme& a) {
+  const auto to_bf16 = [&](float v) { return low_bf16(c.bf16_pair(v, 0.0f)); };
+  const auto rounded = [&](float v) {  // to the grid of T, kept finite
+    constexpr float kLargest = largest_finite(kFloatTypeOf<T>);
+    if constexpr (sizeof(T) == 2) v = to_bf16(v);
+    return smaller(larger(v, -kLargest), kLargest);
+  };
+  const MappingKind mapping = a.spec.mapping;
+  const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
+  const float low = raw ? range.min : smaller(range.min, 0.0f), high = raw ? range.max : larger(range.max, 0.0f);
+  float s = 0.0f;
+  if (mapping == MappingKind::kSymmetric)
+    s = rounded(c.div(larger(-low, high), (a.qmax - a.qmin) * 0.5f));
+  else if (mapping == MappingKind::kSignedExtremum)
+    s = rounded(c.div(range.extremum, a.qmin));
+  else if (mapping == MappingKind::kSymmetricNoClip)
+    s = larger(a.qmin < 0.0f ? rounded(c.div(low, a.qmin)) : 0.0f, a.qmax > 0.0f ? rounded(c.div(high, a.qmax)) : 0.0f);
+  else
+    s = rounded(c.div(rounded(c.sub(high, low)), a.qmax - a.qmin));
+  const float size = rounded(larger(cuda::magnitude(s), a.eps));
+  s = s < 0.0f ? -size : size;
+
+  float zero_point = a.spec.is_signed ? 0.0f : a.middle();
+  if (mapping == MappingKind::kFloatZeroPoint)
+    zero_point = qat::detail::round_finite(a.scale, rounded(c.add(low, rounded(c.mul(s, a.middle())))));
+  else if (mapping == MappingKind::kAsymmetric || mapping == MappingKind::kAsymmetricRaw)
+    zero_point = smaller(larger(rounded(c.sub(a.qmin, c.rint(rounded(c.div(low, s))))), a.qmin), a.qmax);
+
+  QParams p{s, zero_point, 0.0f};
+  const ScaleType stored = a.spec.scale_type;
+  if (stored == ScaleType::kBfloat16Safe) {
+    p.scale = smaller(larger(to_bf16(size), 0x1p-14f), 0x1.FEp15f);
+    p.scale = s < 0.0f ? -p.scale : p.scale;
+  } else if (stored != ScaleType::kFloat32) {
+    p.scale = round_scale(stored, s);
+  }
+  p.inverse_scale = c.div(1.0f, p.scale);
+  if (a.scale == FloatType::kBfloat16)
+    p.inverse_scale = to_bf16(p.inverse_scale);
+  else if (a.scale == FloatType::kFloat16)
+    p.inverse_scale = round_to(FloatType::kFloat16, p.inverse_scale);
+  return p;
+}
+
 /// Parameters of a group as the elements need them.
 struct VectorGroup {
   float scale;
@@ -92,11 +138,28 @@ struct AffineVector {
     QAT_CUDA_UNROLL
     for (int i = 0; i < kSize; ++i) d[i] = kFloatZero ? c.div(d[i], g.scale) : c.mul(d[i], g.inverse);
   }
-  /// The code of clamped steps in the low bits of the result, two's complement; the others are not zero.
-  template <class Context>
-  QAT_HOST_DEVICE std::uint32_t code_bits(const Context& c, float q, const VectorGroup& g) const {
+  /// Clamped steps to their codes, kWidth bits each, the first lowest. A float of 1.5 * 2^23 plus an integer holds the
+  /// integer in its low bits; the shifted bits are added up, the constant parts taken off at the end. Signed codes are
+  /// counted from the smallest, so that no bit is borrowed, and their sign bits turned over.
+  template <int kWidth, class Context>
+  QAT_HOST_DEVICE void codes(const Context& c, const float (&q)[kSize], const VectorGroup& g,
+                             std::uint32_t (&word)[kSize * kWidth > 32 ? 2 : 1]) const {
+    constexpr int kOfWord = 32 / kWidth < kSize ? 32 / kWidth : kSize;
+    constexpr std::uint32_t kOnes = 0xFFFFFFFFu / ((1u << kWidth) - 1u);  // a one in each code
+    constexpr std::uint32_t kUsed = kOfWord * kWidth == 32 ? 0xFFFFFFFFu : (1u << (kOfWord * kWidth)) - 1u;
+    constexpr std::uint32_t kSigns = kOnes << (kWidth - 1);
     const float zero_point = kFloatZero ? 0.0f : c.sub(scheme.qmin, g.low);
-    return bit_cast<std::uint32_t>(c.add(q, c.add(zero_point, kRoundToInteger)));
+    const float offset = c.add(zero_point, kRoundToInteger);
+    const std::uint32_t signs = scheme.spec.is_signed ? kSigns : 0u;
+    constexpr std::uint32_t kConstant = bit_cast<std::uint32_t>(kRoundToInteger) * (kOnes & kUsed);
+    QAT_CUDA_UNROLL
+    for (int w = 0; w < (kSize + kOfWord - 1) / kOfWord; ++w) {
+      std::uint32_t sum = signs - kConstant;
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < kOfWord; ++i)
+        sum += bit_cast<std::uint32_t>(c.add(q[w * kOfWord + i], offset)) << (i * kWidth);
+      word[w] = (sum ^ signs) & kUsed;
+    }
   }
 };
 

@@ -80,8 +80,11 @@ void launch_rows(const CudaBackend& backend, const QuantizeCall<T>& call, const 
     const Grid grid{blocks_for(job.vectors / job.group_vectors, Kernel::kRowsOfBlock), 1, Kernel::kSharedBytes};
     launch_job(backend, call, grid, kernel);
   };
+  // As few warps as hold a row with four or eight vectors a thread: rows wait for themselves only, so many at a time.
   if (job.group_vectors <= 128) return run(QuantizeRows<T, kRange, kFloatZero, 1, 4>{job, output});
-  if (job.group_vectors <= 512) return run(QuantizeRows<T, kRange, kFloatZero, 8, 2>{job, output});
+  if (job.group_vectors <= 256) return run(QuantizeRows<T, kRange, kFloatZero, 2, 4>{job, output});
+  if (job.group_vectors <= 512) return run(QuantizeRows<T, kRange, kFloatZero, 4, 4>{job, output});
+  if (job.group_vectors <= 1024) return run(QuantizeRows<T, kRange, kFloatZero, 4, 8>{job, output});
   if (job.group_vectors <= 2048) return run(QuantizeRows<T, kRange, kFloatZero, 8, 8>{job, output});
   run(QuantizeRows<T, kRange, kFloatZero, 16, 8>{job, output});
 }

@@ -104,9 +104,8 @@ QAT_HOST_DEVICE void put_vector(const Context& c, const QuantizeJob<T>& job, Out
     const Bytes16 packed = Vector<T>::pack(c, q);
     if (valid) c.store(reinterpret_cast<Bytes16*>(job.y) + vector, packed);
   } else if (output == Output::kCodes8) {
-    std::uint32_t word[N / 4] = {};
-    QAT_CUDA_UNROLL
-    for (int i = 0; i < N; ++i) word[i / 4] |= (a.code_bits(c, q[i], g) & 0xFFu) << (8 * (i % 4));
+    std::uint32_t word[N / 4];
+    a.template codes<8>(c, q, g, word);
     if (valid) {
       if constexpr (N == 8)
         c.store(reinterpret_cast<Bytes8*>(job.codes) + vector, Bytes8{{word[0], word[1]}});
@@ -114,14 +113,13 @@ QAT_HOST_DEVICE void put_vector(const Context& c, const QuantizeJob<T>& job, Out
         c.store(reinterpret_cast<std::uint32_t*>(job.codes) + vector, word[0]);
     }
   } else if (output == Output::kCodes4) {
-    std::uint32_t word = 0;
-    QAT_CUDA_UNROLL
-    for (int i = 0; i < N; ++i) word |= (a.code_bits(c, q[i], g) & 0xFu) << (4 * i);
+    std::uint32_t word[1];
+    a.template codes<4>(c, q, g, word);
     if (valid) {
       if constexpr (N == 8)
-        c.store(reinterpret_cast<std::uint32_t*>(job.codes) + vector, word);
+        c.store(reinterpret_cast<std::uint32_t*>(job.codes) + vector, word[0]);
       else
-        c.store(reinterpret_cast<std::uint16_t*>(job.codes) + vector, static_cast<std::uint16_t>(word));
+        c.store(reinterpret_cast<std::uint16_t*>(job.codes) + vector, static_cast<std::uint16_t>(word[0]));
     }
   }
   if (with_mask) {
@@ -180,7 +178,7 @@ struct QuantizeGroups {
     if constexpr (kRange == RangeKind::kMagnitude) scheme.spec.mapping = MappingKind::kSymmetric;
     if constexpr (kRange == RangeKind::kExtremum) scheme.spec.mapping = MappingKind::kSignedExtremum;
     if constexpr (kFloatZero) scheme.spec.mapping = MappingKind::kFloatZeroPoint;
-    const QParams p = qat::choose_qparams(own.group(), scheme);
+    const QParams p = choose_qparams_of<T>(c, own.group(), scheme);
     const index_t own_vector = first + 32 * mine;
     // One lane for each group; with groups of several rows the first row's.
     const bool stores = lane % lanes < 4 && (job.group_shift <= 5 || mine % (1u << (job.group_shift - 5)) == 0);
@@ -239,8 +237,9 @@ struct QuantizeGiven {
 /// quantizes with them. kWarps 1: a warp for a row, else a block.
 template <class T, RangeKind kRange, bool kFloatZero, int kWarps, int kPerThread>
 struct QuantizeRows {
-  static constexpr int kThreads = kWarps == 1 ? 256 : 32 * kWarps, kMinBlocks = 1024 / kThreads;
-  static constexpr int kRowsOfBlock = kThreads / (32 * kWarps), kCapacity = 32 * kWarps * kPerThread;
+  static constexpr int kThreads = kWarps == 1 ? 256 : 32 * kWarps;
+  static constexpr int kMinBlocks = (kPerThread <= 4 ? 1280 : 1024) / kThreads;
+  static constexpr int kRowsOfBlock = kThreads / (32 * kWarps);
   static constexpr std::size_t kSharedBytes = kWarps == 1 ? 0 : kWarps * 16;
   QuantizeJob<T> job;
   Output output;
@@ -277,6 +276,7 @@ struct QuantizeRows {
     unsigned nan[(kPerThread + 3) / 4] = {};
     QAT_CUDA_UNROLL
     for (int i = 0; i < kPerThread; ++i) {
+      if (c.warp() * (kWarps == 1 ? 0 : 32) + kStride * i >= length) break;  // the same for the whole warp
       Part next{Range<kRange>::template of<T>(v[i]), thread + kStride * i};
       if (!next.range.finite())
         nan[i / 4] |= observe_finite<T>(v[i], kFloatZero, next.range, nonfinite) << (8 * (i % 4));
@@ -300,7 +300,7 @@ struct QuantizeRows {
     if constexpr (kRange == RangeKind::kMagnitude) scheme.spec.mapping = MappingKind::kSymmetric;
     if constexpr (kRange == RangeKind::kExtremum) scheme.spec.mapping = MappingKind::kSignedExtremum;
     if constexpr (kFloatZero) scheme.spec.mapping = MappingKind::kFloatZeroPoint;
-    const QParams p = qat::choose_qparams(part.range.group(), scheme);
+    const QParams p = choose_qparams_of<T>(c, part.range.group(), scheme);
     if (exists && thread == 0) {
       if (job.scale_out != nullptr) c.store(job.scale_out + row, p.scale);
       if (job.zero_point_out != nullptr) c.store(job.zero_point_out + row, p.zero_point);
