@@ -75,12 +75,13 @@ struct LsqGroups {
     const QuantizeJob<float>& job = lsq.job;
     const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + c.lane();
     Bytes16 g[4], v[4];
-    load_vectors(c, lsq.dy, first, 32, job.vectors, job.in_place, g);
-    load_vectors(c, job.x, first, 32, job.vectors, false, v);
+    const int extent = extent_of<4, 32>(first, job.vectors);
+    load_vectors<32>(c, lsq.dy, first, extent, job.in_place, g);
+    load_vectors<32>(c, job.x, first, extent, false, v);
     float scale[4], zero_point[4];
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
-      const index_t tile = first + 32 * u < job.vectors ? job.group_of(first + 32 * u) : 0;
+      const index_t tile = 32 * u < extent ? job.group_of(first + 32 * u) : 0;
       scale[u] = c.load_cached(job.scale + tile);
       zero_point[u] = job.zero_point != nullptr ? c.load_cached(job.zero_point + tile) : job.constant_zero_point();
     }
@@ -90,8 +91,7 @@ struct LsqGroups {
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
       const unsigned vector = c.lane() + 32 * u;
-      const Bytes16 p =
-          lsq.products(c, g[u], v[u], first + 32 * u, scale[u], zero_point[u], first + 32 * u < job.vectors);
+      const Bytes16 p = lsq.products(c, g[u], v[u], first + 32 * u, scale[u], zero_point[u], 32 * u < extent);
       words.store((vector >> shift) * (stride / 4) + (vector & (per_group - 1)), p);
     }
     c.sync_warp();
@@ -126,8 +126,9 @@ struct LsqPieces {
     const index_t tile_end = (tile + 1) * job.group_vectors;
     const index_t end = tile_end - begin < kPiece / 4 ? tile_end : begin + kPiece / 4;
     Bytes16 g[4], v[4];
-    load_vectors(c, lsq.dy, begin + c.thread(), kThreads, end, job.in_place, g);
-    load_vectors(c, job.x, begin + c.thread(), kThreads, end, false, v);
+    const int extent = extent_of<4, kThreads>(begin + c.thread(), end);
+    load_vectors<kThreads>(c, lsq.dy, begin + c.thread(), extent, job.in_place, g);
+    load_vectors<kThreads>(c, job.x, begin + c.thread(), extent, false, v);
     const float scale = c.load_cached(job.scale + tile);
     const float zero_point =
         job.zero_point != nullptr ? c.load_cached(job.zero_point + tile) : job.constant_zero_point();
@@ -135,7 +136,8 @@ struct LsqPieces {
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
       const index_t vector = begin + c.thread() + kThreads * u;
-      words.store(c.thread() + kThreads * u, lsq.products(c, g[u], v[u], vector, scale, zero_point, vector < end));
+      words.store(c.thread() + kThreads * u,
+                  lsq.products(c, g[u], v[u], vector, scale, zero_point, kThreads * u < extent));
     }
     c.sync();
     if (c.warp() != 0) return;

@@ -40,17 +40,29 @@ struct QuantizeJob {
   }
 };
 
-/// v[u] = vector first + stride * u of p where that is before `end`, else zeros. Read once, or read and overwritten.
-template <int kCount, class T, class Context>
-QAT_HOST_DEVICE void load_vectors(const Context& c, const T* p, index_t first, index_t stride, index_t end,
-                                  bool overwritten, Bytes16 (&v)[kCount]) {
-  const Bytes16* from = reinterpret_cast<const Bytes16*>(p) + first;
-  if (overwritten) {
+/// How many of the vectors first, first + kStride, ... are before `end`, as kStride times their number, at most kCount
+/// * kStride: vector u is there if kStride * u is less.
+template <int kCount, int kStride>
+QAT_HOST_DEVICE int extent_of(index_t first, index_t end) {
+  const index_t left = end - first;
+  return left >= kCount * kStride ? kCount * kStride : left < 0 ? 0 : static_cast<int>(left);
+}
+
+/// v[u] = vector kStride * u of p where that is less than `extent`, else zeros. Read once, or read and overwritten.
+template <int kStride, int kCount, class T, class Context>
+QAT_HOST_DEVICE void load_vectors(const Context& c, const T* p, index_t first, int extent, bool overwritten,
+                                  Bytes16 (&v)[kCount]) {
+  const Bytes16* const from = reinterpret_cast<const Bytes16*>(p) + first;
+  const bool all = extent > kStride * (kCount - 1);
+  if (!overwritten && all) {  // nearly always: no conditions between the loads
     QAT_CUDA_UNROLL
-    for (int u = 0; u < kCount; ++u) v[u] = first + stride * u < end ? c.load(from + stride * u) : Bytes16{};
+    for (int u = 0; u < kCount; ++u) v[u] = c.load_stream(from + kStride * u);
+  } else if (overwritten) {
+    QAT_CUDA_UNROLL
+    for (int u = 0; u < kCount; ++u) v[u] = kStride * u < extent ? c.load(from + kStride * u) : Bytes16{};
   } else {
     QAT_CUDA_UNROLL
-    for (int u = 0; u < kCount; ++u) v[u] = first + stride * u < end ? c.load_stream(from + stride * u) : Bytes16{};
+    for (int u = 0; u < kCount; ++u) v[u] = kStride * u < extent ? c.load_stream(from + kStride * u) : Bytes16{};
   }
 }
 
@@ -150,8 +162,9 @@ struct QuantizeGroups {
     using R = Range<kRange>;
     const unsigned lane = c.lane();
     const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + lane;
+    const int extent = extent_of<4, 32>(first, job.vectors);
     Bytes16 v[4];
-    load_vectors(c, job.x, first, 32, job.vectors, job.in_place, v);
+    load_vectors<32>(c, job.x, first, extent, job.in_place, v);
     R r[4];
     NanBits nan;
     unsigned nonfinite = 0;
@@ -182,7 +195,7 @@ struct QuantizeGroups {
     const index_t own_vector = first + 32 * mine;
     // One lane for each group; with groups of several rows the first row's.
     const bool stores = lane % lanes < 4 && (job.group_shift <= 5 || mine % (1u << (job.group_shift - 5)) == 0);
-    if (stores && own_vector < job.vectors) {
+    if (stores && static_cast<int>(32 * mine) < extent) {
       if (job.scale_out != nullptr) c.store(job.scale_out + (own_vector >> job.group_shift), p.scale);
       if (job.zero_point_out != nullptr) c.store(job.zero_point_out + (own_vector >> job.group_shift), p.zero_point);
     }
@@ -198,7 +211,7 @@ struct QuantizeGroups {
         if constexpr (!kFloatZero) g.high = g.low + (scheme.qmax - scheme.qmin);
       }
       put_vector<kFloatZero>(c, job, kOutput, kMask, first + 32 * u, v[u], nan.of(static_cast<int>(u)), g,
-                             first + 32 * u < job.vectors);
+                             static_cast<int>(32 * u) < extent);
     }
   }
 };
@@ -212,12 +225,13 @@ struct QuantizeGiven {
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + c.lane();
+    const int extent = extent_of<4, 32>(first, job.vectors);
     Bytes16 v[4];
-    load_vectors(c, job.x, first, 32, job.vectors, job.in_place, v);
+    load_vectors<32>(c, job.x, first, extent, job.in_place, v);
     float scale[4], zero_point[4];
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
-      const index_t group = first + 32 * u < job.vectors ? job.group_of(first + 32 * u) : 0;
+      const index_t group = 32 * u < extent ? job.group_of(first + 32 * u) : 0;
       scale[u] = c.load_cached(job.scale + group);
       zero_point[u] = job.zero_point != nullptr ? c.load_cached(job.zero_point + group) : job.constant_zero_point();
     }
@@ -228,7 +242,7 @@ struct QuantizeGiven {
       if (!r.finite()) nan = observe_finite<T>(v[u], kFloatZero, r, nonfinite);
       const VectorGroup g =
           AffineVector<T, kFloatZero>{job.scheme}.group(make_qparams(scale[u], zero_point[u], job.scheme));
-      put_vector<kFloatZero>(c, job, kOutput, kMask, first + 32 * u, v[u], nan, g, first + 32 * u < job.vectors);
+      put_vector<kFloatZero>(c, job, kOutput, kMask, first + 32 * u, v[u], nan, g, 32 * u < extent);
     }
   }
 };
@@ -269,7 +283,8 @@ struct QuantizeRows {
     const index_t base = row * job.group_vectors;
     const bool exists = base < job.vectors;
     Bytes16 v[kPerThread];
-    load_vectors(c, job.x, base + thread, kStride, exists ? base + length : 0, job.in_place, v);
+    const int extent = exists ? static_cast<int>(length) - static_cast<int>(thread) : 0;
+    load_vectors<static_cast<int>(kStride)>(c, job.x, base + thread, extent, job.in_place, v);
     Part part{};
     part.vector = thread;
     unsigned nonfinite = 0;
@@ -327,15 +342,15 @@ struct QuantizeBackward {
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     constexpr int N = Vector<T>::kSize;
     const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + c.lane();
+    const int extent = extent_of<4, 32>(first, job.vectors);
     Bytes16 g[4], x[4];
-    load_vectors(c, dy, first, 32, job.vectors, job.in_place, g);
-    if constexpr (!kFromMask) load_vectors(c, job.x, first, 32, job.vectors, false, x);
+    load_vectors<32>(c, dy, first, extent, job.in_place, g);
+    if constexpr (!kFromMask) load_vectors<32>(c, job.x, first, extent, false, x);
     unsigned bits[4];
     float scale[4], zero_point[4];
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
-      const bool valid = first + 32 * u < job.vectors;
-      const index_t vector = valid ? first + 32 * u : 0, group = job.group_of(vector);
+      const index_t vector = 32 * u < extent ? first + 32 * u : 0, group = job.group_of(vector);
       if constexpr (kFromMask)
         bits[u] = N == 8 ? c.load(job.pass_mask + vector) : c.load(job.pass_mask + vector / 2) >> (4 * (vector % 2));
       scale[u] = c.load_cached(job.scale + group);
@@ -366,7 +381,7 @@ struct QuantizeBackward {
       a.gradient(c, d, group);
       QAT_CUDA_UNROLL
       for (int i = 0; i < N; ++i) d[i] = (bits[u] >> i & 1u) != 0 ? d[i] : 0.0f;
-      if (first + 32 * u < job.vectors) {
+      if (32 * u < extent) {
         Bytes16* const to = reinterpret_cast<Bytes16*>(job.y) + first + 32 * u;
         if (accumulate) {
           float old[N];

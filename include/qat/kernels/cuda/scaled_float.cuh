@@ -102,8 +102,9 @@ struct ScaledFloatBlocks {
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     using R = Range<RangeKind::kMagnitude>;
     const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + c.lane();
+    const int extent = extent_of<4, 32>(first, job.vectors);
     Bytes16 v[4];
-    load_vectors(c, job.x, first, 32, job.vectors, job.in_place, v);
+    load_vectors<32>(c, job.x, first, extent, job.in_place, v);
     R r[4];
     NanBits nan;
     unsigned nonfinite = 0;
@@ -129,7 +130,7 @@ struct ScaledFloatBlocks {
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
       const index_t vector = first + 32 * u;
-      const bool valid = vector < job.vectors;
+      const bool valid = 32 * u < extent;
       if constexpr (!kGiven) {
         block = choose_block_of<T>(c, r[u].magnitude, tensor_scale, job.spec);
         if (valid && job.scale != nullptr && (c.lane() & (lanes - 1)) == 0)
@@ -143,7 +144,8 @@ struct ScaledFloatBlocks {
 /// Rows that a warp (kWarps 1) or a block holds in registers.
 template <class T, int kWarps, int kPerThread>
 struct ScaledFloatRows {
-  static constexpr int kThreads = kWarps == 1 ? 256 : 32 * kWarps, kMinBlocks = 1024 / kThreads;
+  static constexpr int kThreads = kWarps == 1 ? 256 : 32 * kWarps;
+  static constexpr int kMinBlocks = (kPerThread <= 4 ? 1280 : 1024) / kThreads;
   static constexpr int kRowsOfBlock = kThreads / (32 * kWarps);
   static constexpr std::size_t kSharedBytes = kWarps == 1 ? 0 : kWarps * sizeof(float);
   ScaledFloatJob<T> job;
@@ -157,11 +159,13 @@ struct ScaledFloatRows {
     const index_t base = row * job.group_vectors;
     const bool exists = base < job.vectors;
     Bytes16 v[kPerThread];
-    load_vectors(c, job.x, base + thread, kStride, exists ? base + length : 0, job.in_place, v);
+    const int extent = exists ? static_cast<int>(length) - static_cast<int>(thread) : 0;
+    load_vectors<static_cast<int>(kStride)>(c, job.x, base + thread, extent, job.in_place, v);
     R range;
     unsigned nonfinite = 0, nan[(kPerThread + 3) / 4] = {};
     QAT_CUDA_UNROLL
-    for (int i = 0; i < kPerThread; ++i) {  // vectors beyond the row are zeros
+    for (int i = 0; i < kPerThread; ++i) {                                   // vectors beyond the row are zeros
+      if (c.warp() * (kWarps == 1 ? 0 : 32) + kStride * i >= length) break;  // the same for the whole warp
       R next = R::template of<T>(v[i]);
       if (!next.finite()) nan[i / 4] |= observe_finite<T>(v[i], false, next, nonfinite) << (8 * (i % 4));
       range.merge(next);
@@ -277,9 +281,11 @@ struct AmaxOfTensor {
     const index_t threads = index_t{c.blocks()} * kThreads;
     R range;
     unsigned bad = 0;
-    for (index_t first = thread; first < vectors; first += 4 * threads) {
+    // Four vectors of each thread a block's width apart, blocks side by side.
+    const index_t own = index_t{c.block()} * (4 * kThreads) + c.thread();
+    for (index_t first = own; first < vectors; first += 4 * threads) {
       Bytes16 v[4];
-      load_vectors(c, x, first, threads, vectors, false, v);
+      load_vectors<kThreads>(c, x, first, extent_of<4, kThreads>(first, vectors), false, v);
       QAT_CUDA_UNROLL
       for (int u = 0; u < 4; ++u) {
         R next = R::template of<T>(v[u]);
@@ -353,7 +359,9 @@ void fake_quantize_float(const CudaBackend& backend, const ScaledFloatSpec& spec
         run({blocks_for(layout.count(), Kernel::kRowsOfBlock), 1, Kernel::kSharedBytes}, kernel);
       };
       if (job.group_vectors <= 128) return run_rows(ScaledFloatRows<T, 1, 4>{job});
-      if (job.group_vectors <= 512) return run_rows(ScaledFloatRows<T, 8, 2>{job});
+      if (job.group_vectors <= 256) return run_rows(ScaledFloatRows<T, 2, 4>{job});
+      if (job.group_vectors <= 512) return run_rows(ScaledFloatRows<T, 4, 4>{job});
+      if (job.group_vectors <= 1024) return run_rows(ScaledFloatRows<T, 4, 8>{job});
       if (job.group_vectors <= 2048) return run_rows(ScaledFloatRows<T, 8, 8>{job});
       return run_rows(ScaledFloatRows<T, 16, 8>{job});
     }
