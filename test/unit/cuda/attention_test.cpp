@@ -105,6 +105,27 @@ TEST_CASE("attention: the last queries of a longer sequence") {
   check_attention(attention_extents(2, 3, 66, 2, 2, 128));
   check_attention(attention_extents(1, 70, 200, 2, 1, 32));
   check_attention(attention_extents(1, 129, 131, 1, 1, 64));
+  for (const index_t head_dim : {32, 64, 128})  // the diagonal one key beside the borders of tiles, either way
+    for (const index_t more : {1, 15}) check_attention(attention_extents(1, 97, 97 + more, 1, 1, head_dim));
+}
+
+TEST_CASE("attention: blocks take every part of every head once, some heads at a time, the most work first") {
+  for (const unsigned at_once : {1u, 2u, 3u, 7u}) {
+    const cuda::attention_detail::HeadOrder order{7, at_once, 5};
+    std::vector<int> seen(7 * 5, 0);
+    unsigned last_head = 0, last_rank = 0;
+    for (unsigned block = 0; block < 7 * 5; ++block) {
+      const auto work = order.find(block);
+      REQUIRE(work.head < 7);
+      REQUIRE(work.rank < 5);
+      ++seen[work.head * 5 + work.rank];
+      CHECK(work.head / at_once >= last_head / at_once);
+      if (block != 0 && work.head / at_once == last_head / at_once) CHECK(work.rank >= last_rank);
+      last_head = work.head;
+      last_rank = work.rank;
+    }
+    for (const int count : seen) CHECK(count == 1);
+  }
 }
 
 TEST_CASE("attention: logits in the hundreds and thousands do not overflow") {
