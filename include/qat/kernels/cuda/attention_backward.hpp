@@ -79,36 +79,45 @@ struct AttentionBackwardQueries {
     const int rest = static_cast<int>(e.query_tokens) - place.first_row - 1;
     keys.start(c, shared, e.kv_stride, left + rest, head_dim);
     c.cp_commit();
+
+    // delta: kThreads / kRows threads for a row, whose part of the output comes while the copies land.
+    constexpr unsigned kParts = kThreads / kRows, kLanes = 32 / kParts, kMine = Tile::kChunks / kParts;
+    static_assert(kParts == 1 || kParts == 2);
+    const unsigned own_row = c.warp() * kLanes + c.lane() % kLanes, part = c.lane() / kLanes;
+    const bool exists = static_cast<int>(own_row) < place.row_count;
+    Bytes16 out[kMine] = {};
+    float log_sum_exp = attention_detail::kInfinity;
+    if (exists) {
+      const bfloat16* from = args.out + out_offset + static_cast<index_t>(own_row) * e.out_stride;
+      QAT_CUDA_UNROLL
+      for (unsigned i = 0; i < kMine; ++i) {
+        const unsigned chunk = i * kParts + part;
+        if (static_cast<int>(chunk * 8) < head_dim)
+          out[i] = c.load_cached(reinterpret_cast<const Bytes16*>(from + chunk * 8));
+      }
+      if (part == 0) log_sum_exp = c.load(args.log_sum_exp + row_index + own_row);
+    }
     c.template cp_wait<0>();
     c.sync();
-
-    // delta: kThreads / kRows threads for a row.
     const auto shared_statistics = c.template shared<Bytes8>(kStatisticsAt);
     {
-      constexpr unsigned kParts = kThreads / kRows;
-      static_assert(kParts == 1 || kParts == 2);
       const auto dout = c.template shared<Bytes16>(kStageBytes + kRowBytes);
-      const unsigned lanes = 32 / kParts, row = c.warp() * lanes + c.lane() % lanes, part = c.lane() / lanes;
       float delta = 0.0f;
-      const bool exists = static_cast<int>(row) < place.row_count;
-      for (unsigned chunk = part; chunk < Tile::kChunks; chunk += kParts) {
-        const Bytes16 g = dout.load(Tile::offset(row, chunk) / 16);
-        if (!exists || static_cast<int>(chunk * 8) >= head_dim) continue;
-        const Bytes16 o = c.load_cached(reinterpret_cast<const Bytes16*>(
-            args.out + out_offset + static_cast<index_t>(row) * e.out_stride + chunk * 8));
+      QAT_CUDA_UNROLL
+      for (unsigned i = 0; i < kMine; ++i) {
+        const Bytes16 g = dout.load(Tile::offset(own_row, i * kParts + part) / 16);
         QAT_CUDA_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          delta = c.fma(low_bf16(g.word[i]), low_bf16(o.word[i]), delta);
-          delta = c.fma(high_bf16(g.word[i]), high_bf16(o.word[i]), delta);
+        for (int k = 0; k < 4; ++k) {
+          delta = c.fma(low_bf16(g.word[k]), low_bf16(out[i].word[k]), delta);
+          delta = c.fma(high_bf16(g.word[k]), high_bf16(out[i].word[k]), delta);
         }
       }
       if (kParts == 2) delta += c.shuffle_xor(delta, 16);
       if (part == 0) {
-        const float log2_sum_exp = exists ? c.load(args.log_sum_exp + row_index + row) * attention_detail::kLog2E
-                                          : attention_detail::kInfinity;
-        const Bytes8 entry = {{bit_cast<std::uint32_t>(log2_sum_exp), bit_cast<std::uint32_t>(delta)}};
-        shared_statistics.store(row, entry);
-        c.store(statistics + (place.sequence * e.heads + place.head) * statistics_stride + place.first_row + row,
+        const Bytes8 entry = {
+            {bit_cast<std::uint32_t>(log_sum_exp * attention_detail::kLog2E), bit_cast<std::uint32_t>(delta)}};
+        shared_statistics.store(own_row, entry);
+        c.store(statistics + (place.sequence * e.heads + place.head) * statistics_stride + place.first_row + own_row,
                 entry);
       }
     }
