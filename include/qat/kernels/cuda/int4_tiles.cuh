@@ -144,6 +144,8 @@ struct Int4TilesKernel {
            static_cast<int>(c.lane() % 4) * 2;
   }
 
+  /// Every warp copies whole tiles of codes, a thread always the same chunk of a token's slice: what varies from copy
+  /// to copy is a constant distance. These instructions are paid by every unit, so the common case has few.
   template <class Context>
   QAT_HOST_DEVICE void load_unit(const Context& c, const Cursor& unit, unsigned stage) const {
     const int row_tile = static_cast<int>(unit.row_block) * kRowTiles,
@@ -152,47 +154,65 @@ struct Int4TilesKernel {
     const unsigned warp = c.warp(), lane = c.lane();
     const auto shared = c.template shared<Bytes16>(0);
     {
-      const unsigned base = stage * (kStageBytes / 16);
+      constexpr int kRowStep = kWarps / Shape::kDepth, kCopies = kRowTiles * Shape::kDepth / kWarps;
+      static_assert(kWarps % Shape::kDepth == 0 && kRowTiles * Shape::kDepth % kWarps == 0);
+      const int row = row_tile + static_cast<int>(warp / Shape::kDepth),
+                column = column_tile + static_cast<int>(warp % Shape::kDepth);
+      const std::uint8_t* from =
+          w.codes + (static_cast<index_t>(row) * w.column_tiles + column) * Int4Tiles::kBytes + lane * 16;
+      const index_t step = static_cast<index_t>(w.column_tiles) * (kRowStep * Int4Tiles::kBytes);
+      const unsigned to = shared.at(stage * (kStageBytes / 16) + warp * 32 + lane);
+      const bool inside = column < w.column_tiles;
       QAT_CUDA_UNROLL
-      for (unsigned i = 0; i < kRowTiles * Shape::kDepth; i += kThreads / 32) {
-        const unsigned tile_at = i + warp;
-        if (kRowTiles * Shape::kDepth % (kThreads / 32) != 0 && tile_at >= kRowTiles * Shape::kDepth) break;
-        const int row = row_tile + static_cast<int>(tile_at / Shape::kDepth),
-                  column = column_tile + static_cast<int>(tile_at % Shape::kDepth);
-        const bool valid = row < w.row_tiles && column < w.column_tiles;
-        const index_t from = valid ? (static_cast<index_t>(row) * w.column_tiles + column) * 512 + lane * 16 : 0;
-        c.cp_async16(shared.at(base + tile_at * 32 + lane), w.codes + from, valid);
+      for (int i = 0; i < kCopies; ++i) {
+        const bool valid = inside && row + i * kRowStep < w.row_tiles;
+        c.cp_async16(to + static_cast<unsigned>(i) * (kWarps * 512), from, valid);
+        from += step;
       }
     }
     {
-      constexpr unsigned kCount = Shape::kTileTokens * kChunks;
-      const unsigned base = (stage * kStageBytes + kCodeBytes) / 16;
-      QAT_CUDA_UNROLL
-      for (unsigned i = 0; i < kCount; i += kThreads) {
-        const unsigned chunk = i + c.thread(), t = chunk / kChunks, column = chunk % kChunks;
-        if (kCount % kThreads != 0 && chunk >= kCount) break;
-        Form::copy(c, w, base + t * kChunks + Form::swizzle(column, t), token + static_cast<int>(t),
-                   static_cast<int>(unit.slice * kChunks + column));
+      constexpr int kTokenStep = kThreads / static_cast<int>(kChunks), kCopies = Shape::kTileTokens / kTokenStep;
+      static_assert(kThreads % kChunks == 0 && kTokenStep % 4 == 0,
+                    "the swizzle is the same for all tokens of a thread");
+      static_assert(kCopies > 0 ? Shape::kTileTokens % kTokenStep == 0 : kTokenStep % Shape::kTileTokens == 0);
+      const unsigned t = c.thread() / kChunks, column = c.thread() % kChunks;
+      const unsigned to = (stage * kStageBytes + kCodeBytes) / 16 + t * kChunks + Form::swizzle(column, t);
+      if (w.x_aligned && k + Shape::kColumns <= w.columns) {
+        const int first = token + static_cast<int>(t);
+        const char* from = static_cast<const char*>(w.x) +
+                           (first * w.x_stride + k) * static_cast<index_t>(Form::kElementBytes) + column * 16;
+        const index_t step = w.x_stride * static_cast<index_t>(kTokenStep * Form::kElementBytes);
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < (kCopies > 0 ? kCopies : 1); ++i) {
+          if (kCopies == 0 && t >= Shape::kTileTokens) break;
+          const bool valid = first + i * kTokenStep < w.tokens;
+          c.cp_async16(shared.at(to) + static_cast<unsigned>(i) * (kTokenStep * kChunks * 16), valid ? from : w.x,
+                       valid);
+          from += step;
+        }
+      } else {
+        QAT_CUDA_LOOP
+        for (unsigned i = t; i < Shape::kTileTokens; i += kTokenStep)
+          Form::copy(c, w, to + (i - t) * kChunks, token + static_cast<int>(i),
+                     static_cast<int>(unit.slice * kChunks + column));
       }
     }
-    const unsigned first = w.group(k),
-                   last = w.group((k + Shape::kColumns < w.columns ? k + Shape::kColumns : w.columns) - 1);
-    const unsigned count = last - first + 1, base = (kScales + stage * group_stage_bytes()) / 16;
+    // At most 2 kDepth groups: one chunk for each lane.
+    const unsigned first = w.group(k);
+    unsigned count = 1;
+    if (stage_groups > 1)
+      count += w.group((k + Shape::kColumns < w.columns ? k + Shape::kColumns : w.columns) - 1) - first;
+    const unsigned base = (kScales + stage * group_stage_bytes()) / 16;
     QAT_CUDA_LOOP
-    for (unsigned i = warp; i < kRowTiles; i += kThreads / 32) {
+    for (unsigned i = warp; i < kRowTiles; i += kWarps) {
       const bool valid = row_tile + static_cast<int>(i) < w.row_tiles;
       const index_t slot = valid ? ((row_tile + static_cast<index_t>(i)) * w.groups + first) * 16 : 0;
-      const unsigned scale_chunks = count * static_cast<unsigned>(w.scale_bytes);
-      QAT_CUDA_LOOP
-      for (unsigned j = lane; j < scale_chunks; j += 32)
-        c.cp_async16(shared.at(base + i * (scale_bytes() / 16) + j),
-                     w.scales + slot * w.scale_bytes + (valid ? j * 16 : 0u), valid);
-      if (w.zero_points != nullptr) {
-        QAT_CUDA_LOOP
-        for (unsigned j = lane; j < count; j += 32)
-          c.cp_async16(shared.at(base + kRowTiles * (scale_bytes() / 16) + i * stage_groups + j),
-                       w.zero_points + slot + (valid ? j * 16 : 0u), valid);
-      }
+      const unsigned at = valid ? lane * 16 : 0;
+      if (lane < count * static_cast<unsigned>(w.scale_bytes))
+        c.cp_async16(shared.at(base + i * (scale_bytes() / 16) + lane), w.scales + slot * w.scale_bytes + at, valid);
+      if (w.zero_points != nullptr && lane < count)
+        c.cp_async16(shared.at(base + kRowTiles * (scale_bytes() / 16) + i * stage_groups + lane),
+                     w.zero_points + slot + at, valid);
     }
   }
 

@@ -129,11 +129,15 @@ struct W4A16StreamKernel {
   template <class Context>
   QAT_HOST_DEVICE void fill_shared(const Context& c, int row_tile) const {
     const auto shared = c.template shared<Bytes16>(0);
-    const unsigned chunks = static_cast<unsigned>(w.column_tiles) * 8;
+    const unsigned chunks = static_cast<unsigned>(w.column_tiles) * 8,
+                   whole = w.x_aligned ? static_cast<unsigned>(w.columns) / 8 : 0;
     QAT_CUDA_LOOP
     for (unsigned t = 0; t < static_cast<unsigned>(w.tokens); ++t) {
+      const Bytes16* const row =
+          reinterpret_cast<const Bytes16*>(static_cast<const bfloat16*>(w.x) + static_cast<index_t>(t) * w.x_stride);
+      for (unsigned i = c.thread(); i < whole; i += kThreads) c.cp_async16(shared.at(t * pitch + i), row + i);
       QAT_CUDA_LOOP
-      for (unsigned i = c.thread(); i < chunks; i += kThreads)
+      for (unsigned i = whole + c.thread(); i < chunks; i += kThreads)
         detail::copy_activations(c, w, t * pitch + i, static_cast<index_t>(t), static_cast<int>(i) * 8);
     }
     // The groups of neighbouring tiles of rows follow each other in memory.

@@ -12,7 +12,7 @@ namespace detail {
 template <class F>
 void for_w4a8_shapes(const F& f) {
   //           rows tokens n  m  k  depth stages blocks   tokens x rows, warps   codes in flight
-  f(Int4Shape<1, 1, 2, 1, 1, 4, 7, 4>{});  //   8 x  32,  2     96 KB
+  f(Int4Shape<1, 1, 2, 1, 1, 2, 7, 4>{});  //   8 x  32,  2     48 KB
   f(Int4Shape<1, 2, 4, 1, 1, 4, 7, 2>{});  //  16 x  64,  4     96 KB
   f(Int4Shape<2, 8, 4, 1, 1, 2, 4, 2>{});  //  64 x 128,  4     48 KB
   f(Int4Shape<2, 8, 4, 2, 1, 2, 4, 1>{});  // 128 x 128,  8     24 KB, bound by arithmetic
