@@ -53,7 +53,7 @@ def main():
                    checkpoint_15m=checkpoint)
     print(f"a run of one step, beside the step (start-up, a checkpoint, the model in both forms): {figures['start_seconds']:.3f} s, "
           f"at most 0.3 s")
-    print(f"{args.steps} steps with 10 validations and 10 checkpoints: {line.group(0).strip()}; at most 2 %")
+    print(f"{args.steps} steps with {args.steps // 100} validations and as many checkpoints: {line.group(0).strip()}; at most 2 %")
     print(f"a checkpoint of {checkpoint['parameters'] / 1e6:.1f} million parameters, {checkpoint['bytes'] / 2**20:.0f} MiB: written in "
           f"{checkpoint['write_seconds']:.3f} s (at most 0.5 s), read in {checkpoint['read_seconds']:.3f} s")
     if args.benchmark_out:
