@@ -140,9 +140,9 @@ QAT_HOST_DEVICE auto* lane_bytes(const Context& c, const Int4Tiles& t, Byte* cod
   using Lane = std::conditional_t<std::is_const_v<Byte>, const Bytes16, Bytes16>;
   return reinterpret_cast<Lane*>(codes + (row_tile * t.column_tiles() + column_tile) * Int4Tiles::kBytes) + c.lane();
 }
-inline Grid tile_grid(const Int4Tiles& t, int threads) {
+inline Grid tile_grid(const Int4Tiles& t, int threads, std::size_t shared_bytes = 0) {
   const index_t runs = (t.column_tiles() + kTilesPerThread - 1) / kTilesPerThread * t.row_tiles();
-  return {static_cast<unsigned>((runs + threads / 32 - 1) / (threads / 32)), 1, 0};
+  return {static_cast<unsigned>((runs + threads / 32 - 1) / (threads / 32)), 1, shared_bytes};
 }
 
 struct PrepackCodes {
@@ -240,9 +240,13 @@ struct UnpackGroups {
   }
 };
 
+/// A warp dequantizes 16 rows x 4 tiles. It passes the tiles through shared memory, so that its lanes hold neighbours
+/// of one row and store 512 bytes of it at once.
 template <class S>
 struct DequantizeTiles {
   static constexpr int kThreads = 256;
+  static constexpr unsigned kChunks = 36;  ///< of a tile in shared memory: 32, and 4 so that two lie in different banks
+  static constexpr std::size_t kSharedBytes = kThreads / 32 * kTilesPerThread * kChunks * 16;
   TiledInt4<const std::uint8_t, const S> from;
   bfloat16* y;
   index_t stride;
@@ -252,17 +256,69 @@ struct DequantizeTiles {
 
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
-    const auto load = [&](index_t row_tile, index_t column_tile) {
-      return c.load_stream(lane_bytes(c, tiles, from.codes, row_tile, column_tile));
-    };
-    for_tiles(c, tiles, load, [&](index_t row_tile, index_t column_tile, const Bytes16& lane) {
-      for_runs(c, row_tile, column_tile, [&](int i, index_t n, index_t k) {
-        if (n >= tiles.rows || k >= tiles.columns) return;
-        const auto slot = [&](index_t at) { return (row_tile * tiles.groups() + at) * 16 + n % 16; };
+    const unsigned runs = static_cast<unsigned>(tiles.column_tiles() + kTilesPerThread - 1) / kTilesPerThread;
+    const index_t run = static_cast<index_t>(c.block()) * (kThreads / 32) + c.warp();
+    if (run >= tiles.row_tiles() * runs) return;
+    const index_t row_tile = static_cast<unsigned>(run) / runs,
+                  first = static_cast<unsigned>(run) % runs * kTilesPerThread;
+    const unsigned lane = c.lane(), place = c.warp() * kTilesPerThread * kChunks;
+    Bytes16 loaded[kTilesPerThread] = {};
+    QAT_CUDA_UNROLL
+    for (unsigned i = 0; i < kTilesPerThread; ++i)
+      if (first + i < tiles.column_tiles())
+        loaded[i] = c.load_stream(lane_bytes(c, tiles, from.codes, row_tile, first + i));
+    const auto staged = c.template shared<Bytes16>(0);
+    QAT_CUDA_UNROLL
+    for (unsigned i = 0; i < kTilesPerThread; ++i) staged.store(place + i * kChunks + lane, loaded[i]);
+    c.sync_warp();
+
+    const index_t k = first * Int4Tiles::kColumns + lane * 8;
+    if (k >= tiles.columns) return;
+    const auto words = c.template shared<Bytes8>(0);
+    const unsigned at = (place + lane / 8 * kChunks + lane % 4) * 2 + lane / 4 % 2;
+    const bool one_group = group.group % 8 == 0 || tiles.group >= tiles.columns;
+    QAT_CUDA_UNROLL
+    for (int half = 0; half < 2; ++half) {  // rows 8 half .. 8 half + 7
+      float scale[8], zero[8];
+      if (one_group) {
+        const index_t slot = (row_tile * tiles.groups() + group(k)) * 16 + half * 8;
+        load_8(c, from.scales + slot, scale);
+        const Bytes8 eight = from.zero_points == nullptr
+                                 ? Bytes8{{0x08080808u, 0x08080808u}}
+                                 : c.load_cached(reinterpret_cast<const Bytes8*>(from.zero_points + slot));
+        QAT_CUDA_UNROLL
+        for (int g = 0; g < 8; ++g) zero[g] = static_cast<float>(eight.word[g / 4] >> 8 * (g % 4) & 255u);
+      }
+      QAT_CUDA_UNROLL
+      for (int g = 0; g < 8; ++g) {
+        const index_t n = row_tile * 16 + g + 8 * half;
+        if (n >= tiles.rows) continue;
+        const Bytes8 two = words.load(at + static_cast<unsigned>(g) * 8);
+        const std::uint32_t nibbles = gather_nibbles(two.word[0] >> 4 * half) | gather_nibbles(two.word[1] >> 4 * half)
+                                                                                    << 16;
+        const auto slot = [&](index_t of) { return (row_tile * tiles.groups() + of) * 16 + g + 8 * half; };
         store_8(c, y + n * stride, k, tiles.columns, aligned,
-                dequantize_8(c, from, tiles, group, row_nibbles(lane, i), k, slot));
-      });
-    });
+                one_group ? dequantize_8(c, nibbles, zero[g], scale[g])
+                          : dequantize_8(c, from, tiles, group, nibbles, k, slot));
+      }
+    }
+  }
+
+ private:
+  template <class Context>
+  QAT_HOST_DEVICE static void load_8(const Context& c, const float* p, float (&v)[8]) {
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const Bytes16 four = c.load_cached(reinterpret_cast<const Bytes16*>(p) + i);
+      QAT_CUDA_UNROLL
+      for (int j = 0; j < 4; ++j) v[4 * i + j] = bit_cast<float>(four.word[j]);
+    }
+  }
+  template <class Context>
+  QAT_HOST_DEVICE static void load_8(const Context& c, const bfloat16* p, float (&v)[8]) {
+    const Bytes16 eight = c.load_cached(reinterpret_cast<const Bytes16*>(p));
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < 8; ++i) v[i] = i % 2 == 0 ? low_bf16(eight.word[i / 2]) : high_bf16(eight.word[i / 2]);
   }
 };
 
@@ -389,7 +445,7 @@ void dequantize_int4(const CudaBackend& backend, const Int4Tiles& t, const Tiled
   if (t.rows == 0 || t.columns == 0) return;
   using Kernel = detail::DequantizeTiles<S>;
   const index_t stride = y_stride != 0 ? y_stride : t.columns;
-  launch(backend, detail::tile_grid(t, Kernel::kThreads),
+  launch(backend, detail::tile_grid(t, Kernel::kThreads, Kernel::kSharedBytes),
          Kernel{from, y, stride, t, detail::is_aligned(y, 16) && stride % 8 == 0, detail::GroupOf(t)},
          "dequantize_int4 ", t.rows, " x ", t.columns);
 }
