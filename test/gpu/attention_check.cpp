@@ -36,7 +36,7 @@ void attention_definition(const Device& device, Report& report) {
   std::vector<cuda::AttentionExtents> all;
   for (const index_t head_dim : {32, 64, 128}) {
     all.push_back(cuda::attention_extents(1, 1, 1, 1, 1, head_dim));
-    all.push_back(cuda::attention_extents(2, 150, 150, 4, 2, head_dim));
+    all.push_back(cuda::attention_extents(1, 150, 150, 2, 1, head_dim));
     all.push_back(cuda::attention_extents(1, 70, 200, 2, 1, head_dim));
     if (device.large) all.push_back(cuda::attention_extents(1, 700, 700, 2, 1, head_dim));
   }
