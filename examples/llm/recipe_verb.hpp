@@ -42,6 +42,38 @@ OrderedJson section_json(T section) {
   return json;
 }
 
+/// docs/recipe.md.
+inline std::string reference_page() {
+  return "# Recipe keys\n\n"
+         "Written by `qat-llm recipe --reference > docs/recipe.md`; a test compares. How to write a recipe:\n"
+         "[howto/write-a-recipe.md](howto/write-a-recipe.md). A key may stand in sections (`trainer:` and below it\n"
+         "`max_steps:`) or dotted (`trainer.max_steps:`), and over a file as `--set trainer.max_steps=100`. Unknown,\n"
+         "repeated and wrongly typed keys are errors.\n\n" +
+         recipe::recipe_reference() +
+         "\n## Classes of torchao as `_target_`\n\n"
+         "| class | layers | meaning here |\n| --- | --- | --- |\n"
+         "| `Int8DynActInt4WeightQATQuantizer` | linear | int8 activations per token, int4 weights in groups (256) "
+         "with "
+         "scales in `scales_precision` (fp32) |\n"
+         "| `Int4WeightOnlyQATQuantizer` | linear | tinygemm: uint4, float zero point, bf16 scales, groups (256) of "
+         "32, "
+         "64, 128 or 256; rows must fit `16 * inner_k_tiles` (8) columns |\n"
+         "| `Int4WeightOnlyEmbeddingQATQuantizer` | embedding | int4 in groups (256) |\n"
+         "| `ComposableQATQuantizer` | those of its `quantizers` | one after the other |\n"
+         "| `Int8DynamicActivationIntxWeightConfig` | linear | int8 activations per token, `weight_dtype` (int8) "
+         "weights, "
+         "`granularity` (PerGroup(32)) |\n"
+         "| `IntxWeightOnlyConfig` | linear | `weight_dtype` (int8) weights, `granularity` (PerAxis(0)) |\n"
+         "| `Int4WeightOnlyConfig` | linear | tinygemm in groups (128); torchao trains with fp32 scales and ships bf16 "
+         "ones, here both are the ones that ship |\n\n"
+         "Defaults in parentheses. Layers whose rows the groups of a class do not divide stay in floating point, as "
+         "in\n"
+         "torchao, unless `padding_allowed` is true; the two Intx configurations and `scheme` take rows of any length. "
+         "A\n"
+         "head that shares the embedding's table is no linear layer here: a rule of `qat.layers` with `match: head`\n"
+         "quantizes it. torchao's float8, MX and NVFP4 configurations are refused by name.\n";
+}
+
 struct RecipeVerb {
   std::string file, json;
   std::vector<std::string> assignments;
@@ -64,7 +96,7 @@ struct RecipeVerb {
   }
 
   void run() {
-    if (reference) std::fputs(recipe::recipe_reference().c_str(), stdout);
+    if (reference) std::fputs(reference_page().c_str(), stdout);
     if (reference && file.empty()) return;
     recipe::RecipeFile made;
     if (!file.empty()) made = recipe::load_recipe(file);

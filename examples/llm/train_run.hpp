@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "run_display.hpp"
+#include "training_data.hpp"
 
 namespace qat_llm {
 
@@ -18,11 +19,10 @@ struct Interrupted {
 /// the directory is the run's.
 /// @throws Interrupted after a signal; qat::Error as recipe::Run
 template <class Begun, class OnStep>
-void train_in_directory(const qat::CpuBackend& backend, qat::nn::Transformer& model,
-                        std::span<const std::int32_t> tokens, const qat::recipe::TrainConfig& config,
-                        const qat::recipe::RunOptions& options, std::optional<qat::TokenWindows> validation,
-                        Begun&& begun, OnStep&& on_step) {
-  qat::recipe::Run run(backend, model, tokens, config, options, std::move(validation));
+void train_in_directory(const qat::CpuBackend& backend, qat::nn::Transformer& model, const TrainingData& data,
+                        const qat::recipe::TrainConfig& config, const qat::recipe::RunOptions& options, Begun&& begun,
+                        OnStep&& on_step) {
+  qat::recipe::Run run(backend, model, data.batches(), data.identity(), config, options, data.scorer());
   begun();
   if (run.first_step() > 0)
     std::printf("%s: goes on after step %td of %td\n", options.directory.c_str(), run.first_step(), config.steps);

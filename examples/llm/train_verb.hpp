@@ -14,7 +14,8 @@ struct TrainVerb {
   bool report = false, resume = false, overwrite = false;
 
   void add_to(CLI::App& app) {
-    CLI::App* verb = app.add_subcommand("train", "train on a text, quantization-aware where the recipe says so");
+    CLI::App* verb =
+        app.add_subcommand("train", "train on a text or on samples, quantization-aware where the recipe says so");
     recipe.add_to(verb);
     verb->add_option("--out", out,
                      "write the trained model here, as a Hugging Face directory; packed where scales are learned");
@@ -56,13 +57,12 @@ struct TrainVerb {
       train_in_memory(backend, model, run, config, on_step);
     } else {
       train_in_directory(
-          backend, model, run.text().tokens, config, run_options(run, results), scored_while_training(run),
-          [&] { write_recipe(run); }, on_step);
+          backend, model, run.data(), config, run_options(run, results), [&] { write_recipe(run); }, on_step);
     }
-    if (run.validation()) {
-      const qat::recipe::Evaluation e = evaluate(backend, model, *run.validation(), run.validation_name(), "eval");
-      std::printf("nats per token %.6f on %s\n", e.nats_per_token(), run.validation_name().c_str());
-      results["validation"] = to_json(e, *run.validation());
+    if (run.data().has_validation()) {
+      const qat::recipe::Evaluation e = run.data().score(backend, model);
+      std::printf("nats per token %.6f on %s\n", e.nats_per_token(), run.data().validation_name().c_str());
+      results["validation"] = run.data().to_json(e);
     }
     const bool learns_scales = run.recipe().qat.learn_scales;
     if (!out.empty() && !learns_scales) {
@@ -92,14 +92,18 @@ struct TrainVerb {
   template <class OnStep>
   static void train_in_memory(const CpuBackend& backend, nn::Transformer& model, const RecipeRun& run,
                               const qat::recipe::TrainConfig& config, const OnStep& on_step) {
+    if (config.steps == 0) return;
     Progress progress("train");
-    qat::recipe::train(backend, model, run.text().tokens, config, [&](const qat::recipe::StepReport& s) {
+    qat::recipe::Trainer trainer(backend, model, run.data().batches(), config);
+    while (!trainer.done()) {
+      const qat::recipe::StepReport s = trainer.step();
       on_step(s);
       progress.show(s.step + 1, config.steps, std::string("loss ") + concat(s.loss).c_str());
       if (s.step % 100 == 0 || s.step + 1 == config.steps)
         std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr,
                     s.seconds * 1e3);
-    });
+    }
+    qat::recipe::set_fake_quantization(model, true);
   }
   qat::recipe::RunOptions run_options(const RecipeRun& run, const OrderedJson& results) const {
     const qat::recipe::Recipe::Trainer& trainer = run.recipe().trainer;
@@ -114,16 +118,6 @@ struct TrainVerb {
     for (const char* key : {"model", "train_data", "scheme"})
       options.description[key] = results.at(key).get<std::string>();
     return options;
-  }
-  /// The windows that trainer.val_windows asks for.
-  static std::optional<TokenWindows> scored_while_training(const RecipeRun& run) {
-    if (!run.validation()) return std::nullopt;
-    const EvaluationData& data = *run.validation();
-    std::span<const std::int32_t> tokens = data.stream.tokens;
-    const index_t most = run.recipe().trainer.val_windows;
-    if (most > 0 && most < static_cast<index_t>(tokens.size()) / data.length)
-      tokens = tokens.first(static_cast<std::size_t>(most * data.length + 1));
-    return TokenWindows::contiguous(tokens, data.length, run.validation_name());
   }
   /// Once the directory is this run's: its recipe, and nothing of the run that it replaces.
   void write_recipe(const RecipeRun& run) const {

@@ -121,6 +121,40 @@ def mistakes(folder, model, text):
     check("the good recipe is accepted", code == 0, errors)
 
 
+def fine_tuning(folder, model, text):
+    words = ["cat", "dog", "mat", "sea"]
+    lines = [json.dumps(dict(prompt=f"say {w} ", completion=f"{w} {w}.")) for w in words] * 4
+    lines += [json.dumps(dict(messages=[dict(role="user", content="hi"), dict(role="assistant", content="yes.")]))] * 4
+    data = write(os.path.join(folder, "sft.jsonl"), "\n".join(lines) + "\n")
+    result, out = os.path.join(folder, "sft.json"), os.path.join(folder, "sft")
+    options = ["train", "--model", model, "--train-data", data, "--set", "task.type=sft", "--set", "data.chat_template=plain", "--set",
+               "data.validation_split=0.2", "--scheme", "8da4w", "--steps", "150", "--batch", "2", "--seq-length", "48", "--lr", "2e-2",
+               "--json", result]
+    runs = {}
+    for packing in ("true", "false"):
+        code, _, errors = run(*options, "--set", f"data.packing={packing}", "--output-dir", out + packing)
+        check(f"fine-tuning, packing {packing}", code == 0, errors)
+        runs[packing] = load(result)
+        losses = [s["loss"] for s in runs[packing]["steps"]]
+        check(f"packing {packing}: the loss falls", losses[-1] < 0.5 * losses[0], f"{losses[0]} to {losses[-1]}")
+        check(f"packing {packing}: the held-out samples are learned too", runs[packing]["validation"]["nats_per_token"] < losses[0])
+        code, _, errors = run("quantize", "--model", os.path.join(out + packing, "model"), "--scheme", "8da4w", "--out", out + packing + "_again")
+        check(f"packing {packing}: the trained model is complete", code == 0, errors)
+    check("both ways hold out the same samples", runs["true"]["validation"]["samples"] == runs["false"]["validation"]["samples"] == 4)
+    code, _, errors = run(*options, "--resume", "--output-dir", out + "true")
+    check("a finished run resumes to the same scores", code == 0 and
+          load(result)["validation"]["nats_per_token"] == runs["true"]["validation"]["nats_per_token"], errors)
+    refuses("resuming with other packing", [*options, "--resume", "--output-dir", out + "true", "--set", "data.packing=false"], "another run", "packing")
+    broken = write(os.path.join(folder, "broken.jsonl"), lines[0] + "\n{broken\n" + lines[1] + "\n" + lines[2] + "\n")
+    refuses("a broken line", [*options, "--set", "data.train=" + broken], "broken.jsonl:2", "not valid JSON")
+    code, _, errors = run(*options, "--set", "data.train=" + broken, "--set", "data.skip_broken=true", "--set", "data.validation_split=0")
+    check("a broken line is left out where that is asked for", code == 0 and "left out 1 line" in errors and "broken.jsonl:2" in errors, errors)
+    long = write(os.path.join(folder, "long.jsonl"), json.dumps(dict(prompt="the cat " * 9, completion="sat")) + "\n")
+    refuses("a prompt longer than the context", [*options, "--set", "data.train=" + long], "long.jsonl:1", "the prompt has", "at most 48")
+    refuses("text where samples are needed", [*options, "--set", "data.train=" + text], "text.txt:1", "not valid JSON")
+    refuses("the default text for samples", [*options, "--set", "data.train=default", "--set", "data.validation_split=0"], "task.type is sft", "JSONL")
+
+
 def completion():
     code, script, errors = run("completion", "bash")
     check("completion prints a script", code == 0, errors)
@@ -157,10 +191,15 @@ def main():
         ready_recipes(folder, model, text)
         same_run(folder, model, text)
         mistakes(folder, model, text)
+        fine_tuning(folder, model, text)
         inspect(folder, model)
         completion()
         code, out, _ = run("recipe")
         check("recipe alone prints the defaults", code == 0 and "max_steps: 600" in out)
+        code, out, errors = run("recipe", "--reference")
+        with open(os.path.join(os.environ["QAT_SOURCE_ROOT"], "docs", "recipe.md")) as file:
+            check("docs/recipe.md is what `recipe --reference` writes", code == 0 and out == file.read(),
+                  "run: qat-llm recipe --reference > docs/recipe.md")
         code, out, errors = run("--help")
         check("help states the exit codes", code == 0 and "Exit codes: 0 done; 2 bad input" in out, errors)
     return 1 if tiny.results["FAILED"] else 0

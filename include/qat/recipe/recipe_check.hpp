@@ -29,6 +29,8 @@ inline void check_recipe(const Recipe& written, const RecipePlaces& where) {
   needs(!model.model_name.empty(), "model.model_name", " is missing; accepted: a path, or default");
   needs(!data.train.empty() || trainer.max_steps == 0, "data.train", " is missing; accepted: a path");
   needs(!data.chat_template.empty(), "data.chat_template", " is empty; accepted: chatml, llama3, plain, or a text");
+  needs(task.type != TaskKind::kSft || (data.train != "default" && data.validation != "default"), "task.type",
+        " is sft, but the default model's data is text; accepted: JSONL files");
   needs(data.validation.empty() || data.validation_split == 0.0, "data.validation_split", " is ", data.validation_split,
         " and data.validation is ", data.validation, "; accepted: one of them");
   needs(data.validation_split == 0.0 || data.train != "default", "data.validation_split", " is ", data.validation_split,

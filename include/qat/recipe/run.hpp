@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -51,9 +53,18 @@ struct RunTime {
   double overhead() const { return steps > 0.0 ? (total - steps - validation) / steps : 0.0; }
 };
 
+/// What is scored while a run trains; empty: nothing.
+using Scorer = std::function<Evaluation(const CpuBackend&, nn::Transformer&)>;
+
+inline Scorer window_scorer(TokenWindows windows) {
+  return [windows = std::move(windows)](const CpuBackend& backend, nn::Transformer& model) {
+    return evaluate(backend, model, windows);
+  };
+}
+
 /// Scores a model in training, float and quantized, and leaves it as it was.
-/// @throws qat::Error as evaluate
-inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, const TokenWindows& windows) {
+/// @throws qat::Error as the scorer
+inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, const Scorer& score) {
   nn::Transformer& model = trainer.model();
   bool prepared = false;
   detail::for_each_prepared(model, [&](auto&) { prepared = true; });
@@ -61,12 +72,12 @@ inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, cons
   const bool begun = trainer.scales_begun();
   ValidationLoss loss;
   set_fake_quantization(model, false);
-  const Evaluation floating = evaluate(backend, model, windows);
+  const Evaluation floating = score(backend, model);
   loss.floating = floating.nats_per_token();
   loss.seconds = floating.seconds;
   if (prepared) {
     set_fake_quantization(model, true);
-    const Evaluation quantized = evaluate(backend, model, windows);
+    const Evaluation quantized = score(backend, model);
     loss.quantized = quantized.nats_per_token();
     loss.seconds += quantized.seconds;
   }
@@ -82,11 +93,16 @@ class Run {
   /// @throws qat::Error naming the directory, file or field that does not fit
   Run(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,
       const TrainConfig& config, const RunOptions& options, std::optional<TokenWindows> validation = std::nullopt)
+      : Run(backend, model, std::make_unique<BatchSampler>(tokens, config.batch, config.length, config.seed),
+            data_identity(tokens), config, options, validation ? window_scorer(std::move(*validation)) : Scorer()) {}
+  /// Batches from a source. data: tells its batches apart from those of others
+  Run(const CpuBackend& backend, nn::Transformer& model, std::unique_ptr<BatchSource> batches, const Json& data,
+      const TrainConfig& config, const RunOptions& options, Scorer validation)
       : backend_(backend),
         options_(options),
         validation_(std::move(validation)),
-        trainer_(backend, model, tokens, config),
-        identity_(run_identity(backend, model, data_identity(tokens), config)),
+        trainer_(backend, model, std::move(batches), config),
+        identity_(run_identity(backend, model, data, config)),
         directory_(options.directory, options.existing) {
     QAT_CHECK(options.checkpoint_every >= 0 && options.validate_every >= 0 && options.keep_last >= 0, kInvalidArgument,
               "run: checkpoint_every is ", options.checkpoint_every, ", validate_every ", options.validate_every,
@@ -129,11 +145,10 @@ class Run {
     while (!trainer_.done() && Interruption::number() == 0) {
       RunStep step;
       step.report = trainer_.step();
-      step.tokens_per_second =
-          static_cast<double>(config.batch * config.length * config.accumulation) / step.report.seconds;
+      step.tokens_per_second = static_cast<double>(step.report.rows) / step.report.seconds;
       step.peak_memory = peak_memory();
       if (validation_ && (due(options_.validate_every) || trainer_.done()))
-        step.validation = validate(backend_, trainer_, *validation_);
+        step.validation = validate(backend_, trainer_, validation_);
       metrics_->write(step.report.step, line_of(step));
       if (due(options_.checkpoint_every) || trainer_.done()) step.checkpoint_seconds = write_checkpoint();
       step.seconds_left = seconds() / static_cast<double>(trainer_.next_step() - first_step_) *
@@ -199,7 +214,7 @@ class Run {
 
   const CpuBackend& backend_;
   RunOptions options_;
-  std::optional<TokenWindows> validation_;
+  Scorer validation_;
   Trainer trainer_;
   Json identity_;
   RunDirectory directory_;

@@ -40,6 +40,7 @@ TEST_CASE("each contradiction is refused by the key that can mend it") {
       {[](Recipe& r) { r.data.validation = "v", r.data.validation_split = 0.1; }, "data.validation_split",
        "one of them"},
       {[](Recipe& r) { r.data.train = "default", r.data.validation_split = 0.1; }, "data.validation_split", "default"},
+      {[](Recipe& r) { r.task.type = TaskKind::kSft, r.data.train = "default"; }, "task.type", "accepted: JSONL files"},
       {[](Recipe& r) { r.trainer.val_check_interval = 5; }, "trainer.val_check_interval", "nothing to score"},
       {[](Recipe& r) { r.trainer.checkpoint_interval = 5; }, "trainer.checkpoint_interval", "output_dir is missing"},
       {[](Recipe& r) { r.lr_scheduler.warmup_steps = 601; }, "lr_scheduler.warmup_steps", "trainer.max_steps, 600"},
