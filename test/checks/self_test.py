@@ -11,6 +11,7 @@ import common
 import compile_fail
 import headers
 import layers
+import machine_code
 import rules
 
 sys.path.insert(0, os.path.join(common.ROOT, "test"))
@@ -101,8 +102,80 @@ def header_problem(text, poisoned):
         return [s for s in (headers.compile_alone(c, folder, "planted.hpp", flags) for c in common.compilers()) if s]
 
 
+KERNEL = """#include "qat/kernels/cuda/launch.cuh"
+namespace qat::inline v0::cuda {
+struct Planted {
+  static constexpr int kThreads = 256, kMinBlocks = 8;
+  const float* x; float* y; int n;
+  template <class Context> QAT_HOST_DEVICE void operator()(const Context& c) const {
+    BODY
+  }
+};
+template __global__ void run_kernel<Planted>(const __grid_constant__ Planted);
+}
+"""
+COPY = """const unsigned i = 4 * (c.block() * 256 + c.thread());
+    c.store(reinterpret_cast<Bytes16*>(y + i), c.load(reinterpret_cast<const Bytes16*>(x + i)));"""
+PLANTED_CODE = [  # a kernel's body, and what its report says; a budget of 32 registers, 2 wide accesses, no narrow ones
+    ("a copy in 16 bytes passes", COPY, ""),
+    ("a copy in 4 bytes is reported", "const unsigned i = c.block() * 256 + c.thread(); c.store(y + i, c.load(x + i));", "of less than 16 bytes"),
+    ("a spill is reported", COPY + """
+    float v[96];
+    #pragma unroll
+    for (int k = 0; k < 96; ++k) v[k] = c.load(x + k * n);
+    c.sync();
+    #pragma unroll
+    for (int k = 0; k < 96; ++k) c.store(y + k * n, v[95 - k] * v[(k * 7) % 96]);""", "spills of"),
+    ("an array in memory is reported", COPY + """
+    float v[64] = {};
+    for (int k = 0; k < n; ++k) v[k * k % 64] += c.load(x + k);
+    c.store(y, v[n % 64]);""", "a stack of"),
+]
+# Products and sums, in order: the second may be fused.
+CONTRACTED = "const unsigned i = c.thread(); c.store(y + i, c.add(c.mul(c.load(x), c.load(x + 1)), c.load(x + 2)));"
+
+
+def check_machine_code(report):
+    said = machine_code.ptxas_report("ptxas info    : Compiling entry function '_Z1fv' for 'sm_90a'\n"
+                                     "    16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads\n"
+                                     "ptxas info    : Used 32 registers, used 1 barriers, 256 bytes smem\n")
+    expected = {"_Z1fv": dict(registers=32, stack=16, spills=20, shared=256)}
+    report.check("self_test: machine_code: ptxas's report is read", [] if said == expected else [f"{said}"])
+    kernels = machine_code.kernels_in("struct A {\n  int n;\n};\ntemplate <class T>\nstruct B : A {\n  void operator()(const Context& c) const {\n")
+    report.check("self_test: machine_code: kernels of a header are found", [] if kernels == ["B"] else [f"{kernels}"])
+    nvcc = machine_code.find_nvcc()
+    if nvcc is None:
+        for name in [name for name, _, _ in PLANTED_CODE] + ["contraction is reported"]:
+            report.skip(f"self_test: machine_code: {name}", "nvcc not found")
+        return
+    budget = dict(registers=32, wide=2, narrow=0)
+    with tempfile.TemporaryDirectory() as folder:
+        def compiled(body, flags=()):
+            source = os.path.join(folder, f"planted{len(os.listdir(folder))}.cu")
+            with open(source, "w") as file:
+                file.write(KERNEL.replace("BODY", body))
+            return machine_code.compile_to(folder, nvcc, "sm_90a", source, flags)
+
+        for name, body, expected in PLANTED_CODE:
+            said, code = compiled(body)
+            problems = ["it does not compile", said] if code is None else []
+            for raw, (operations, _) in (code or {}).items():
+                problems += machine_code.problems_of("Planted", machine_code.ptxas_report(said)[raw], operations, budget, "sm_90a")
+            good = expected in "\n".join(problems) if expected else not problems
+            report.check(f"self_test: machine_code: {name}", [] if good else problems or ["nothing reported"])
+        problems = []
+        for body, contracts in [(CONTRACTED, False), (CONTRACTED.replace("c.add(c.mul(", "((").replace("x + 1)), ", "x + 1)) + ").replace("(c.load(x), c", "(c.load(x) * c"), True)]:
+            fused, plain = compiled(body)[1], compiled(body, ("-fmad=false",))[1]
+            if fused is None or plain is None:
+                problems.append("it does not compile")
+            elif bool(machine_code.contraction_problems(fused, plain, {}, machine_code.short_names(sorted(fused)))) != contracts:
+                problems.append(f"contraction of {body}: {not contracts}")
+        report.check("self_test: machine_code: contraction is reported", problems)
+
+
 def main():
     report = common.Report()
+    check_machine_code(report)
     silent = found({})
     report.check("self_test: a clean tree gives no report", [silent] if silent else [])
     for name, change, expected in PLANTED:

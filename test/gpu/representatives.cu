@@ -1,14 +1,22 @@
 // One instance of each CUDA kernel, or of each form that is code of its own, as training uses it:
 // checks/machine_code.py compiles this file for three architectures and reads what ptxas made of it.
+#include "qat/expr/operators.hpp"
 #include "qat/kernels/cuda/activation.cuh"
 #include "qat/kernels/cuda/adamw.cuh"
 #include "qat/kernels/cuda/attention.cuh"
+#include "qat/kernels/cuda/cross_entropy.cuh"
+#include "qat/kernels/cuda/embedding.cuh"
 #include "qat/kernels/cuda/fake_quantize.cuh"
 #include "qat/kernels/cuda/lsq.cuh"
 #include "qat/kernels/cuda/prepack_int4.cuh"
 #include "qat/kernels/cuda/quantize.cuh"
 #include "qat/kernels/cuda/rmsnorm.cuh"
+#include "qat/kernels/cuda/rope.cuh"
+#include "qat/kernels/cuda/scaled_float.cuh"
 #include "qat/kernels/cuda/w4a16_gemm.cuh"
+#include "qat/kernels/cuda/w4a8_gemm.cuh"
+#include "qat/ops/assign.cuh"
+#include "qat/tensor/packed_view.hpp"
 
 namespace qat::inline v0::cuda {
 
@@ -30,6 +38,14 @@ QAT_REPRESENTATIVE(LsqGroups)
 QAT_REPRESENTATIVE(LsqPieces)
 QAT_REPRESENTATIVE(LsqTotals)
 QAT_REPRESENTATIVE(LsqAny)
+
+// Small floats under shared scales.
+QAT_REPRESENTATIVE(ScaledFloatBlocks<bfloat16, false>)
+QAT_REPRESENTATIVE(ScaledFloatBlocks<bfloat16, true>)
+QAT_REPRESENTATIVE(ScaledFloatRows<bfloat16, 8, 2>)
+QAT_REPRESENTATIVE(ScaledFloatAny<bfloat16>)
+QAT_REPRESENTATIVE(AmaxOfTensor<bfloat16>)
+QAT_REPRESENTATIVE(SetZero)
 
 // Producers with their output's fake quantization folded in.
 QAT_REPRESENTATIVE(detail::RmsNormForward<bfloat16, RowTeam<bfloat16, 256, 2>, true>)
@@ -57,14 +73,36 @@ QAT_REPRESENTATIVE(detail::UnpackGroups<bfloat16>)
 QAT_REPRESENTATIVE(detail::DequantizeTiles<bfloat16>)
 QAT_REPRESENTATIVE(detail::DequantizeRows<bfloat16>)
 QAT_REPRESENTATIVE(W4A16StreamKernel<1, 8, 3>)
-QAT_REPRESENTATIVE(W4A16TilesKernel<W4A16Shape<2, 2, 4, 1, 2, 4, 4, 2>>)
-QAT_REPRESENTATIVE(W4A16TilesKernel<W4A16Shape<2, 8, 4, 2, 1, 1, 6, 1>>)
+QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 2, 4, 1, 2, 4, 4, 2>, W4A16Form>)
+QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 8, 4, 2, 1, 1, 6, 1>, W4A16Form>)
+QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 8, 4, 2, 1, 2, 4, 1>, W4A8Form>)
 QAT_REPRESENTATIVE(detail::ClearCounters)
 
 // Attention.
-QAT_REPRESENTATIVE(AttentionForward<64, 2, 4, 64, 3>)
-QAT_REPRESENTATIVE(AttentionForward<128, 2, 4, 32, 2>)
+QAT_REPRESENTATIVE(AttentionForward<64, 2, 4, 64, 3, false>)
+QAT_REPRESENTATIVE(AttentionForward<128, 2, 4, 32, 2, false>)
 QAT_REPRESENTATIVE(AttentionBackwardQueries<64, 2, 4, 32, 32, 2>)
 QAT_REPRESENTATIVE(AttentionBackwardKeys<64, 2, 4, 64, 16, 2>)
+
+// Losses and tables.
+QAT_REPRESENTATIVE(detail::CrossEntropyRow<bfloat16, true>)
+QAT_REPRESENTATIVE(detail::SumOfFloats)
+QAT_REPRESENTATIVE(detail::RopePairs<bfloat16, true>)
+QAT_REPRESENTATIVE(detail::EmbeddingRows<bfloat16>)
+QAT_REPRESENTATIVE(detail::EmbeddingGradient<bfloat16>)
+QAT_REPRESENTATIVE(detail::ClearWords)
+QAT_REPRESENTATIVE(detail::CountTokens)
+QAT_REPRESENTATIVE(detail::StartsOfCounts)
+QAT_REPRESENTATIVE(detail::PlacePositions)
+QAT_REPRESENTATIVE(detail::OrderPositions)
+
+// Expressions: y = a * b + 1, and a copy between packed views whose rows share bytes.
+template <class D, class E>
+using AssignmentOf = decltype(expr::checked_assignment(std::declval<const D&>(), std::declval<const E&>()));
+using Sum = AssignmentOf<View<float, 2>,
+                         decltype(std::declval<View<const float, 2>>() * std::declval<View<const float, 2>>() + 1.0f)>;
+using Copy = AssignmentOf<PackedView<Int4, 2>, PackedView<const Int4, 2>>;
+QAT_REPRESENTATIVE(expr::AssignKernel<decltype(Sum::e), decltype(Sum::destination), 4, true, false>)
+QAT_REPRESENTATIVE(expr::AssignStretchesKernel<decltype(Copy::e), decltype(Copy::destination)>)
 
 }  // namespace qat::inline v0::cuda

@@ -45,7 +45,8 @@ std::vector<std::string> kernels_in(const std::string& text) {
 std::vector<std::string> kernels_without_laws() {
   std::vector<std::string> problems;
   std::size_t kernels = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(QAT_SOURCE_ROOT "/include/qat/kernels/cuda")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(QAT_SOURCE_ROOT "/include/qat")) {
+    if (!entry.is_regular_file()) continue;
     std::ifstream file(entry.path());
     std::ostringstream text;
     text << file.rdbuf();
@@ -58,7 +59,7 @@ std::vector<std::string> kernels_without_laws() {
         for (const std::string& law : found->second) std::printf("kernel %s: %s\n", name.c_str(), law.c_str());
     }
   }
-  if (kernels == 0) problems.push_back("include/qat/kernels/cuda: no kernels found");
+  if (kernels == 0) problems.push_back("include/qat: no kernels found");
   return problems;
 }
 
