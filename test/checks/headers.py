@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Every public header compiles alone with g++ (and with clang++ in a full run), and all of them inside a program that defines
-hostile macros with both."""
+hostile macros with both. Headers for nvcc (.cuh) compile alone with it, where it is, and with g++ for the emulator."""
 import os
+import tempfile
 
 import common
+import machine_code
+
+EMULATION = ['-DQAT_CUDA_EMULATION="cuda.hpp"', "-I", os.path.join(common.ROOT, "test", "emulation")]
 
 
 def compile_alone(compiler, include, header, flags=()):
@@ -11,6 +15,24 @@ def compile_alone(compiler, include, header, flags=()):
     text = f'#include "{header}"\n#include "{header}"\n'
     code, output = common.run([compiler, *common.WARNINGS, *flags, "-fsyntax-only", "-I", include, "-x", "c++", "-"], text)
     return "" if code == 0 else "\n  ".join(output.splitlines()[:8])
+
+
+def compile_with_nvcc(nvcc, include, header):
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "alone.cu")
+        with open(source, "w") as file:
+            file.write(f'#include "{header}"\n#include "{header}"\n')
+        code, output = common.run([nvcc, "-std=c++20", "-gencode=arch=compute_90a,code=sm_90a", "-cubin", "-Werror", "all-warnings",
+                                   "-I", include, source, "-o", os.path.join(folder, "alone.cubin")])
+    return "" if code == 0 else "\n  ".join(output.splitlines()[:8])
+
+
+def left_out(root):
+    """Operations, which have a NAME.hpp and a NAME.cuh, that the umbrellas of CUDA do not include."""
+    found = common.headers(root)
+    texts = {end: common.read(os.path.join(root, "include", "qat", "cuda" + end)) for end in (".hpp", ".cuh")}
+    return [f"qat/cuda{end} does not include {name}{end}" for name in sorted(h[:-4] for h in found if h.endswith(".cuh") and h[:-4] + ".hpp" in found)
+            for end, text in texts.items() if name.count("/") > 1 and name != "qat/kernels/cuda/context" and f'"{name}{end}"' not in text]
 
 
 def main():
@@ -25,6 +47,19 @@ def main():
         if said:
             broken.add(header)
         report.check(f"headers: {header} alone ({compiler})", [said] if said else [])
+
+    device = [h for h in common.headers() if h.endswith(".cuh")]
+    pairs = [(c, h) for c in alone for h in device]
+    for (compiler, header), said in zip(pairs, common.parallel(lambda p: compile_alone(p[0], include, p[1], EMULATION), pairs)):
+        report.check(f"headers: {header} alone, emulated ({compiler})", [said] if said else [])
+    report.check("headers: qat/cuda.hpp and qat/cuda.cuh include every operation", left_out(common.ROOT))
+    nvcc = machine_code.find_nvcc()
+    if nvcc is None:
+        for header in device:
+            report.skip(f"headers: {header} alone (nvcc)", "nvcc not found")
+    else:
+        for header, said in zip(device, common.parallel(lambda h: compile_with_nvcc(nvcc, include, h), device)):
+            report.check(f"headers: {header} alone (nvcc)", [said] if said else [])
 
     def poisoned(pair):
         return compile_alone(pair[0], include, pair[1], ["-Wno-macro-redefined" if "clang" in pair[0] else "-Wno-builtin-macro-redefined",

@@ -1,0 +1,20 @@
+// Everything for a GPU, for files that nvcc compiles: qat/cuda.hpp with its kernels, and assign(CudaBackend, ...).
+#pragma once
+
+#include "qat/cuda.hpp"
+#include "qat/kernels/cuda/activation.cuh"
+#include "qat/kernels/cuda/adamw.cuh"
+#include "qat/kernels/cuda/attention.cuh"
+#include "qat/kernels/cuda/cross_entropy.cuh"
+#include "qat/kernels/cuda/device.cuh"
+#include "qat/kernels/cuda/embedding.cuh"
+#include "qat/kernels/cuda/fake_quantize.cuh"
+#include "qat/kernels/cuda/lsq.cuh"
+#include "qat/kernels/cuda/prepack_int4.cuh"
+#include "qat/kernels/cuda/quantize.cuh"
+#include "qat/kernels/cuda/rmsnorm.cuh"
+#include "qat/kernels/cuda/rope.cuh"
+#include "qat/kernels/cuda/scaled_float.cuh"
+#include "qat/kernels/cuda/w4a16_gemm.cuh"
+#include "qat/kernels/cuda/w4a8_gemm.cuh"
+#include "qat/ops/assign.cuh"
