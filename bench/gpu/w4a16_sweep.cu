@@ -89,7 +89,7 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
            const std::vector<int>& tokens) {
   const Int4Tiles tiles{rows, columns, group};
   const std::size_t code_bytes = static_cast<std::size_t>(tiles.code_bytes()),
-                    scale_bytes = static_cast<std::size_t>(tiles.slots()) * 2;
+                    scale_bytes = static_cast<std::size_t>(tiles.group_entries()) * 2;
   const int copies = static_cast<int>(std::max<std::size_t>(2, 200'000'000 / (code_bytes + scale_bytes) + 1));
   const std::size_t pitch = (code_bytes + scale_bytes + 255) / 256 * 256;
   const std::size_t workspace_bytes = 64 << 20, most = 256;

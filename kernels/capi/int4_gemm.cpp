@@ -42,7 +42,7 @@ qat_status qat_cuda_int4_tiles(int64_t rows, int64_t columns, int64_t group, int
               columns, ", group ", group, "; accepted: rows, columns >= 0, group >= 1");
     const cuda::Int4Tiles t = tiles(rows, columns, group);
     *code_bytes = t.code_bytes();
-    *scale_count = t.slots();
+    *scale_count = t.group_entries();
   });
 }
 qat_status qat_cuda_prepack_int4(const qat_cuda* cuda, int64_t rows, int64_t columns, int64_t group,

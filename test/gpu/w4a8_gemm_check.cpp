@@ -60,8 +60,8 @@ void compare(const Device& device, Report& report, const Product& p) {
              device_bias = to_device(device, bias);
   const auto device_x = to_device(device, x);
   const auto device_x_zero = to_device(device, x_zero);
-  const cuda::DeviceBuffer<std::uint8_t> tiled_codes(tiles.code_bytes()), tiled_zeros(tiles.slots());
-  const cuda::DeviceBuffer<float> tiled_scales(tiles.slots()), y(p.tokens * p.rows);
+  const cuda::DeviceBuffer<std::uint8_t> tiled_codes(tiles.code_bytes()), tiled_zeros(tiles.group_entries());
+  const cuda::DeviceBuffer<float> tiled_scales(tiles.group_entries()), y(p.tokens * p.rows);
   cuda::prepack_int4<float>(
       device.backend, tiles,
       {device_codes.data(), 0, true, device_scale.data(), p.weight_zeros ? device_zeros.data() : nullptr},

@@ -80,8 +80,8 @@ struct Tiled {
         row_major{codes.data(), w.pitch, c.is_signed, scales.data(), pointer(zero_points)},
         tiled_codes(Buffer<Byte>::uninitialized(static_cast<std::size_t>(w.tiles.code_bytes()))),
         tiled_zero_points(
-            Buffer<Byte>::uninitialized(c.has_zero_points ? static_cast<std::size_t>(w.tiles.slots()) : 0)),
-        tiled_scales(Buffer<S>::uninitialized(static_cast<std::size_t>(w.tiles.slots()))),
+            Buffer<Byte>::uninitialized(c.has_zero_points ? static_cast<std::size_t>(w.tiles.group_entries()) : 0)),
+        tiled_scales(Buffer<S>::uninitialized(static_cast<std::size_t>(w.tiles.group_entries()))),
         out{tiled_codes.data(), tiled_scales.data(), c.has_zero_points ? tiled_zero_points.data() : nullptr} {
     prepack_int4<S>(CudaBackend{}, w.tiles, row_major, out);
     CHECK(tiled_codes.unwritten() + tiled_scales.unwritten() + tiled_zero_points.unwritten() == 0);

@@ -49,8 +49,8 @@ struct Problem {
     };
     for (index_t i = 0; i < c.tokens * c.columns; ++i) x.push_back(exact ? integer(4) : real());
     codes.assign(static_cast<std::size_t>(tiles.code_bytes()), 0x88);
-    scales.assign(static_cast<std::size_t>(tiles.slots()), S(0.0f));
-    if (c.zero_points) zero_points.assign(static_cast<std::size_t>(tiles.slots()), 8);
+    scales.assign(static_cast<std::size_t>(tiles.group_entries()), S(0.0f));
+    if (c.zero_points) zero_points.assign(static_cast<std::size_t>(tiles.group_entries()), 8);
     for (index_t n = 0; n < c.rows; ++n) {
       bias.push_back(exact ? integer(9) : real());
       for (index_t g = 0; g < tiles.groups(); ++g) {

@@ -65,8 +65,8 @@ void check_bits(const Case& c, const W4A8Config& config, bool extreme = false) {
                             packed, reference.data(), c.rows, c.bias ? bias.data() : nullptr);
 
   std::vector<Byte> codes(static_cast<std::size_t>(tiles.code_bytes()), 0x88),
-      zeros(static_cast<std::size_t>(tiles.slots()), 8);
-  std::vector<S> scales(static_cast<std::size_t>(tiles.slots()));
+      zeros(static_cast<std::size_t>(tiles.group_entries()), 8);
+  std::vector<S> scales(static_cast<std::size_t>(tiles.group_entries()));
   for (index_t n = 0; n < c.rows; ++n) {
     for (index_t k = 0; k < c.columns; ++k) {
       Byte& byte = codes[static_cast<std::size_t>(tiles.byte_of(n, k))];

@@ -221,7 +221,7 @@ struct PrepackGroups {
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     const index_t slot = static_cast<index_t>(c.block()) * c.threads() + c.thread();
-    if (slot >= tiles.slots()) return;
+    if (slot >= tiles.group_entries()) return;
     const index_t run = slot / 16, n = run / tiles.groups() * 16 + slot % 16;
     c.store(to + slot, n < tiles.rows ? c.load_stream(from + n * tiles.groups() + run % tiles.groups()) : padding);
   }
@@ -369,7 +369,7 @@ inline void check_tiles(const char* operation, const Int4Tiles& t, const void* c
   QAT_CHECK(t.rows >= 0 && t.columns >= 0 && t.group >= 1, kInvalidArgument, operation, ": weights of ", t.rows, " x ",
             t.columns, " in groups of ", t.group, ", accepted are extents of at least 0 and groups of at least 1");
   QAT_CHECK(t.rows <= (index_t{1} << 30) && t.columns <= (index_t{1} << 30) &&
-                t.row_tiles() * t.column_tiles() < (index_t{1} << 30) && t.slots() < (index_t{1} << 37),
+                t.row_tiles() * t.column_tiles() < (index_t{1} << 30) && t.group_entries() < (index_t{1} << 37),
             kUnsupported, operation, ": weights of ", t.rows, " x ", t.columns, ", accepted are up to 2^40 of them");
   const auto check_aligned = [&](const char* what, const void* p) {
     QAT_CHECK(is_aligned(p, 16), kInvalidArgument, operation, ": the ", what, " of the tiled weights start at ",
@@ -398,10 +398,10 @@ void prepack_int4(const CudaBackend& backend, const Int4Tiles& t, const RowMajor
   launch(backend, detail::tile_grid(t, Codes::kThreads),
          Codes{{from.codes, from.row_bytes, from.is_signed, nullptr, nullptr}, to.codes, t, aligned}, "prepack_int4 ",
          t.rows, " x ", t.columns);
-  launch(backend, detail::blocks_of(t.slots(), 256), detail::PrepackGroups<S>{from.scales, to.scales, t, S{}},
+  launch(backend, detail::blocks_of(t.group_entries(), 256), detail::PrepackGroups<S>{from.scales, to.scales, t, S{}},
          "prepack_int4 (scales) ", t.rows, " x ", t.columns);
   if (to.zero_points != nullptr)
-    launch(backend, detail::blocks_of(t.slots(), 256),
+    launch(backend, detail::blocks_of(t.group_entries(), 256),
            detail::PrepackGroups<std::uint8_t>{from.zero_points, to.zero_points, t, 8}, "prepack_int4 (zero points) ",
            t.rows, " x ", t.columns);
 }

@@ -38,7 +38,7 @@ struct Int4Tiles {
   /// Bytes of the codes.
   QAT_HOST_DEVICE constexpr index_t code_bytes() const { return row_tiles() * column_tiles() * kBytes; }
   /// Scales, and zero points.
-  QAT_HOST_DEVICE constexpr index_t slots() const { return row_tiles() * groups() * kRows; }
+  QAT_HOST_DEVICE constexpr index_t group_entries() const { return row_tiles() * groups() * kRows; }
   QAT_HOST_DEVICE constexpr index_t slot_of(index_t n, index_t g) const {
     return (n / kRows * groups() + g) * kRows + n % kRows;
   }
@@ -76,8 +76,8 @@ struct RowMajorInt4 {
 template <class Byte, class S>
 struct TiledInt4 {
   Byte* codes = nullptr;        ///< tiles.code_bytes(), aligned to 16
-  S* scales = nullptr;          ///< tiles.slots(), aligned to 16
-  Byte* zero_points = nullptr;  ///< tiles.slots(), aligned to 16; null: 8 everywhere
+  S* scales = nullptr;          ///< tiles.group_entries(), aligned to 16
+  Byte* zero_points = nullptr;  ///< tiles.group_entries(), aligned to 16; null: 8 everywhere
 };
 
 /// Row-major to tiles and back: every code, scale and zero point, exactly. S: float, bfloat16.
