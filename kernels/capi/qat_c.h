@@ -88,6 +88,9 @@ qat_status qat_cuda_lsq_backward(const qat_cuda* cuda, const char* spec, const f
 qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
                                         int64_t rows, int64_t columns, void* y, const float* tensor_amax, float* scale,
                                         uint8_t* pass_mask);
+/* dx = dy where the mask's bit is set, else 0; dx may be dy. */
+qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const void* dy, const uint8_t* pass_mask,
+                                  int64_t count, void* dx);
 /* amax = the largest finite magnitude of `count` elements. */
 qat_status qat_cuda_tensor_amax(const qat_cuda* cuda, qat_dtype dtype, const void* x, int64_t count, float* amax);
 

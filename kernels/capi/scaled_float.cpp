@@ -28,6 +28,14 @@ qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, 
     });
   });
 }
+qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const void* dy, const uint8_t* pass_mask,
+                                  int64_t count, void* dx) {
+  return capi::guarded([&] {
+    capi::with_dtype("mask_gradient", dtype, [&]<class T>(T) {
+      cuda::mask_gradient(capi::backend(cuda), static_cast<const T*>(dy), pass_mask, count, static_cast<T*>(dx));
+    });
+  });
+}
 qat_status qat_cuda_tensor_amax(const qat_cuda* cuda, qat_dtype dtype, const void* x, int64_t count, float* amax) {
   return capi::guarded([&] {
     capi::with_dtype("tensor_amax", dtype, [&]<class T>(T) {

@@ -148,3 +148,38 @@ TEST_CASE("cuda fake_quantize_float reads and writes once, 16 bytes at a time, w
     CHECK(y.unwritten() == 0);
   }
 }
+
+namespace {
+
+template <class T>
+void check_mask_gradient(index_t n, std::size_t offset, bool accumulate, bool in_place) {
+  CAPTURE(n);
+  const std::vector<T> dy = adversarial<T>(n, 4, true), old = in_place ? dy : adversarial<T>(n, 5, true);
+  std::vector<std::uint8_t> bits(static_cast<std::size_t>((n + 7) / 8));
+  std::vector<T> expected = old;
+  const CounterRandom random(7);
+  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint8_t>(random.at(i));
+  for (std::size_t i = 0; i < dy.size(); ++i) {
+    const float g = (bits[i / 8] >> (i % 8) & 1) != 0 ? static_cast<float>(dy[i]) : 0.0f;
+    expected[i] = static_cast<T>(accumulate ? static_cast<float>(old[i]) + g : g);
+  }
+  const emulation::Buffer<const T> dy_in(dy, offset);
+  const emulation::Buffer<const std::uint8_t> mask(bits);
+  const emulation::Buffer<T> dx(old, offset);
+  cuda::mask_gradient<T>({}, in_place ? dx.data() : dy_in.data(), mask.data(), n, dx.data(), accumulate);
+  CHECK(compare_bits(expected, dx.to_vector()));
+}
+
+}  // namespace
+
+TEST_CASE("cuda mask_gradient passes what the mask passes: ragged sizes, unaligned, in place, accumulated") {
+  for (const index_t n : {1, 7, 8, 12, 1023, 4096, 10000}) {
+    for (const std::size_t offset : {0, 1}) {
+      check_mask_gradient<float>(n, offset, false, n % 2 == 0);
+      check_mask_gradient<bfloat16>(n, offset, n % 2 == 0, false);
+      check_mask_gradient<bfloat16>(n, offset, false, true);
+    }
+    check_mask_gradient<float>(n, 0, true, false);
+  }
+  cuda::mask_gradient<float>({}, nullptr, nullptr, 0, nullptr);
+}

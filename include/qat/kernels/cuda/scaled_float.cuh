@@ -254,6 +254,58 @@ struct ScaledFloatAny {
   }
 };
 
+/// dx (+)= bit ? dy : 0. By vectors where dy and dx are aligned; the rest, or all, eight elements to a thread.
+template <class T>
+struct MaskGradient {
+  static constexpr int kThreads = 256, kMinBlocks = 4;
+  const T* dy;
+  const std::uint8_t* pass_mask;
+  T* dx;
+  index_t n, vectors;  ///< elements; whole vectors of the first 8, 16, ... elements
+  bool accumulate;
+
+  template <class Context>
+  QAT_HOST_DEVICE void operator()(const Context& c) const {
+    constexpr int N = Vector<T>::kSize;
+    const index_t first = (index_t{c.block()} * (kThreads / 32) + c.warp()) * kWarpVectors + c.lane();
+    const int extent = extent_of<4, 32>(first, vectors);
+    Bytes16 g[4];
+    unsigned bits[4];
+    load_vectors<32>(c, dy, first, extent, static_cast<const T*>(dx) == dy, g);
+    QAT_CUDA_UNROLL
+    for (int u = 0; u < 4; ++u) {
+      const index_t vector = first + 32 * u;
+      bits[u] = 32 * u >= extent ? 0u
+                : N == 8         ? c.load(pass_mask + vector)
+                                 : static_cast<unsigned>(c.load(pass_mask + vector / 2)) >> (4 * (vector % 2));
+    }
+    QAT_CUDA_UNROLL
+    for (int u = 0; u < 4; ++u) {
+      if (32 * u >= extent) continue;
+      Bytes16* const to = reinterpret_cast<Bytes16*>(dx) + first + 32 * u;
+      float d[N];
+      unpack<T>(g[u], d);
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < N; ++i) d[i] = (bits[u] >> i & 1u) != 0 ? d[i] : 0.0f;
+      if (accumulate) {
+        const Bytes16 old = c.load(to);
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < N; ++i) d[i] = c.add(Vector<T>::get(old, i), d[i]);
+      }
+      c.store(to, Vector<T>::pack(c, d));
+    }
+    const index_t thread = index_t{c.block()} * kThreads + c.thread(), threads = index_t{c.blocks()} * kThreads;
+    for (index_t byte = vectors * N / 8 + thread; byte * 8 < n; byte += threads) {
+      const unsigned mask = c.load(pass_mask + byte);
+      for (index_t i = 8 * byte; i < 8 * byte + 8 && i < n; ++i) {
+        float d = (mask >> (i % 8) & 1u) != 0 ? to_float(c.load(dy + i)) : 0.0f;
+        if (accumulate) d = c.add(to_float(c.load(dx + i)), d);
+        c.store(dx + i, to_element<T>(c, d));
+      }
+    }
+  }
+};
+
 struct SetZero {
   static constexpr int kThreads = 32;
   float* value;
@@ -306,6 +358,17 @@ struct AmaxOfTensor {
       c.atomic_max(reinterpret_cast<unsigned*>(amax), bit_cast<std::uint32_t>(range.magnitude));
   }
 };
+
+template <class T>
+void mask_gradient(const CudaBackend& backend, const T* dy, const std::uint8_t* pass_mask, index_t n, T* dx,
+                   bool accumulate) {
+  if (n == 0) return;
+  QAT_CHECK(pass_mask != nullptr, kInvalidArgument, "cuda mask_gradient: pass_mask is null");
+  const index_t vectors = is_aligned(dy, 16) && is_aligned(dx, 16) ? n / 8 * 8 / Vector<T>::kSize : 0;
+  const index_t work = vectors > 0 ? vectors : n / 8 + 1;
+  launch(backend, {blocks_for(work, vectors > 0 ? 8 * kWarpVectors : MaskGradient<T>::kThreads)},
+         MaskGradient<T>{dy, pass_mask, dx, n, vectors, accumulate}, "cuda mask_gradient of ", n, " elements");
+}
 
 template <class T>
 void tensor_amax(const CudaBackend& backend, const T* x, index_t n, float* amax, unsigned* nonfinite) {

@@ -25,6 +25,12 @@ template <class T>
 void fake_quantize_float(const CudaBackend& backend, const ScaledFloatSpec& spec, const T* x, index_t rows,
                          index_t columns, T* y, const ScaledFloatExtras& extras = {});
 
+/// The clipped straight-through gradient of fake_quantize_float: dx (+)= bit of pass_mask ? dy : 0, n elements; dx may
+/// be dy. (Without a mask the gradient is dy itself.)
+template <class T>
+void mask_gradient(const CudaBackend& backend, const T* dy, const std::uint8_t* pass_mask, index_t n, T* dx,
+                   bool accumulate = false);
+
 /// amax = the largest finite magnitude of n elements, 0 if there is none. Exact, in any order.
 template <class T>
 void tensor_amax(const CudaBackend& backend, const T* x, index_t n, float* amax, unsigned* nonfinite = nullptr);
