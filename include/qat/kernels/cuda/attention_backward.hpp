@@ -72,8 +72,8 @@ struct AttentionBackwardQueries {
     copy_rows_async<kDim, kRows, kThreads>(c, q_tile, args.q + q_offset, e.q_stride, place.row_count, head_dim);
     copy_rows_async<kDim, kRows, kThreads>(c, q_tile + kRowBytes, args.dout + out_offset, e.out_stride, place.row_count,
                                            head_dim);
-    attention_detail::PairStream<kDim, kKeys, kThreads> keys(
-        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim);
+    attention_detail::PairStream<kDim, kKeys, kThreads> keys{
+        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim};
     // Keys that the first row has yet to see (each row sees one more than the row before), and all others.
     int left = place.first_row + static_cast<int>(e.key_tokens - e.query_tokens) + 1;
     const int rest = static_cast<int>(e.query_tokens) - place.first_row - 1;

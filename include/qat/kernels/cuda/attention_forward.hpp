@@ -169,8 +169,8 @@ struct AttentionForward {
       return rest < kRows ? rest : kRows - 1;
     };  // keys that the last row sees, besides `left`
     // Keys are one block ahead of values, which lie two tiles behind: blocks alternate between two tiles of each.
-    attention_detail::PairStream<kDim, kKeys, kThreads> keys(
-        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim);
+    attention_detail::PairStream<kDim, kKeys, kThreads> keys{
+        args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim};
     const unsigned tiles = q_tile + kQBytes;
     unsigned odd = 0;  // offset of a tile: of the block that is due, and of what is kept for the next one
     keys.start_first(c, tiles, e.kv_stride, left + rest, head_dim);

@@ -43,27 +43,23 @@ struct HeadOrder {
   }
 };
 
-/// Two tensors whose rows stream through shared memory side by side: one pointer, and what lies between them.
+/// Two tensors of one layout whose rows stream through shared memory side by side.
 template <int kDim, int kRows, int kThreads>
 struct PairStream {
-  const bfloat16* first;
-  std::uintptr_t to_second;
-
-  QAT_HOST_DEVICE PairStream(const bfloat16* a, const bfloat16* b, index_t offset)
-      : first(a + offset), to_second(reinterpret_cast<std::uintptr_t>(b) - reinterpret_cast<std::uintptr_t>(a)) {}
+  const bfloat16 *first, *second;  ///< the kernel's arguments as they are: these need no registers
+  index_t at;                      ///< element of either that is next
 
   /// Starts the copy of the next kRows rows of the first tensor.
   template <class Context>
   QAT_HOST_DEVICE void start_first(const Context& c, unsigned tile, index_t stride, int valid_rows, int head_dim) {
-    copy_rows_async<kDim, kRows, kThreads>(c, tile, first, stride, valid_rows, head_dim);
-    first += kRows * stride;
+    copy_rows_async<kDim, kRows, kThreads>(c, tile, first + at, stride, valid_rows, head_dim);
+    at += kRows * stride;
   }
   /// The same of the second, of the rows that start_first started last.
   template <class Context>
   QAT_HOST_DEVICE void start_second(const Context& c, unsigned tile, index_t stride, int valid_rows,
                                     int head_dim) const {
-    const auto second = reinterpret_cast<const bfloat16*>(reinterpret_cast<std::uintptr_t>(first) + to_second);
-    copy_rows_async<kDim, kRows, kThreads>(c, tile, second - kRows * stride, stride, valid_rows, head_dim);
+    copy_rows_async<kDim, kRows, kThreads>(c, tile, second + (at - kRows * stride), stride, valid_rows, head_dim);
   }
   /// Both, to two tiles, one behind the other.
   template <class Context>
