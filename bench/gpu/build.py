@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sysconfig
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FLAGS = ["-std=c++20", "-O2", "-I", os.path.join(ROOT, "include"), "-I", os.path.join(ROOT, "kernels", "capi"),
@@ -43,6 +44,19 @@ def library_folder(toolkit):
         if glob.glob(os.path.join(toolkit, sub, "libcudart*")):
             return os.path.join(toolkit, sub)
     raise BuildError(f"{toolkit} has no libcudart; install the CUDA runtime")
+
+
+def find_cublas(toolkit):
+    """(flags for the compiler, flags for the linker) of cuBLASLt: the toolkit's, else that of PyTorch's packages."""
+    folders = [(os.path.join(toolkit, "include"), os.path.join(toolkit, sub)) for sub in ("lib64", "targets/x86_64-linux/lib", "lib")]
+    for packages in dict.fromkeys(sysconfig.get_paths()[name] for name in ("purelib", "platlib")):
+        folders += [(os.path.join(base, "include"), os.path.join(base, "lib")) for base in glob.glob(os.path.join(packages, "nvidia", "*"))]
+    headers = [include for include, _ in folders if os.path.exists(os.path.join(include, "cublasLt.h"))]
+    libraries = [path for _, folder in folders for path in sorted(glob.glob(os.path.join(folder, "libcublasLt.so*")))]
+    if not headers or not libraries:
+        raise BuildError("no cuBLASLt (cublasLt.h and libcublasLt.so): neither in the toolkit nor in Python's nvidia packages")
+    inside = headers[0].startswith(toolkit)
+    return [] if inside else ["-I", headers[0]], [libraries[0], "-Wl,-rpath," + os.path.dirname(libraries[0])]
 
 
 def sources():
@@ -94,10 +108,11 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
         nvcc = find_nvcc()
         toolkit = toolkit_of(nvcc)
         targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
-        device = [nvcc, *FLAGS, *targets, "-Xcompiler", "-fPIC", "--threads", "1", *extra]
+        cublas_include, cublas = find_cublas(toolkit)
+        device = [nvcc, *FLAGS, *cublas_include, *targets, "-Xcompiler", "-fPIC", "--threads", "1", *extra]
         host = [compiler, *FLAGS, "-fPIC"]
         link = [compiler]
-        libraries = ["-L", library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt"]
+        libraries = [*cublas, "-L", library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt"]
     for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, host)):
         for source in files:
             target = os.path.join(folder, kind_of + "-" + os.path.basename(source) + ".o")

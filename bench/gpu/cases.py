@@ -21,6 +21,8 @@ class Case:
     flop_of: typing.Callable = None
     targets: typing.Any = ()   # (against, must, aim), or size -> them
     working_set: typing.Callable = None  # size -> bytes of one set, where they differ from bytes_of
+    tokens_of: typing.Callable = None    # size -> tokens of a training step
+    single: bool = False                 # one set of buffers: a call moves more than any cache holds
 
 
 def of_large(*targets):
@@ -28,9 +30,9 @@ def of_large(*targets):
     return lambda size: targets if size[0] * size[1] >= 1 << 24 else ()
 
 
-def case(name, sizes, small, bytes_of=None, flop_of=None, targets=(), working_set=None):
+def case(name, sizes, small, **rest):
     def register(make):
-        CASES.append(Case(name, make, sizes, small, bytes_of, flop_of, targets, working_set))
+        CASES.append(Case(name, make, sizes, small, **rest))
         return make
     return register
 
@@ -481,3 +483,75 @@ def attention_case(backward):
 
 attention_case(False)
 attention_case(True)
+
+
+class LlamaOptions(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "head_dim", "vocab_size",
+                                                    "max_seq_len")]
+    _fields_ += [("tied", ctypes.c_int32), ("batch", ctypes.c_int64), ("length", ctypes.c_int64), ("weight", ctypes.c_char_p),
+                 ("activation", ctypes.c_char_p), ("weight_decay", ctypes.c_double), ("clip_norm", ctypes.c_double)]
+
+
+class LlamaStep:
+    """One model in training through the C interface; calling it queues a step."""
+
+    def __init__(self, bench, size, quantized, tokens, targets):
+        batch, length, dim, layers, heads, hidden, vocabulary = size
+        self.bench, self.tokens, self.targets = bench, tokens, targets
+        self.options = LlamaOptions(dim, hidden, layers, heads, heads, dim // heads, vocabulary, length, 1, batch, length,
+                                    b"int4:group32:symmetric" if quantized else None, b"int8:token:asymmetric" if quantized else None,
+                                    0.1, 1.0)
+        self.model = ctypes.c_void_p()
+        needed = ctypes.c_size_t()
+        bench.library.llama_workspace(ctypes.byref(self.options), ctypes.byref(needed))
+        self.workspace = bench.array((needed.value,), "uint8", "empty")
+        bench.library.llama_create(ctypes.byref(self.backend()), ctypes.byref(self.options), 7, ctypes.byref(self.model))
+        bench.library.llama_learning_rate(self.model, 3e-4, 1)
+
+    def backend(self):
+        backend = self.bench.device.backend()
+        backend.workspace, backend.workspace_bytes = self.workspace.pointer, self.workspace.bytes
+        return backend
+
+    def __call__(self):
+        self.bench.library.llama_step(ctypes.byref(self.backend()), self.model, self.tokens.pointer, self.targets.pointer)
+
+    def loss(self):
+        value = ctypes.c_float()
+        self.bench.library.llama_loss(ctypes.byref(self.backend()), self.model, ctypes.byref(value))
+        return value.value
+
+    def __del__(self):
+        if self.model:
+            self.bench.library.llama_destroy(self.model)
+
+
+def llama_flop(size):
+    """Of a step: six a weight and token for the products (head included, embedding not), and causal attention exactly: forward
+    two products of T x T/2 x dim a layer, backward twice that."""
+    batch, length, dim, layers, heads, hidden, vocabulary = size
+    weights = layers * (4 * dim * dim + 3 * dim * hidden) + vocabulary * dim
+    return batch * length * (6 * weights + 6 * layers * length * dim)
+
+
+@case("training step/llama 124M/8da4w", [(32, 1024, 768, 12, 12, 2048, 50304)], [(1, 8, 64, 1, 2, 96, 40)], flop_of=llama_flop, single=True,
+      tokens_of=lambda s: s[0] * s[1], targets=(("peak", 0.40, 0.46), ("plain", 1 / 1.03, 1 / 1.02)))
+def training_step(bench, size):
+    batch, length, vocabulary = size[0], size[1], size[6]
+    tokens, targets = bench.array((batch, length), "int32", 1), bench.array((batch, length), "int32", 2)
+    if bench.torch:
+        tokens.tensor.random_(0, vocabulary, generator=bench.device.generator)
+        targets.tensor.random_(0, vocabulary, generator=bench.device.generator)
+    steps = {"qat": LlamaStep(bench, size, True, tokens, targets), "plain": LlamaStep(bench, size, False, tokens, targets)}
+    for name, step in steps.items():  # a step that learns nothing is not timed
+        step()
+        first = step.loss()
+        for _ in range(3):
+            step()
+        if not step.loss() < first:
+            raise RuntimeError(f"training step: the loss of '{name}' went from {first} to {step.loss()} in three steps")
+    found = dict(steps)
+    if bench.torch:
+        for name, call in bench.peers.llama_steps(size, tokens.tensor, targets.tensor).items():
+            found[name] = measure.not_capturable(call)
+    return found

@@ -73,3 +73,78 @@ class Peers:
 
     def swiglu(self, gate, up):
         return self.torch.nn.functional.silu(gate) * up
+
+    def llama_steps(self, size, tokens, targets):
+        """name -> a training step of the same Llama in PyTorch: bfloat16 autocast over fp32 weights, SDPA, fused AdamW, clipping;
+        as it is and compiled, plain and with torchao's fake quantization (8da4w) written out."""
+        found = {}
+        for quantized in (False, True):
+            for compiled in (False, True) if self.compiled else (False,):
+                name = ("torch qat" if quantized else "torch") + (" compiled" if compiled else " eager")
+                found[name] = self.llama_step(size, tokens, targets, quantized, compiled)
+        return found
+
+    def llama_step(self, size, tokens, targets, quantized, compiled):
+        torch = self.torch
+        functional = torch.nn.functional
+        batch, length, dim, layers, heads, hidden, vocabulary = size
+        fake = self.straight_through
+
+        class Linear(torch.nn.Linear):
+            def forward(self, x):
+                if not quantized:
+                    return super().forward(x)
+                return functional.linear(fake(x, x.shape[-1], 8, "asymmetric"), fake(self.weight, 32, 4, "symmetric"))
+
+        class Block(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.norm1, self.norm2 = torch.nn.RMSNorm(dim), torch.nn.RMSNorm(dim)
+                self.qkv, self.out = Linear(dim, 3 * dim, bias=False), Linear(dim, dim, bias=False)
+                self.gate_up, self.down = Linear(dim, 2 * hidden, bias=False), Linear(hidden, dim, bias=False)
+
+            def forward(self, x, cosine, sine):
+                q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
+                q, k = (torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1).to(v.dtype) for a, b in (t.chunk(2, -1) for t in (q, k)))
+                y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+                x = x + self.out(y.transpose(1, 2).reshape(batch, length, dim))
+                gate, up = self.gate_up(self.norm2(x)).chunk(2, -1)
+                return x + self.down(functional.silu(gate) * up)
+
+        class Llama(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embedding = torch.nn.Embedding(vocabulary, dim)
+                torch.nn.init.normal_(self.embedding.weight, std=0.02)
+                self.blocks = torch.nn.ModuleList(Block() for _ in range(layers))
+                self.norm = torch.nn.RMSNorm(dim)
+                angle = torch.outer(torch.arange(length), 10000.0 ** (-torch.arange(0, dim // heads, 2) / (dim // heads)))
+                self.register_buffer("cosine", angle.cos())
+                self.register_buffer("sine", angle.sin())
+
+            def forward(self, tokens, targets):
+                x = self.embedding(tokens)
+                for block in self.blocks:
+                    x = block(x, self.cosine, self.sine)
+                logits = functional.linear(self.norm(x), self.embedding.weight)
+                return functional.cross_entropy(logits.view(-1, vocabulary), targets.view(-1).long())
+
+        model = Llama().cuda()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        forward = torch.compile(model) if compiled else model
+
+        def step():
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = forward(tokens, targets)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return step
+
+    def straight_through(self, x, group, bits, mapping):
+        """torchao_chain with the gradient of the values inside the range."""
+        torch = self.torch
+        with torch.no_grad():
+            y = self.torchao_chain(x, group, bits, mapping)
+        return x + (y - x).detach()

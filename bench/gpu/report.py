@@ -39,8 +39,8 @@ def rows_of(runs):
 
 
 def ratio_of(row, against):
-    if against == "copy":
-        return row.get("share_of_copy")
+    if against in ("copy", "peak"):
+        return row.get("share_of_" + against)
     return row.get("ratios", {}).get(against)
 
 
@@ -59,10 +59,12 @@ def lines_of(measured):
         rate = f"{statistics.median(m['bytes_per_second'] for m in measured) / 1e12:.2f} TB/s"
     if "flop_per_second" in last:
         rate = f"{statistics.median(m['flop_per_second'] for m in measured) / 1e12:.0f} TFLOP/s"
+    if "tokens_per_second" in last:
+        rate += f", {statistics.median(m['tokens_per_second'] for m in measured) / 1e3:.0f}k tokens/s"
     size = " x ".join(str(n) for n in last["size"])
     first = f"| {last['case']} | {size} | {statistics.median(seconds) * 1e6:.1f} | {spread} | {rate} |"
     targets = {t["against"]: t for t in last.get("targets", [])}
-    against = (["copy"] if "share_of_copy" in last else []) + list(last.get("ratios", {}))
+    against = [name for name in ("copy", "peak") if "share_of_" + name in last] + list(last.get("ratios", {}))
     for position, peer in enumerate(against or [None]):
         values = [ratio_of(m, peer) for m in measured if ratio_of(m, peer) is not None] if peer else []
         if peer == "copy" and "copy" in last.get("ratios", {}) and position > 0:
@@ -120,7 +122,7 @@ def text():
              "Written by `bench/gpu/report.py` from `bench/results/`; `./dev gpu --json FILE` measures. Times are medians of replays "
              "of CUDA graphs, contenders in alternation in one process, buffers rotated through more than the second-level cache. "
              "`copy`: the share of the bandwidth of a device copy of the same run that the kernel reaches with the fewest bytes it "
-             "could move; another name: that contender's time over ours, so more is better. `eager` and `compile`: torchao's chain of "
+             "could move; `peak`: of 989 TFLOP/s, the datasheet's dense bfloat16 rate (MFU); another name: that contender's time over ours, so more is better. `eager` and `compile`: torchao's chain of "
              "operators in PyTorch as it is and under torch.compile; `unfused`: our own kernels one after the other; `plain`: our "
              "AdamW without quantization; `cublas`: PyTorch's bfloat16 product; `tinygemm`: its int4 one; `sdpa`: its attention. "
              "What is compared bit by bit, and with what, is in [cuda.md](cuda.md).", ""]

@@ -98,7 +98,7 @@ def run_case(bench, case, size, torch, ceiling):
         row["rehearsed"] = True
         return row
     working_set = case.working_set(size) if case.working_set else bytes_moved
-    sets = [case.make(bench, size) for _ in range(measure.sets_for(working_set))]
+    sets = [case.make(bench, size) for _ in range(1 if case.single else measure.sets_for(working_set))]
     names = list(sets[0])
     contenders = [measure.Contender(name, [s[name] for s in sets]) for name in names]
     times = measure.compare(torch, contenders)
@@ -112,9 +112,17 @@ def run_case(bench, case, size, torch, ceiling):
     if flop:
         row["flop_per_second"] = flop / ours
         row["share_of_product"] = flop / ours / ceiling["bfloat16_flop_per_second"]
+    if case.tokens_of:
+        row["tokens_per_second"] = case.tokens_of(size) / ours
+        row["share_of_peak"] = flop / ours / PEAK
+        row["flop"] = flop
     targets = case.targets(size) if callable(case.targets) else case.targets
     row["targets"] = [{"against": a, "must": m, "aim": i} for a, m, i in targets]
     return row
+
+
+# Dense bfloat16 of H100 SXM and H200 by the datasheet: what the field's MFU is a share of.
+PEAK = 989.4e12
 
 
 def line_of(row):
@@ -128,6 +136,8 @@ def line_of(row):
         text += f"  {row['share_of_copy']:.2f} of copy"
     if "share_of_product" in row:
         text += f"  {row['flop_per_second'] / 1e12:.0f} TFLOP/s"
+    if "tokens_per_second" in row:
+        text += f"  {row['tokens_per_second'] / 1e3:.0f}k tokens/s, {row['share_of_peak']:.3f} of 989 TFLOP/s"
     return text + "  " + "  ".join(f"{name} {ratio:.2f}x" for name, ratio in row["ratios"].items())
 
 

@@ -75,8 +75,8 @@ qat_status qat_cuda_dequantize_packed(const qat_cuda* cuda, const char* spec, qa
                                       int64_t rows, int64_t columns, const float* scale, const float* zero_point,
                                       void* y);
 
-/* Learned step size quantization: dx (null: not wanted) as fake_quantize_backward, and dscale = factor * the gradient of
- * the scales, one per group; fp32. Workspace: 4 bytes for each 4096 elements of groups longer than that. */
+/* Learned step size quantization: dx (null: not wanted) as fake_quantize_backward, and dscale = factor * the gradient
+ * of the scales, one per group; fp32. Workspace: 4 bytes for each 4096 elements of groups longer than that. */
 qat_status qat_cuda_lsq_backward(const qat_cuda* cuda, const char* spec, const float* dy, const float* x, int64_t rows,
                                  int64_t columns, const float* scale, const float* zero_point, float factor, float* dx,
                                  float* dscale);
@@ -176,6 +176,31 @@ qat_status qat_cuda_attention_backward(const qat_cuda* cuda, int64_t batch, int6
                                        int64_t kv_heads, int64_t head_dim, const void* q, const void* k, const void* v,
                                        const void* out, const float* log_sum_exp, const void* dout, void* dq, void* dk,
                                        void* dv);
+
+/* A Llama in training on the GPU (qat::nn::CudaLlama). weight, activation: schemes of the linear layers, null for
+ * bfloat16. */
+typedef struct qat_llama qat_llama;
+typedef struct qat_llama_options {
+  int64_t dim, hidden_dim, n_layers, n_heads, n_kv_heads, head_dim, vocab_size, max_seq_len;
+  int32_t tied;
+  int64_t batch, length; /* of a step */
+  const char* weight;
+  const char* activation;
+  double weight_decay, clip_norm;
+} qat_llama_options;
+qat_status qat_cuda_llama_workspace(const qat_llama_options* options, size_t* bytes);
+/* Weights are random (qat::nn::Transformer::randomize's distribution) until they are set. */
+qat_status qat_cuda_llama_create(const qat_cuda* cuda, const qat_llama_options* options, uint64_t seed,
+                                 qat_llama** llama);
+qat_status qat_cuda_llama_destroy(qat_llama* llama);
+/* values: host memory, a Hugging Face tensor name's values. After the last of them set the learning rate and go on. */
+qat_status qat_cuda_llama_set(qat_llama* llama, const char* name, const float* values, int64_t size);
+/* The learning rate of step 1, 2, ...; not to be captured in a graph. */
+qat_status qat_cuda_llama_learning_rate(qat_llama* llama, double learning_rate, int64_t step);
+/* Forward, backward, clipping, AdamW. tokens, targets: (batch * length) int32 in device memory. */
+qat_status qat_cuda_llama_step(const qat_cuda* cuda, qat_llama* llama, const int32_t* tokens, const int32_t* targets);
+/* Mean loss of the last step; waits for it. loss: host memory. */
+qat_status qat_cuda_llama_loss(const qat_cuda* cuda, qat_llama* llama, float* loss);
 
 #ifdef __cplusplus
 }
