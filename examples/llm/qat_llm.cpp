@@ -1,5 +1,6 @@
 // qat-llm: evaluate, train, quantize and run Llama models. `qat-llm --help` and `qat-llm VERB --help` say how.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <exception>
 
 #include "completion.hpp"
@@ -58,6 +59,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that outgrows its limit is an error with a name, not the end of the program
   try {
     return run(argc, argv);
   } catch (const qat_llm::Interrupted& interrupted) {
