@@ -171,7 +171,15 @@ class Run {
                                                        "the run there", identity_, "this one");
     QAT_CHECK(difference.empty(), kInvalidArgument, file, ": is another run: ", difference);
     const std::vector<index_t> steps = directory_.checkpoint_steps();
-    if (!steps.empty()) load_run_checkpoint(directory_.checkpoint(steps.back()), trainer_, identity_);
+    if (steps.empty()) return;
+    const std::string last = directory_.checkpoint(steps.back());
+    try {
+      load_run_checkpoint(last, trainer_, identity_);
+    } catch (const Error& error) {
+      const bool damaged = error.code() == ErrorCode::kBadFile || error.code() == ErrorCode::kIo;
+      if (!damaged || steps.size() < 2) throw;
+      raise(error.code(), error.what(), "; remove ", last, " to go on after step ", steps[steps.size() - 2]);
+    }
   }
 
   double write_checkpoint() {

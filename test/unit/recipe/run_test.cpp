@@ -222,6 +222,7 @@ TEST_CASE("another run in the directory is refused, resumed only if it is the sa
   const TempDir dir;
   {
     RunPart part(dir / "d");
+    part.options.checkpoint_every = 10;
     part.begin().drive(ignore);
   }
   RunPart refused(dir / "d"), other(dir / "d"), damaged(dir / "d"), replaced(dir / "d");
@@ -231,7 +232,13 @@ TEST_CASE("another run in the directory is refused, resumed only if it is the sa
   const std::string path = dir / "d/checkpoints/step-000024/state.safetensors";
   const std::string bytes = test::read_file(path);
   test::write_bytes(path, bytes.substr(0, bytes.size() / 2));
-  QAT_CHECK_ERROR(damaged.resume(), "step-000024/state.safetensors");
+  QAT_CHECK_ERROR(damaged.resume(), "step-000024/state.safetensors", "remove ", "step-000024 to go on after step 20");
+  damaged.run.reset();
+  remove_directory(dir / "d/checkpoints/step-000020");
+  RunPart alone(dir / "d");
+  const std::string message = test::error_of([&] { alone.resume(); });
+  CHECK(contains(message, "step-000024/state.safetensors"));
+  CHECK_FALSE(contains(message, "remove "));
   CHECK(metrics_of(dir / "d").size() == 24);
   replaced.config.seed = 3;
   replaced.options.existing = ExistingRun::kOverwrite;
