@@ -67,19 +67,32 @@ struct Int4TilesKernel {
   std::size_t shared_bytes() const { return kScales + Shape::kStages * group_stage_bytes(); }
   static constexpr std::size_t tile_bytes() { return Shape::kTileRows * Shape::kTileTokens * 4; }
 
-  /// Where a unit lies; next() is without divisions.
-  struct Cursor {
-    unsigned row_block, token_tile, slice;
-    QAT_HOST_DEVICE Cursor(const Int4TilesKernel& k, unsigned unit)
-        : row_block(unit / k.shares.slices / k.token_tiles),
-          token_tile(unit / k.shares.slices % k.token_tiles),
-          slice(unit % k.shares.slices) {}
-    QAT_HOST_DEVICE void next(const Int4TilesKernel& k) {
-      if (++slice != k.shares.slices) return;
-      slice = 0;
-      if (++token_tile != k.token_tiles) return;
-      token_tile = 0;
-      ++row_block;
+  /// What a thread copies of the next unit. From slice to slice pointers advance by a constant.
+  struct Loader {
+    unsigned slice;
+    int row, token;  ///< of the thread's first copies of codes and activations
+    const std::uint8_t* codes;
+    const char* x;
+
+    template <class Context>
+    QAT_HOST_DEVICE void start(const Context& c, const Int4TilesKernel& k, unsigned at) {
+      slice = at % k.shares.slices;
+      const unsigned tile = at / k.shares.slices;
+      const int row_tile = static_cast<int>(tile / k.token_tiles) * kRowTiles,
+                column = static_cast<int>(slice) * Shape::kDepth + static_cast<int>(c.warp() % Shape::kDepth);
+      row = row_tile + static_cast<int>(c.warp() / Shape::kDepth);
+      codes = k.w.codes + (static_cast<index_t>(row) * k.w.column_tiles + column) * Int4Tiles::kBytes + c.lane() * 16;
+      token = static_cast<int>(tile % k.token_tiles * Shape::kTileTokens + c.thread() / kChunks);
+      x = static_cast<const char*>(k.w.x) +
+          (token * k.w.x_stride + static_cast<index_t>(slice) * Shape::kColumns) *
+              static_cast<index_t>(Form::kElementBytes) +
+          c.thread() % kChunks * 16;
+    }
+    template <class Context>
+    QAT_HOST_DEVICE void next(const Context& c, const Int4TilesKernel& k, unsigned at) {
+      if (++slice == k.shares.slices) return start(c, k, at);
+      codes += Shape::kDepth * Int4Tiles::kBytes;
+      x += Shape::kColumns * Form::kElementBytes;
     }
   };
 
@@ -101,12 +114,13 @@ struct Int4TilesKernel {
     const unsigned begin = shares.first(c.block()), end = shares.first(c.block() + 1);
     Sums sums;
     sums.clear(w);
-    Cursor loaded(*this, begin);
+    Loader loader;
+    loader.start(c, *this, begin);
     QAT_CUDA_LOOP
     for (unsigned i = 0; i < Shape::kStages - 1; ++i) {
       if (begin + i < end) {
-        load_unit(c, loaded, i);
-        loaded.next(*this);
+        load_unit(c, loader, i);
+        loader.next(c, *this, begin + i + 1);
       }
       c.cp_commit();
     }
@@ -117,8 +131,8 @@ struct Int4TilesKernel {
       c.template cp_wait<Shape::kStages - 2>();
       c.sync();  // this unit has landed for all threads, and all are done with the one before
       if (unit + Shape::kStages - 1 < end) {
-        load_unit(c, loaded, stage == 0 ? Shape::kStages - 1 : stage - 1);
-        loaded.next(*this);
+        load_unit(c, loader, stage == 0 ? Shape::kStages - 1 : stage - 1);
+        loader.next(c, *this, unit + Shape::kStages);
       }
       c.cp_commit();
       const int token = Form::kTokenOffsets ? first_token(c, at, unit) : 0;
@@ -147,26 +161,21 @@ struct Int4TilesKernel {
   /// Every warp copies whole tiles of codes, a thread always the same chunk of a token's slice: what varies from copy
   /// to copy is a constant distance. These instructions are paid by every unit, so the common case has few.
   template <class Context>
-  QAT_HOST_DEVICE void load_unit(const Context& c, const Cursor& unit, unsigned stage) const {
-    const int row_tile = static_cast<int>(unit.row_block) * kRowTiles,
-              column_tile = static_cast<int>(unit.slice) * Shape::kDepth,
-              token = static_cast<int>(unit.token_tile) * Shape::kTileTokens, k = column_tile * 64;
+  QAT_HOST_DEVICE void load_unit(const Context& c, const Loader& next, unsigned stage) const {
+    const int k = static_cast<int>(next.slice) * Shape::kColumns;
     const unsigned warp = c.warp(), lane = c.lane();
     const auto shared = c.template shared<Bytes16>(0);
     {
       constexpr int kRowStep = kWarps / Shape::kDepth, kCopies = kRowTiles * Shape::kDepth / kWarps;
       static_assert(kWarps % Shape::kDepth == 0 && kRowTiles * Shape::kDepth % kWarps == 0);
-      const int row = row_tile + static_cast<int>(warp / Shape::kDepth),
-                column = column_tile + static_cast<int>(warp % Shape::kDepth);
-      const std::uint8_t* from =
-          w.codes + (static_cast<index_t>(row) * w.column_tiles + column) * Int4Tiles::kBytes + lane * 16;
+      const std::uint8_t* from = next.codes;
       const index_t step = static_cast<index_t>(w.column_tiles) * (kRowStep * Int4Tiles::kBytes);
       const unsigned to = shared.at(stage * (kStageBytes / 16) + warp * 32 + lane);
-      const bool inside = column < w.column_tiles;
+      const bool inside = static_cast<int>(next.slice * Shape::kDepth + warp % Shape::kDepth) < w.column_tiles;
       QAT_CUDA_UNROLL
       for (int i = 0; i < kCopies; ++i) {
-        const bool valid = inside && row + i * kRowStep < w.row_tiles;
-        c.cp_async16(to + static_cast<unsigned>(i) * (kWarps * 512), from, valid);
+        c.cp_async16(to + static_cast<unsigned>(i) * (kWarps * 512), from,
+                     inside && next.row + i * kRowStep < w.row_tiles);
         from += step;
       }
     }
@@ -178,30 +187,26 @@ struct Int4TilesKernel {
       const unsigned t = c.thread() / kChunks, column = c.thread() % kChunks;
       const unsigned to = (stage * kStageBytes + kCodeBytes) / 16 + t * kChunks + Form::swizzle(column, t);
       if (w.x_aligned && k + Shape::kColumns <= w.columns) {
-        const int first = token + static_cast<int>(t);
-        const char* from = static_cast<const char*>(w.x) +
-                           (first * w.x_stride + k) * static_cast<index_t>(Form::kElementBytes) + column * 16;
+        const char* from = next.x;
         const index_t step = w.x_stride * static_cast<index_t>(kTokenStep * Form::kElementBytes);
         QAT_CUDA_UNROLL
         for (int i = 0; i < (kCopies > 0 ? kCopies : 1); ++i) {
           if (kCopies == 0 && t >= Shape::kTileTokens) break;
-          const bool valid = first + i * kTokenStep < w.tokens;
-          c.cp_async16(shared.at(to) + static_cast<unsigned>(i) * (kTokenStep * kChunks * 16), valid ? from : w.x,
-                       valid);
+          c.cp_async16(shared.at(to) + static_cast<unsigned>(i) * (kTokenStep * kChunks * 16), from,
+                       next.token + i * kTokenStep < w.tokens);
           from += step;
         }
       } else {
         QAT_CUDA_LOOP
         for (unsigned i = t; i < Shape::kTileTokens; i += kTokenStep)
-          Form::copy(c, w, to + (i - t) * kChunks, token + static_cast<int>(i),
-                     static_cast<int>(unit.slice * kChunks + column));
+          Form::copy(c, w, to + (i - t) * kChunks, next.token + static_cast<int>(i - t),
+                     static_cast<int>(next.slice * kChunks + column));
       }
     }
     // At most 2 kDepth groups: one chunk for each lane.
-    const unsigned first = w.group(k);
-    unsigned count = 1;
-    if (stage_groups > 1)
-      count += w.group((k + Shape::kColumns < w.columns ? k + Shape::kColumns : w.columns) - 1) - first;
+    const int row_tile = next.row - static_cast<int>(warp / Shape::kDepth);
+    const unsigned first = w.group(k), left = static_cast<unsigned>(w.groups) - first,
+                   count = left < stage_groups ? left : stage_groups;
     const unsigned base = (kScales + stage * group_stage_bytes()) / 16;
     QAT_CUDA_LOOP
     for (unsigned i = warp; i < kRowTiles; i += kWarps) {
