@@ -117,8 +117,8 @@ void attention(const CudaBackend& backend, const AttentionArgs<T>& args) {
   if (args.extents.head_dim <= 32)
     return attention_detail::launch_forward<AttentionForward<32, 2, 4, 64, 3, false>>(backend, args);
   if (args.extents.head_dim <= 64)
-    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 64, 3, false>>(backend, args);
-  attention_detail::launch_forward<AttentionForward<128, 2, 4, 32, 2, false>>(backend, args);
+    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 32, 2, true>>(backend, args);
+  attention_detail::launch_forward<AttentionForward<128, 2, 4, 64, 2, false>>(backend, args);
 }
 
 template <class T>
