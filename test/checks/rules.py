@@ -29,6 +29,7 @@ NO_OWN_TEST = {
     "kernels/cuda/quantize_launch.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/cuda/quantize_vectors.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/adamw_factors.hpp": "unit/optim/optimizer_test.cpp",
+    "kernels/cuda/adamw_view.hpp": "unit/cuda/adamw_test.cpp",
     "kernels/cuda/adamw_plan.hpp": "unit/cuda/adamw_test.cpp",
     "kernels/cuda/column_sums.hpp": "unit/cuda/rmsnorm_test.cpp",
     "kernels/cuda/quantized_output.hpp": "unit/cuda/rmsnorm_test.cpp",

@@ -39,6 +39,9 @@ QAT_HOST_DEVICE constexpr float toward_zero(const FractionSplit& s) {
 struct HalfToEven {
   static constexpr bool kStochastic = false;
   QAT_HOST_DEVICE static constexpr float round(float x) {
+#if defined(__CUDA_ARCH__)
+    if (!__builtin_is_constant_evaluated()) return rintf(x);  // devices have one rounding mode
+#endif
     const auto s = numeric::split_fraction(x);
     // s.unit >= 2^23 cannot hold an odd bit below the implicit one: trunc(|x|) == 1 is odd.
     const bool odd = s.unit != 0 && (s.unit == 0x800000u || (s.truncated & s.unit) != 0);

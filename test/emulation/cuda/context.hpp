@@ -173,6 +173,10 @@ class Context {
   float rint(float a) const { return std::nearbyint(a); }
   float exp(float a) const { return std::exp(a); }
   float log(float a) const { return std::log(a); }
+  float reciprocal(float a) const {
+    const float y = 1.0f / (std::fabs(a) < std::numeric_limits<float>::min() ? std::copysign(0.0f, a) : a);
+    return std::fabs(y) < std::numeric_limits<float>::min() ? std::copysign(0.0f, y) : y;
+  }
   float exp2(float a) const {
     const float y = std::exp2(a);
     return y < std::numeric_limits<float>::min() ? 0.0f : y;

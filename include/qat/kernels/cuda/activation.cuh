@@ -13,8 +13,8 @@ namespace detail {
 /// 1 / (1 + e^-x).
 template <class T, class Context>
 QAT_HOST_DEVICE float sigmoid(const Context& c, float x) {
-  const float e = sizeof(T) == 2 ? c.exp2(c.mul(x, -1.44269504f)) : c.exp(c.sub(0.0f, x));
-  return c.div(1.0f, c.add(1.0f, e));
+  if constexpr (sizeof(T) == 2) return c.reciprocal(c.add(1.0f, c.exp2(c.mul(x, -1.44269504f))));
+  return c.div(1.0f, c.add(1.0f, c.exp(c.sub(0.0f, x))));
 }
 
 /// Values and derivatives of an activation of T.
@@ -63,7 +63,7 @@ struct ActivationFunction<T, Activation::kGeluTanh> {
 
 template <class T, class Team, Activation kKind>
 struct ActivationForward {
-  static constexpr int kThreads = Team::kThreads, kMinBlocks = 1024 / kThreads;
+  static constexpr int kThreads = Team::kThreads, kMinBlocks = kThreads == 1024 ? 1 : 768 / kThreads;
   static constexpr int V = Team::V, N = Team::N;
   ActivationArgs<T> args;
   QuantizeJob<T> job;
@@ -124,6 +124,7 @@ struct ActivationBackward {
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     const index_t row = c.block() / blocks_of_row;
+    const bool by_row = job.group_vectors == static_cast<index_t>(vectors);
     const unsigned first = c.block() % blocks_of_row * kVectors + c.thread();
     Bytes16 gate[V], up[V], dy[V];
     const auto get = [&](const T* p, unsigned at) QAT_INLINE_LAMBDA {
@@ -136,6 +137,14 @@ struct ActivationBackward {
       gate[u] = get(args.gate + row * args.gate_stride, at);
       if constexpr (kKind == Activation::kSwiglu) up[u] = get(args.up + row * args.up_stride, at);
       dy[u] = get(args.dy + row * args.columns, at);
+    }
+    StoredParameters parameters[V];
+    if (quantized) {
+      QAT_CUDA_UNROLL
+      for (int u = 0; u < V; ++u) {
+        const unsigned at = first + static_cast<unsigned>(u * kThreads);
+        if (at < vectors) parameters[u] = stored_parameters(c, job, by_row ? row : job.group_of(row * vectors + at));
+      }
     }
     QAT_CUDA_UNROLL
     for (int u = 0; u < V; ++u) {
@@ -151,7 +160,7 @@ struct ActivationBackward {
         QAT_CUDA_UNROLL
         for (int i = 0; i < N; ++i) y[i] = Parts(c, x[i]).value(c, x[i], w[i]);
         if constexpr (sizeof(T) == 2) round_to_bf16(c, y);
-        through_estimator<T>(c, job.scheme, stored_group(c, job, row * vectors + at), job.mask_inset, y, d);
+        through_estimator<T>(c, job.scheme, group_of(job, parameters[u]), job.mask_inset, y, d);
       }
       QAT_CUDA_UNROLL
       for (int i = 0; i < N; ++i) {
@@ -230,7 +239,7 @@ void run_activation(const CudaBackend& backend, ActivationArgs<T> args) {
            ", ", args.columns, ")");
   };
   if (n > kRowVectors) return run(RowTeam<T, 1024, 4>{});
-  visit_row_team<T, true>(n, run);
+  visit_row_team<T>(n, run);
 }
 
 template <class T, Activation kKind>

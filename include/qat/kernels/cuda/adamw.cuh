@@ -7,80 +7,13 @@
 #pragma once
 
 #include "qat/kernels/cuda/adamw_plan.hpp"
-#include "qat/kernels/cuda/group_quantize.hpp"
+#include "qat/kernels/cuda/adamw_view.hpp"
 #include "qat/kernels/cuda/launch.cuh"
 #include "qat/kernels/cuda/reduce.hpp"
 
 namespace qat::inline v0::cuda {
 
 namespace detail {
-
-/// One AdamW step of an element, in the order of kernels/cpu/optimizer-inl.hpp.
-template <class Context>
-QAT_HOST_DEVICE void adamw_element(const Context& c, const kernels::AdamWFactors& f, float gradient, float& value,
-                                   float& mean, float& square) {
-  mean = c.add(mean, c.mul(c.sub(gradient, mean), f.one_minus_beta1));
-  square = c.add(c.mul(square, f.beta2), c.mul(c.mul(f.one_minus_beta2, gradient), gradient));
-  const float denominator = c.add(c.div(c.sqrt(square), f.sqrt_correction), f.eps);
-  value = c.sub(c.mul(value, f.decay), c.div(c.mul(f.step_size, mean), denominator));
-}
-
-/// A tensor of the table in registers.
-template <class G, class W, bool kLearned>
-struct AdamWView {
-  float *value, *mean, *square;
-  const G* gradient;
-  W* copy;
-  float *scale, *zero_point;
-  float *learned, *learned_mean, *learned_square;
-  float lsq_factor;
-  std::uint32_t group, learned_group;
-  SteMask mask;
-  AffineScheme scheme;
-  bool aligned;
-
-  template <class Context>
-  QAT_HOST_DEVICE AdamWView(const Context& c, const AdamWTensor<G, W>* t, bool is_aligned)
-      : value(c.load(&t->value)),
-        mean(c.load(&t->mean)),
-        square(c.load(&t->square)),
-        gradient(c.load(&t->gradient)),
-        copy(c.load(&t->copy)),
-        scale(c.load(&t->scale)),
-        zero_point(c.load(&t->zero_point)),
-        learned(kLearned ? c.load(&t->learned) : nullptr),
-        learned_mean(kLearned ? c.load(&t->learned_mean) : nullptr),
-        learned_square(kLearned ? c.load(&t->learned_square) : nullptr),
-        lsq_factor(c.load(&t->lsq_factor)),
-        group(c.load(&t->group)),
-        learned_group(c.load(&t->learned_group)),
-        mask(c.load(&t->mask)),
-        scheme(spec_of_tensor(c, t), FloatType::kFloat32),
-        aligned(is_aligned) {}
-
-  template <class Context>
-  QAT_HOST_DEVICE static QuantSpec spec_of_tensor(const Context& c, const AdamWTensor<G, W>* t) {
-    QuantSpec spec;
-    spec.bits = c.load(&t->spec.bits);
-    spec.is_signed = c.load(&t->spec.is_signed);
-    spec.mapping = c.load(&t->spec.mapping);
-    spec.scale_type = c.load(&t->spec.scale_type);
-    spec.eps = c.load(&t->spec.eps);
-    return spec;
-  }
-  QAT_HOST_DEVICE float constant_zero_point() const { return scheme.spec.is_signed ? 0.0f : scheme.middle(); }
-  /// The parameters of the last forward pass.
-  template <class Context>
-  QAT_HOST_DEVICE QParams old_parameters(const Context& c, index_t tile) const {
-    return make_qparams(c.load(scale + tile), zero_point != nullptr ? c.load(zero_point + tile) : constant_zero_point(),
-                        scheme);
-  }
-};
-
-/// Four consecutive elements of a thread.
-struct AdamWLane {
-  float value[4], gradient[4], mean[4], square[4], term[4];
-};
 
 template <class G, class W, bool kLearned, bool kNorm>
 struct AdamWPass {
@@ -109,10 +42,11 @@ struct AdamWPass {
     double squares = 0.0;
     switch (kind & ~std::uint32_t{kAligned}) {
       case kFlat:
-        flat(c, t, begin, begin + count, squares);
+        flat(c, t.from(begin, 0), static_cast<int>(count), squares);
         break;
       case kLanes:
-        lanes(c, t, begin, begin + count, static_cast<unsigned>(group_size), squares);
+        lanes(c, t.from(begin, begin / group_size), static_cast<int>(count), static_cast<unsigned>(group_size),
+              squares);
         break;
       case kWarps:
         for (index_t i = c.warp(); i < count; i += kWarpCount) tile<32>(c, t, begin + i, columns, group_size, squares);
@@ -181,9 +115,9 @@ struct AdamWPass {
   }
   template <class Context>
   QAT_HOST_DEVICE static void store_lane(const Context& c, const View& t, index_t i, index_t left, const AdamWLane& x) {
-    store4<true>(c, t.mean + i, left, t.aligned, x.mean);
-    store4<true>(c, t.square + i, left, t.aligned, x.square);
-    store4<true>(c, t.value + i, left, t.aligned, x.value);
+    store4(c, t.mean + i, left, t.aligned, x.mean);
+    store4(c, t.square + i, left, t.aligned, x.square);
+    store4(c, t.value + i, left, t.aligned, x.value);
   }
   /// A step of a learned scale with its gradient; returns the scale that stands for it.
   template <class Context>
@@ -204,16 +138,16 @@ struct AdamWPass {
   }
 
   template <class Context>
-  QAT_HOST_DEVICE void flat(const Context& c, const View& t, index_t begin, index_t end, double& squares) const {
+  QAT_HOST_DEVICE void flat(const Context& c, const View& t, int end, double& squares) const {
     const kernels::AdamWFactors f = factors_of(c, t.group);
     const float factor = gradient_factor(c);
-    for (index_t at = begin + c.thread() * 4; at < end; at += 2 * kThreads * 4) {
+    for (int at = static_cast<int>(c.thread() * 4); at < end; at += 2 * kThreads * 4) {
       AdamWLane x[2];
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) load_lane(c, t, at + h * kThreads * 4, end - at - h * kThreads * 4, false, x[h]);
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
-        const index_t i = at + h * kThreads * 4, left = end - i;
+        const int i = at + h * kThreads * 4, left = end - i;
         update_lane(c, f, factor, x[h], squares);
         if constexpr (!kNorm) {
           store_lane(c, t, i, left, x[h]);
@@ -223,29 +157,38 @@ struct AdamWPass {
     }
   }
 
-  /// group: 16 to 256, a power of two that divides the rows. A warp takes 256 elements at a time, in two halves.
+  /// group: 16 to 256, a power of two that divides the rows. A warp takes 256 elements at a time, in two halves. Of the
+  /// two groups that a lane has elements of, lanes compute the parameters of one each, even lanes those of the first
+  /// half, and tell each other.
   template <class Context>
-  QAT_HOST_DEVICE void lanes(const Context& c, const View& t, index_t begin, index_t end, unsigned group,
-                             double& squares) const {
+  QAT_HOST_DEVICE void lanes(const Context& c, const View& t, int end, unsigned group, double& squares) const {
     const unsigned width = group < 128 ? group / 4 : 32;  // lanes of a group in one half
-    const bool joint = group == 256, leads = (c.lane() & (width - 1)) == 0;
+    const unsigned mine = c.lane() & 1u, place = c.lane() & (width - 1);
+    const int lane4 = static_cast<int>(c.lane() * 4);
+    int shift = 4;
+    while ((1u << shift) < group) ++shift;
+    const bool joint = group == 256, learns = kLearned && t.learned != nullptr;
     const kernels::AdamWFactors f = factors_of(c, t.group);
     const float factor = gradient_factor(c);
     const MappingKind mapping = t.scheme.spec.mapping;
-    const bool reads_old = t.mask != SteMask::kPassThrough || (kLearned && t.learned != nullptr);
-    for (index_t at = begin + c.warp() * 256; at < end; at += kWarpCount * 256) {
+    const bool reads_old = t.mask != SteMask::kPassThrough || learns;
+    for (int at = static_cast<int>(c.warp() * 256); at < end; at += kWarpCount * 256) {
       AdamWLane x[2];
       LaneRange range[2];
       float learned[2] = {};
+      const int own = at + static_cast<int>(mine * 128) + lane4, tile = own >> shift;
+      StoredScale old;
+      if (reads_old && own < end) old = t.old_scale(c, tile);
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
-        const index_t i = at + h * 128 + c.lane() * 4;
+        const int i = at + h * 128 + lane4;
         load_lane(c, t, i, end - i, reads_old, x[h]);
       }
+      const QParams own_old = make_in_lane(old.scale, old.zero_point, t.scheme);
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
-        const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
-        if (reads_old) through_estimator(c, t, i < end ? t.old_parameters(c, tile) : QParams{}, x[h]);
+        const int i = at + h * 128 + lane4;
+        if (reads_old) through_estimator(c, t, from_half(c, t, own_old, h), x[h]);
         update_lane(c, f, factor, x[h], squares);
         if constexpr (!kNorm) {
           store_lane(c, t, i, end - i, x[h]);
@@ -253,10 +196,10 @@ struct AdamWPass {
           for (int k = 0; k < 4; ++k) range[h].observe(x[h].value[k], mapping);
         }
       }
-      if (kLearned && t.learned != nullptr) {
+      if (learns) {
         QAT_CUDA_UNROLL
         for (int h = 0; h < 2; ++h) {
-          const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
+          const int i = at + h * 128 + lane4;
           if (joint && h == 1) {
             learned[1] = learned[0];
             break;
@@ -270,14 +213,13 @@ struct AdamWPass {
             const float one[1][4] = {{x[h].term[0], x[h].term[1], x[h].term[2], x[h].term[3]}};
             sum = ordered_sum(c, one, width);
           }
-          if (leads && i < end) learned[h] = update_learned(c, t, tile, c.mul(sum, t.lsq_factor), factor, squares);
+          if (place == 0 && i < end)
+            learned[h] = update_learned(c, t, i >> shift, c.mul(sum, t.lsq_factor), factor, squares);
           learned[h] = c.shuffle(learned[h], c.lane() & ~(width - 1));
         }
       }
       if constexpr (!kNorm) {
-        c.sync_warp();  // every lane has read the scales of the last pass
-        const bool chooses = !(kLearned && t.learned != nullptr);
-        if (chooses) {
+        if (!learns) {
           QAT_CUDA_UNROLL
           for (int h = 0; h < 2; ++h) range[h] = merge_lanes(c, range[h], width, mapping);
           if (joint) {
@@ -285,13 +227,21 @@ struct AdamWPass {
             range[1] = range[0];
           }
         }
+        c.sync_warp();  // every lane has read the scales of the last pass
+        LaneRange own_range;
+        own_range.low = mine == 0 ? range[0].low : range[1].low;
+        own_range.high = mine == 0 ? range[0].high : range[1].high;
+        own_range.extremum = mine == 0 ? range[0].extremum : range[1].extremum;
+        QParams own_new{};
+        if (own < end) {
+          own_new = new_parameters(c, t, tile, !learns, own_range.range(), mine == 0 ? learned[0] : learned[1]);
+          if (place == mine && !(joint && mine == 1)) store_parameters(c, t, tile, !learns, own_new);
+        }
         QAT_CUDA_UNROLL
         for (int h = 0; h < 2; ++h) {
-          const index_t i = at + h * 128 + c.lane() * 4, tile = i / group;
+          const int i = at + h * 128 + lane4;
+          const LaneQuantizer<float> q(from_half(c, t, own_new, h), t.scheme);
           if (i >= end) continue;
-          const QParams p = new_parameters(c, t, tile, chooses, range[h].range(), learned[h]);
-          if (leads && !(joint && h == 1)) store_parameters(c, t, tile, chooses, p);
-          const LaneQuantizer<float> q(p, t.scheme);
           QAT_CUDA_UNROLL
           for (int k = 0; k < 4; ++k) x[h].value[k] = q.fake_quantize(c, x[h].value[k]);
           store4(c, t.copy + i, end - i, t.aligned, x[h].value);
@@ -299,11 +249,19 @@ struct AdamWPass {
       }
     }
   }
+  /// What the lanes of half h have.
+  template <class Context>
+  QAT_HOST_DEVICE static QParams from_half(const Context& c, const View& t, const QParams& own, int h) {
+    const unsigned source = (c.lane() & ~1u) + static_cast<unsigned>(h);
+    return {c.shuffle(own.scale, source),
+            t.zero_point != nullptr ? c.shuffle(own.zero_point, source) : t.constant_zero_point(),
+            c.shuffle(own.inverse_scale, source)};
+  }
   template <class Context>
   QAT_HOST_DEVICE static QParams new_parameters(const Context& c, const View& t, index_t tile, bool chooses,
                                                 const GroupRange& range, float learned) {
-    if (chooses) return choose_qparams(range, t.scheme);
-    return make_qparams(learned, t.zero_point != nullptr ? c.load(t.zero_point + tile) : t.constant_zero_point(),
+    if (chooses) return choose_in_lane<float>(range, t.scheme);
+    return make_in_lane(learned, t.zero_point != nullptr ? c.load(t.zero_point + tile) : t.constant_zero_point(),
                         t.scheme);
   }
   template <class Context>
@@ -316,49 +274,61 @@ struct AdamWPass {
   /// A tile of any length by a warp or the block. Tiles are `length` elements of a row, the last of a row may be
   /// shorter; length 0: the row.
   template <unsigned kTeam, class Context>
-  QAT_HOST_DEVICE void tile(const Context& c, const View& t, index_t tile, index_t columns, index_t length,
+  QAT_HOST_DEVICE void tile(const Context& c, const View& whole, index_t number, index_t columns, index_t length,
                             double& squares) const {
     if (length <= 0) length = columns;
-    const index_t per_row = (columns + length - 1) / length, column = tile % per_row * length;
-    const index_t first = tile / per_row * columns + column;
-    const index_t n = columns - column < length ? columns - column : length;
-    const unsigned rank = kTeam == 32 ? c.lane() : c.thread();
+    const index_t per_row = (columns + length - 1) / length, column = number % per_row * length;
+    const View t = whole.from(number / per_row * columns + column, number);
+    const int n = static_cast<int>(columns - column < length ? columns - column : length);
+    const int rank = static_cast<int>(kTeam == 32 ? c.lane() : c.thread());
     const bool learns = kLearned && t.learned != nullptr;
     const bool reads_old = t.mask != SteMask::kPassThrough || learns;
     const kernels::AdamWFactors f = factors_of(c, t.group);
     const float factor = gradient_factor(c);
     const MappingKind mapping = t.scheme.spec.mapping;
-    const QParams old = reads_old ? t.old_parameters(c, tile) : QParams{};
+    const QParams old = reads_old ? t.old_parameters(c, 0) : QParams{};
 
-    constexpr index_t kStage = kPiece * kTeam / kThreads;  // elements whose terms are in shared memory at a time
+    constexpr int kStep = static_cast<int>(kTeam * 4);
+    constexpr int kAhead = 1;  // vectors asked for at a time
+    constexpr int kStage =
+        static_cast<int>(kPiece * kTeam / kThreads);  // elements whose terms are in shared memory at a time
     const auto stage = c.template shared<float>(kStageOffset + (kTeam == 32 ? c.warp() * kStage * sizeof(float) : 0));
     PositionedRange range;
     float sum = 0.0f;
     double total = 0.0;
-    for (index_t from = 0; from < n; from += kStage) {
-      for (index_t j = rank * 4; j < kStage; j += kTeam * 4) {
-        const index_t i = from + j, left = n - i;
-        AdamWLane x;
-        if (left > 0) {
-          load_lane(c, t, first + i, left, reads_old, x);
-          if (reads_old) through_estimator(c, t, old, x);
-          update_lane(c, f, factor, x, squares);
-          if constexpr (!kNorm) {
-            store_lane(c, t, first + i, left, x);
+    for (int from = 0; from < n; from += kStage) {
+      for (int first_j = rank * 4; first_j < kStage; first_j += kAhead * kStep) {
+        AdamWLane x[kAhead];
+        QAT_CUDA_UNROLL
+        for (int h = 0; h < kAhead; ++h) {
+          const int i = from + first_j + h * kStep;
+          if (i < n) load_lane(c, t, i, n - i, reads_old, x[h]);
+        }
+        QAT_CUDA_UNROLL
+        for (int h = 0; h < kAhead; ++h) {
+          const int j = first_j + h * kStep, i = from + j, left = n - i;
+          if (left > 0) {
+            if (reads_old) through_estimator(c, t, old, x[h]);
+            update_lane(c, f, factor, x[h], squares);
+            if constexpr (!kNorm) {
+              store_lane(c, t, i, left, x[h]);
+              QAT_CUDA_UNROLL
+              for (int k = 0; k < 4; ++k)
+                if (k < left) range.observe(x[h].value[k], static_cast<unsigned>(i + k), mapping);
+            }
+          }
+          if (learns) {
             QAT_CUDA_UNROLL
-            for (int k = 0; k < 4; ++k)
-              if (k < left) range.observe(x.value[k], i + k, mapping);
+            for (int k = 0; k < 4; ++k) stage.store(static_cast<unsigned>(j + k), left > k ? x[h].term[k] : 0.0f);
           }
         }
-        if (learns) QAT_CUDA_UNROLL
-        for (int k = 0; k < 4; ++k) stage.store(static_cast<unsigned>(j + k), left > k ? x.term[k] : 0.0f);
       }
       if (learns) {  // the order of kernels::reference::lsq_scale_gradient
         sync_team<kTeam>(c);
-        const index_t end = n - from < kStage ? n - from : kStage;
+        const int end = n - from < kStage ? n - from : kStage;
         if (rank < 16)
-          for (index_t j = rank; j < end; j += 16) sum = c.add(sum, stage.load(static_cast<unsigned>(j)));
-        if (rank < 32 && (from + kStage >= n || (from + kStage) % kPiece == 0)) {
+          for (int j = rank; j < end; j += 16) sum = c.add(sum, stage.load(static_cast<unsigned>(j)));
+        if (rank < 32 && (from + kStage >= n || (from + kStage) % static_cast<int>(kPiece) == 0)) {
           for (unsigned down = 8; down > 0; down /= 2) sum = c.add(sum, c.shuffle_down(sum, down));
           total += static_cast<double>(sum);
           sum = 0.0f;
@@ -370,21 +340,21 @@ struct AdamWPass {
     if (learns) {
       if (rank == 0)
         learned =
-            update_learned(c, t, tile, static_cast<float>(total * static_cast<double>(t.lsq_factor)), factor, squares);
+            update_learned(c, t, 0, static_cast<float>(total * static_cast<double>(t.lsq_factor)), factor, squares);
       learned = broadcast_team<kTeam>(c, learned);
     }
     if constexpr (!kNorm) {
       if (!learns) range = range.template merge_team<kTeam>(c, mapping);
-      const QParams p = new_parameters(c, t, tile, !learns, range.range(), learned);
+      const QParams p = new_parameters(c, t, 0, !learns, range.range(), learned);
       if constexpr (kTeam == 32) c.sync_warp();  // every lane has read the scale of the last pass
-      if (rank == 0) store_parameters(c, t, tile, !learns, p);
+      if (rank == 0) store_parameters(c, t, 0, !learns, p);
       const LaneQuantizer<float> q(p, t.scheme);
-      for (index_t i = rank * 4; i < n; i += kTeam * 4) {
+      for (int i = rank * 4; i < n; i += kStep) {
         float x[4];
-        load4(c, t.value + first + i, n - i, t.aligned, x);
+        load4(c, t.value + i, n - i, t.aligned, x);
         QAT_CUDA_UNROLL
         for (int k = 0; k < 4; ++k) x[k] = q.fake_quantize(c, x[k]);
-        store4(c, t.copy + first + i, n - i, t.aligned, x);
+        store4(c, t.copy + i, n - i, t.aligned, x);
       }
     }
   }

@@ -10,7 +10,7 @@ namespace detail {
 
 /// Elements of a tensor that is not quantized; elements with groups in neighbouring lanes; tiles of a warp; of a block.
 enum AdamWKind : std::uint32_t { kFlat, kLanes, kWarps, kBlocks, kAligned = 16 };
-inline constexpr index_t kAdamWChunk = 8192;  // elements of a work, about
+inline constexpr index_t kAdamWChunk = 4096;  // elements of a work, about
 inline constexpr index_t kWarpTile = 1024;
 
 }  // namespace detail
@@ -29,6 +29,8 @@ AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork*
     const index_t size = t.rows * t.columns;
     QAT_CHECK(t.rows >= 0 && t.columns >= 0, kShapeMismatch, "adamw: ", t.name, " is ", t.rows, " x ", t.columns);
     if (size == 0) continue;
+    QAT_CHECK(t.columns <= index_t{1} << 30, kUnsupported, "adamw: ", t.name, " has rows of ", t.columns,
+              " elements, accepted are at most 2^30");
     const auto check_pointer = [&](const void* p, const char* field) {
       QAT_CHECK(p != nullptr, kInvalidArgument, "adamw: ", t.name, ": ", field, " is null");
     };

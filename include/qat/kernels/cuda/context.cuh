@@ -222,6 +222,11 @@ struct DeviceContext {
   __device__ float rint(float a) const { return rintf(a); }
   __device__ float exp(float a) const { return expf(a); }
   __device__ float log(float a) const { return logf(a); }
+  __device__ float reciprocal(float a) const {
+    float d;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(d) : "f"(a));
+    return d;
+  }
   __device__ float exp2(float a) const {
     float d;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(d) : "f"(a));

@@ -23,7 +23,8 @@
 //   fp32           c.mul(a, b) c.add(a, b) c.sub(a, b) c.fma(a, b, c) c.div(a, b) c.sqrt(a) c.rint(a)
 //                  each rounded once, never fused by a compiler
 //                  c.exp(a) c.log(a)  expf, logf      c.exp2(a)  2^a within 2 ulp, one instruction, subnormal results are 0
-//                  the last bits of these three depend on the device
+//                  c.reciprocal(a)  1 / a within 1 ulp, one instruction, subnormal operands and results are 0
+//                  the last bits of these four depend on the device
 //   bfloat16       c.bf16_pair(low, high)  two fp32 to a word, half to even, NaN becomes 0x7FFF
 //                  c.fma_bf16x2(a, b, c)  on words of two, each half rounded once
 //   bits           c.and_or(a, b, c)  (a & b) | c

@@ -62,6 +62,30 @@ QAT_HOST_DEVICE LaneRange merge_lanes(const Context& c, LaneRange own, unsigned 
   return own;
 }
 
+/// choose_qparams for elements of T, and make_qparams. The common schemes are told apart once, so that each is compiled
+/// without the choices that the definition makes at every step.
+template <class T>
+QAT_HOST_DEVICE QParams choose_in_lane(const GroupRange& range, const AffineScheme& scheme) {
+  AffineScheme a = scheme;
+  a.input = kFloatTypeOf<T>;
+  if (a.spec.scale_type != ScaleType::kFloat32) return choose_qparams(range, a);
+  a.spec.scale_type = ScaleType::kFloat32;
+  a.scale = a.product = FloatType::kFloat32;
+  if (a.spec.mapping == MappingKind::kSymmetric) {
+    a.spec.mapping = MappingKind::kSymmetric;
+    return choose_qparams(range, a);
+  }
+  if (a.spec.mapping == MappingKind::kAsymmetric) {
+    a.spec.mapping = MappingKind::kAsymmetric;
+    return choose_qparams(range, a);
+  }
+  return choose_qparams(range, a);
+}
+QAT_HOST_DEVICE inline QParams make_in_lane(float scale, float zero_point, const AffineScheme& a) {
+  if (a.scale == FloatType::kFloat32) return {scale, zero_point, 1.0f / scale};
+  return make_qparams(scale, zero_point, a);
+}
+
 /// fake_quantize, its mask and its gradients under the parameters of one group. T: the elements' type, float or
 /// bfloat16.
 template <class T>

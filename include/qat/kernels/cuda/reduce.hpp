@@ -50,29 +50,29 @@ QAT_HOST_DEVICE T sum_of_block(const Context& c, T x, std::size_t offset) {
 /// LaneRange for elements in any order: of equal extrema the one at the lowest position wins.
 struct PositionedRange {
   LaneRange own;
-  index_t position = 0;
+  unsigned position = 0;
 
-  QAT_HOST_DEVICE void observe(float x, index_t at, MappingKind mapping) {
+  QAT_HOST_DEVICE void observe(float x, unsigned at, MappingKind mapping) {
     const float before = own.extremum;
     own.observe(x, mapping);  // a thread's own elements ascend
     if (mapping == MappingKind::kSignedExtremum &&
         bit_cast<std::uint32_t>(before) != bit_cast<std::uint32_t>(own.extremum))
       position = at;
   }
-  QAT_HOST_DEVICE void take_extremum(float other, index_t at) {
+  QAT_HOST_DEVICE void take_extremum(float other, unsigned at) {
     const bool wins =
         magnitude(other) > magnitude(own.extremum) || (magnitude(other) == magnitude(own.extremum) && at < position);
     own.extremum = wins ? other : own.extremum;
     position = wins ? at : position;
   }
-  /// Over a warp, or over a block with 24 bytes of shared memory a warp, which no thread may be reading.
+  /// Over a warp, or over a block with 20 bytes of shared memory a warp, which no thread may be reading.
   template <unsigned kTeam, class Context>
   QAT_HOST_DEVICE PositionedRange merge_team(const Context& c, MappingKind mapping) const {
     PositionedRange r = *this;
     if (mapping == MappingKind::kSignedExtremum) {
       for (unsigned mask = 16; mask > 0; mask /= 2) {
         const float other = c.shuffle_xor(r.own.extremum, mask);
-        const index_t at = c.shuffle_xor(r.position, mask);
+        const unsigned at = c.shuffle_xor(r.position, mask);
         r.take_extremum(other, at);
       }
     } else {
@@ -81,7 +81,7 @@ struct PositionedRange {
     if constexpr (kTeam > 32) {
       constexpr unsigned kWarps = kTeam / 32;
       const auto parts = c.template shared<float>(0);
-      const auto positions = c.template shared<index_t>(kWarps * 4 * sizeof(float));
+      const auto positions = c.template shared<unsigned>(kWarps * 4 * sizeof(float));
       if (c.lane() == 0) {
         parts.store(4 * c.warp(), r.own.low);
         parts.store(4 * c.warp() + 1, r.own.high);

@@ -16,7 +16,7 @@ namespace detail {
 template <class Team>
 struct SharedColumns {
   static constexpr int kPieces = Team::N / 4;
-  static constexpr std::size_t bytes(index_t) { return static_cast<std::size_t>(Team::kCapacity) * Team::N * 4; }
+  QAT_HOST_DEVICE static constexpr std::size_t bytes() { return static_cast<std::size_t>(Team::kCapacity) * Team::N * 4; }
 
   template <class Context>
   QAT_HOST_DEVICE static void fill(const Context& c, const float* values, unsigned vectors) {
@@ -31,7 +31,18 @@ struct SharedColumns {
   }
   template <class Context>
   QAT_HOST_DEVICE static void get(const Context& c, int u, float (&x)[Team::N]) {
-    const auto shared = c.template shared<Bytes16>(Team::kReduceBytes);
+    get_at(c, Team::kReduceBytes, u, x);
+  }
+
+  // Sums of a team's own columns: behind the values, each thread its own, so that no barrier is needed.
+  static constexpr std::size_t sum_bytes() { return bytes() * Team::kTeams; }
+  template <class Context>
+  QAT_HOST_DEVICE static std::size_t sums(const Context& c) {
+    return Team::kReduceBytes + bytes() * (1 + c.thread() / Team::kTeam);
+  }
+  template <class Context>
+  QAT_HOST_DEVICE static void get_at(const Context& c, std::size_t offset, int u, float (&x)[Team::N]) {
+    const auto shared = c.template shared<Bytes16>(offset);
     QAT_CUDA_UNROLL
     for (int h = 0; h < kPieces; ++h) {
       const Bytes16 piece = shared.load(static_cast<unsigned>(u * kPieces + h) * Team::kTeam + Team::rank(c));
@@ -39,13 +50,23 @@ struct SharedColumns {
       for (int i = 0; i < 4; ++i) x[4 * h + i] = bit_cast<float>(piece.word[i]);
     }
   }
+  template <class Context>
+  QAT_HOST_DEVICE static void put_at(const Context& c, std::size_t offset, int u, const float (&x)[Team::N]) {
+    const auto shared = c.template shared<Bytes16>(offset);
+    QAT_CUDA_UNROLL
+    for (int h = 0; h < kPieces; ++h) {
+      Bytes16 piece;
+      QAT_CUDA_UNROLL
+      for (int i = 0; i < 4; ++i) piece.word[i] = bit_cast<std::uint32_t>(x[4 * h + i]);
+      shared.store(static_cast<unsigned>(u * kPieces + h) * Team::kTeam + Team::rank(c), piece);
+    }
+  }
 };
 
 template <class T, class Team, bool kResidual>
 struct RmsNormForward {
   static constexpr int kThreads = Team::kThreads;
-  static constexpr int kMinBlocks = kThreads == 1024 ? 1 : (kResidual ? 768 : 1024) / kThreads;
-  static constexpr bool kAsksEarly = !kResidual || kThreads < 1024;  // for the next row
+  static constexpr int kMinBlocks = (kResidual ? 512 : Team::kTeam == 32 && Team::V == 4 ? 640 : 768) / kThreads;
   static constexpr int V = Team::V, N = Team::N;
   RmsNormArgs<T> args;
   QuantizeJob<T> job;
@@ -63,11 +84,10 @@ struct RmsNormForward {
       Team::load(c, args.x, r, args.columns, n, in_place, next);
       if constexpr (kResidual) Team::load(c, args.residual, r, args.columns, n, in_place, more);
     };
-    if constexpr (kAsksEarly) ask(row);
+    ask(row);
     // Blocks whose team is the block take every step together; warps go their own way.
     for (unsigned step = 0; row < args.rows; ++step, row += Team::row_stride(c)) {
       Bytes16 v[V];
-      if constexpr (!kAsksEarly) ask(row);
       QAT_CUDA_UNROLL
       for (int u = 0; u < V; ++u) {
         v[u] = next[u];
@@ -80,7 +100,7 @@ struct RmsNormForward {
           v[u] = Vector<T>::pack(c, a);
         }
       }
-      if constexpr (kAsksEarly) ask(row + Team::row_stride(c));
+      ask(row + Team::row_stride(c));
       if constexpr (kResidual)
         if (args.sum != nullptr) Team::store(c, args.sum, row, args.columns, vectors, v);
       float squares = 0.0f;
@@ -145,7 +165,7 @@ struct RmsNormForwardAny {
 
 template <class T, class Team>
 struct RmsNormBackward {
-  static constexpr int kThreads = Team::kThreads, kMinBlocks = 512 / kThreads;
+  static constexpr int kThreads = Team::kThreads, kMinBlocks = (sizeof(T) == 2 && Team::V == 4 ? 512 : 640) / kThreads;
   static constexpr int V = Team::V, N = Team::N;
   RmsNormBackwardArgs<T> args;
   QuantizeJob<T> job;
@@ -155,22 +175,42 @@ struct RmsNormBackward {
 
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
-    SharedColumns<Team>::fill(c, args.weight, vectors);
-    float dweight[V][N] = {};
+    using Columns = SharedColumns<Team>;
+    Columns::fill(c, args.weight, vectors);
+    const std::size_t sums = Columns::sums(c);
+    if (partial != nullptr) {
+      const float zeros[N] = {};
+      QAT_CUDA_UNROLL
+      for (int u = 0; u < V; ++u) Columns::put_at(c, sums, u, zeros);
+    }
+    const bool in_place = args.dx == args.dy, by_row = job.group_vectors == static_cast<index_t>(vectors);
     index_t row = Team::first_row(c);
-    const bool in_place = args.dx == args.dy;
     for (unsigned step = 0; row < args.rows; ++step, row += Team::row_stride(c)) {
       Bytes16 v[V], d[V];
       Team::load(c, args.x, row, args.columns, vectors, false, v);
       Team::load(c, args.dy, row, args.columns, vectors, in_place, d);
       const float inv = c.load(args.inv_rms + row);
+      StoredParameters parameters[V];
+      if (quantized) {  // asked for beside the row
+        QAT_CUDA_UNROLL
+        for (int u = 0; u < V; ++u) {
+          const unsigned at = Team::rank(c) + Team::kTeam * static_cast<unsigned>(u);
+          if (u > 0 && by_row) {
+            parameters[u] = parameters[0];
+          } else if (at < vectors || by_row) {
+            parameters[u] = stored_parameters(c, job, by_row ? row : job.group_of(row * vectors + at));
+          }
+        }
+      }
+      VectorGroup group{};
+      if (quantized && by_row) group = group_of(job, parameters[0]);
       float sum = 0.0f;
       QAT_CUDA_UNROLL
       for (int u = 0; u < V; ++u) {
         float x[N], g[N], w[N];
         unpack<T>(v[u], x);
         unpack<T>(d[u], g);
-        SharedColumns<Team>::get(c, u, w);
+        Columns::get(c, u, w);
         QAT_CUDA_UNROLL
         for (int i = 0; i < N; ++i) x[i] = c.mul(x[i], inv);
         if (quantized) {
@@ -178,16 +218,19 @@ struct RmsNormBackward {
           QAT_CUDA_UNROLL
           for (int i = 0; i < N; ++i) y[i] = c.mul(x[i], w[i]);
           if constexpr (sizeof(T) == 2) round_to_bf16(c, y);
-          const unsigned at = Team::rank(c) + Team::kTeam * static_cast<unsigned>(u);
-          if (at < vectors)
-            through_estimator<T>(c, job.scheme, stored_group(c, job, row * vectors + at), job.mask_inset, y, g);
+          if (!by_row) group = group_of(job, parameters[u]);
+          through_estimator<T>(c, job.scheme, group, job.mask_inset, y, g);
           d[u] = Vector<T>::pack(c, g);
         }
-        QAT_CUDA_UNROLL
-        for (int i = 0; i < N; ++i) {
-          dweight[u][i] = c.add(dweight[u][i], c.mul(g[i], x[i]));
-          sum = c.fma(c.mul(g[i], w[i]), x[i], sum);
+        if (partial != nullptr) {
+          float total[N];
+          Columns::get_at(c, sums, u, total);
+          QAT_CUDA_UNROLL
+          for (int i = 0; i < N; ++i) total[i] = c.add(total[i], c.mul(g[i], x[i]));
+          Columns::put_at(c, sums, u, total);
         }
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < N; ++i) sum = c.fma(c.mul(g[i], w[i]), x[i], sum);
       }
       const float mean = c.div(Team::sum(c, sum, step % 2), static_cast<float>(args.columns));
       QAT_CUDA_UNROLL
@@ -197,7 +240,7 @@ struct RmsNormBackward {
         float x[N], g[N], w[N];
         unpack<T>(v[u], x);
         unpack<T>(d[u], g);
-        SharedColumns<Team>::get(c, u, w);
+        Columns::get(c, u, w);
         Bytes16* const to = reinterpret_cast<Bytes16*>(args.dx + row * args.columns) + at;
         float old[N] = {};
         if (args.accumulate_dx) unpack<T>(c.load(to), old);
@@ -216,9 +259,11 @@ struct RmsNormBackward {
     for (int u = 0; u < V; ++u) {
       const unsigned at = Team::rank(c) + Team::kTeam * static_cast<unsigned>(u);
       if (at >= vectors) continue;
+      float total[N];
+      Columns::get_at(c, sums, u, total);
       QAT_CUDA_UNROLL
       for (int i = 0; i < N; i += 4) {
-        const float four[4] = {dweight[u][i], dweight[u][i + 1], dweight[u][i + 2], dweight[u][i + 3]};
+        const float four[4] = {total[i], total[i + 1], total[i + 2], total[i + 3]};
         store4(c, out + index_t{at} * N + i, four);
       }
     }
@@ -307,14 +352,14 @@ void rmsnorm(const CudaBackend& backend, const RmsNormArgs<T>& args) {
   const auto n = static_cast<unsigned>(args.columns / Vector<T>::kSize);
   QuantizeJob<T> job;
   if (out.spec != nullptr) job = job_of_rows("rmsnorm", out, args.rows, args.columns);
-  visit_row_team<T, true>(n, [&](auto team) {
+  visit_row_team<T>(n, [&](auto team) {
     using Team = decltype(team);
     const auto run = [&](const auto& kernel) {
       const index_t wanted = (args.rows + Team::kTeams - 1) / Team::kTeams;
       const index_t resident = resident_blocks(kernel.kMinBlocks);
       launch(backend,
              Grid{static_cast<unsigned>(wanted < resident ? wanted : resident), 1,
-                  Team::kReduceBytes + detail::SharedColumns<Team>::bytes(args.columns)},
+                  Team::kReduceBytes + detail::SharedColumns<Team>::bytes()},
              kernel, "rmsnorm (", args.rows, ", ", args.columns, ")");
     };
     const bool quantized = out.spec != nullptr;
@@ -327,7 +372,7 @@ template <class T>
 std::size_t rmsnorm_backward_bytes(index_t rows, index_t columns) {
   index_t parts = detail::kAnyParts;
   if (detail::has_row_team<T>(columns))
-    visit_row_team<T, false>(columns / Vector<T>::kSize, [&](auto team) {
+    visit_row_team<T>(columns / Vector<T>::kSize, [&](auto team) {
       const index_t teams = detail::backward_blocks<decltype(team)>(rows) * decltype(team)::kTeams;
       if (teams > parts) parts = teams;
     });
@@ -365,12 +410,13 @@ void rmsnorm_backward(const CudaBackend& backend, const RmsNormBackwardArgs<T>& 
     const auto n = static_cast<unsigned>(args.columns / Vector<T>::kSize);
     QuantizeJob<T> job;
     if (q.spec != nullptr) job = job_of_rows<T>("rmsnorm_backward", q, args.rows, args.columns);
-    visit_row_team<T, false>(n, [&](auto team) {
+    visit_row_team<T>(n, [&](auto team) {
       using Team = decltype(team);
       const index_t blocks = detail::backward_blocks<Team>(args.rows);
       parts = blocks * Team::kTeams;
       const Grid grid{static_cast<unsigned>(blocks), 1,
-                      Team::kReduceBytes + detail::SharedColumns<Team>::bytes(args.columns)};
+                      Team::kReduceBytes + detail::SharedColumns<Team>::bytes() +
+                          (partial == nullptr ? 0 : detail::SharedColumns<Team>::sum_bytes())};
       const bool quantized = q.spec != nullptr && q.mask != SteMask::kPassThrough;
       launch(backend, grid, detail::RmsNormBackward<T, Team>{args, job, n, quantized, partial}, where());
     });

@@ -2,6 +2,7 @@
 // a row fake-quantize it before it reaches memory.
 #pragma once
 
+#include "qat/kernels/cuda/group_quantize.hpp"
 #include "qat/kernels/cuda/quantize_vectors.cuh"
 #include "qat/kernels/cuda/quantized_output.hpp"
 #include "qat/kernels/cuda/reduce.hpp"
@@ -61,26 +62,55 @@ struct RowTeam {
       const auto sums = c.template shared<float>(parity * 128);
       if (c.lane() == 0) sums.store(c.warp(), x);
       c.sync();
-      x = sums.load(0);
+      const auto fours = c.template shared<Bytes16>(parity * 128);
       QAT_CUDA_UNROLL
-      for (unsigned w = 1; w < kTeam / 32; ++w) x = c.add(x, sums.load(w));
+      for (unsigned w = 0; w < kTeam / 32; w += 4) {
+        const Bytes16 four = fours.load(w / 4);
+        QAT_CUDA_UNROLL
+        for (unsigned k = 0; k < 4; ++k) {
+          const float part = bit_cast<float>(four.word[k]);
+          x = w + k == 0 ? part : c.add(x, part);
+        }
+      }
     }
     return x;
   }
+  /// The parameters for the range of the team's parts. Of a block the first warp computes them, for all.
   template <class Context>
-  QAT_HOST_DEVICE static Range<RangeKind::kMinMax> merge(const Context& c, Range<RangeKind::kMinMax> r,
-                                                         unsigned parity) {
+  QAT_HOST_DEVICE static VectorGroup choose(const Context& c, const QuantizeJob<T>& job, Range<RangeKind::kMinMax> r,
+                                            index_t row, bool exists, unsigned parity) {
     QAT_CUDA_UNROLL
     for (unsigned mask = 1; mask < 32; mask *= 2) r.merge_lane(c, mask);
+    const auto whole = c.template shared<Bytes16>(768 + parity * 16);
     if constexpr (kTeam > 32) {
       const auto parts = c.template shared<Range<RangeKind::kMinMax>>(256 + parity * 256);
       if (c.lane() == 0) parts.store(c.warp(), r);
       c.sync();
-      r = parts.load(0);
-      QAT_CUDA_UNROLL
-      for (unsigned w = 1; w < kTeam / 32; ++w) r.merge(parts.load(w));
+      if (c.warp() == 0) {
+        r = parts.load(c.lane() % (kTeam / 32));
+        QAT_CUDA_UNROLL
+        for (unsigned mask = 1; mask < kTeam / 32; mask *= 2) r.merge_lane(c, mask);
+      }
     }
-    return r;
+    VectorGroup g{};
+    if (kTeam == 32 || c.warp() == 0) {
+      const QParams p = choose_in_lane<T>(r.group(), job.scheme);
+      g = AffineVector<T, false>{job.scheme}.group(p);
+      if (c.lane() == 0) {
+        if (exists && job.scale_out != nullptr) c.store(job.scale_out + row, p.scale);
+        if (exists && job.zero_point_out != nullptr) c.store(job.zero_point_out + row, p.zero_point);
+        if constexpr (kTeam > 32)
+          whole.store(0, {{bit_cast<std::uint32_t>(g.scale), bit_cast<std::uint32_t>(g.inverse),
+                           bit_cast<std::uint32_t>(g.low), bit_cast<std::uint32_t>(g.high)}});
+      }
+    }
+    if constexpr (kTeam > 32) {
+      c.sync();
+      const Bytes16 w = whole.load(0);
+      g = {bit_cast<float>(w.word[0]), bit_cast<float>(w.word[1]), bit_cast<float>(w.word[2]),
+           bit_cast<float>(w.word[3])};
+    }
+    return g;
   }
 
   /// Chooses the parameters of a row, or of its groups of 4 to 32 vectors (a power of two), quantizes and stores it.
@@ -100,21 +130,18 @@ struct RowTeam {
       if (!r[u].finite()) nan[u] = observe_finite<T>(v[u], false, r[u], nonfinite);
     }
     if (exists && nonfinite != 0 && job.nonfinite != nullptr) c.atomic_add(job.nonfinite, nonfinite);
-    AffineScheme scheme = job.scheme;
-    scheme.input = kFloatTypeOf<T>;
-    const AffineVector<T, false> a{scheme};
     const index_t base = row * vectors;
     if (job.group_vectors == static_cast<index_t>(vectors)) {
       QAT_CUDA_UNROLL
       for (int u = 1; u < V; ++u) r[0].merge(r[u]);
-      const QParams p = choose_qparams(merge(c, r[0], parity).group(), scheme);
-      if (exists && rank(c) == 0) {
-        if (job.scale_out != nullptr) c.store(job.scale_out + row, p.scale);
-        if (job.zero_point_out != nullptr) c.store(job.zero_point_out + row, p.zero_point);
+      const VectorGroup g = choose(c, job, r[0], row, exists, parity);
+      if (job.y != nullptr && job.codes == nullptr && job.pass_mask == nullptr) {  // what training does
+        QAT_CUDA_UNROLL
+        for (int u = 0; u < V; ++u) put_values(c, job, base, vectors, exists, u, v[u], nan[u], g);
+      } else {
+        QAT_CUDA_UNROLL
+        for (int u = 0; u < V; ++u) put(c, job, base, vectors, exists, u, v[u], nan[u], g);
       }
-      const VectorGroup g = a.group(p);
-      QAT_CUDA_UNROLL
-      for (int u = 0; u < V; ++u) put(c, job, base, vectors, exists, u, v[u], nan[u], g);
       return;
     }
     const unsigned lanes = static_cast<unsigned>(job.group_vectors);
@@ -127,24 +154,35 @@ struct RowTeam {
     QAT_CUDA_UNROLL
     for (int u = 1; u < V; ++u)
       if (mine == static_cast<unsigned>(u)) own = r[u];
-    const QParams p = choose_qparams(own.group(), scheme);
+    const QParams p = choose_in_lane<T>(own.group(), job.scheme);
     const unsigned own_vector = rank(c) + kTeam * mine;
     if (exists && c.lane() % lanes < V && c.lane() % lanes < 4 && own_vector < vectors) {
       const index_t group = job.group_of(base + own_vector);
       if (job.scale_out != nullptr) c.store(job.scale_out + group, p.scale);
       if (job.zero_point_out != nullptr) c.store(job.zero_point_out + group, p.zero_point);
     }
-    const VectorGroup own_group = a.group(p);
+    const VectorGroup own_group = AffineVector<T, false>{job.scheme}.group(p);
+    const bool values_only = job.y != nullptr && job.codes == nullptr && job.pass_mask == nullptr;
     QAT_CUDA_UNROLL
     for (int u = 0; u < V; ++u) {
       const unsigned source = (c.lane() & ~3u) + static_cast<unsigned>(u);
       const VectorGroup g = {c.shuffle(own_group.scale, source), c.shuffle(own_group.inverse, source),
                              c.shuffle(own_group.low, source), c.shuffle(own_group.high, source)};
-      put(c, job, base, vectors, exists, u, v[u], nan[u], g);
+      if (values_only) {
+        put_values(c, job, base, vectors, exists, u, v[u], nan[u], g);
+      } else {
+        put(c, job, base, vectors, exists, u, v[u], nan[u], g);
+      }
     }
   }
 
  private:
+  template <class Context>
+  QAT_HOST_DEVICE static void put_values(const Context& c, const QuantizeJob<T>& job, index_t base, unsigned vectors,
+                                         bool exists, int u, const Bytes16& v, unsigned nan, const VectorGroup& g) {
+    const unsigned at = rank(c) + kTeam * static_cast<unsigned>(u);
+    put_vector<false>(c, job, Output::kValues, false, base + at, v, nan, g, exists && at < vectors);
+  }
   template <class Context>
   QAT_HOST_DEVICE static void put(const Context& c, const QuantizeJob<T>& job, index_t base, unsigned vectors,
                                   bool exists, int u, const Bytes16& v, unsigned nan, const VectorGroup& g) {
@@ -233,35 +271,34 @@ QuantizeJob<T> job_of_rows(const char* operation, const QuantizedInput& in, inde
   return job;
 }
 
-/// The stored parameters of a vector's group, for backward passes.
+/// The stored parameters of a group, as loaded, and as elements need them: for backward passes.
+struct StoredParameters {
+  float scale = 1.0f, zero_point = 0.0f;
+};
 template <class T, class Context>
-QAT_HOST_DEVICE VectorGroup stored_group(const Context& c, const QuantizeJob<T>& job, index_t vector) {
-  const index_t group = job.group_of(vector);
-  const float zero_point =
-      job.zero_point != nullptr ? c.load_cached(job.zero_point + group) : job.constant_zero_point();
-  return AffineVector<T, false>{job.scheme}.group(
-      make_qparams(c.load_cached(job.scale + group), zero_point, job.scheme));
+QAT_HOST_DEVICE StoredParameters stored_parameters(const Context& c, const QuantizeJob<T>& job, index_t group) {
+  return {c.load_cached(job.scale + group),
+          job.zero_point != nullptr ? c.load_cached(job.zero_point + group) : job.constant_zero_point()};
 }
-
-inline constexpr index_t kRowVectors = 2048;  ///< the longest row of visit_row_team
+template <class T>
+QAT_HOST_DEVICE VectorGroup group_of(const QuantizeJob<T>& job, const StoredParameters& p) {
+  return AffineVector<T, false>{job.scheme}.group(make_in_lane(p.scale, p.zero_point, job.scheme));
+}
 
 inline bool is_vector_pointer(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
-/// Calls f(RowTeam) with the smallest team that holds a row of `vectors`, at most kRowVectors. kWide: passes that need
-/// 64 registers at most.
-template <class T, bool kWide, class F>
+inline constexpr index_t kRowVectors = 2048;  ///< the longest row of visit_row_team
+
+/// Calls f(RowTeam) with the smallest team that holds a row of `vectors`, at most kRowVectors.
+template <class T, class F>
 void visit_row_team(index_t vectors, const F& f) {
   if (vectors <= 32) return f(RowTeam<T, 32, 1>{});
   if (vectors <= 64) return f(RowTeam<T, 32, 2>{});
-  if (vectors <= 128) return f(RowTeam<T, 128, 1>{});
+  if (vectors <= 128) return f(RowTeam<T, 32, 4>{});
   if (vectors <= 256) return f(RowTeam<T, 128, 2>{});
-  if (vectors <= 512) return f(RowTeam<T, 256, 2>{});
-  if (vectors <= 1024) return f(RowTeam<T, 512, 2>{});
-  if constexpr (kWide) {
-    f(RowTeam<T, 1024, 2>{});
-  } else {
-    f(RowTeam<T, 512, 4>{});
-  }
+  if (vectors <= 512) return f(RowTeam<T, 128, 4>{});
+  if (vectors <= 1024) return f(RowTeam<T, 256, 4>{});
+  f(RowTeam<T, 512, 4>{});
 }
 
 }  // namespace qat::inline v0::cuda
