@@ -14,8 +14,8 @@ namespace detail {
 template <class F>
 void for_w4a16_shapes(const F& f) {
   //           rows tokens n  m  k  depth stages blocks   tokens x rows, warps   codes in flight
-  f(Int4Shape<1, 1, 8, 1, 1, 4, 4, 2>{});  //   8 x 128,  8     96 KB
   f(Int4Shape<2, 1, 4, 1, 2, 4, 5, 2>{});  //   8 x 128,  8    128 KB
+  f(Int4Shape<1, 1, 8, 1, 1, 4, 4, 2>{});  //   8 x 128,  8     96 KB
   f(Int4Shape<2, 1, 8, 1, 1, 2, 4, 2>{});  //   8 x 256,  8     96 KB
   f(Int4Shape<2, 2, 4, 1, 2, 4, 4, 2>{});  //  16 x 128,  8     96 KB
   f(Int4Shape<2, 2, 8, 1, 1, 2, 4, 2>{});  //  16 x 256,  8     96 KB
@@ -23,8 +23,8 @@ void for_w4a16_shapes(const F& f) {
   f(Int4Shape<2, 4, 4, 1, 2, 2, 5, 2>{});  //  32 x 128,  8     64 KB
   f(Int4Shape<2, 4, 8, 1, 1, 1, 5, 2>{});  //  32 x 256,  8     64 KB
   f(Int4Shape<2, 4, 8, 1, 2, 2, 6, 1>{});  //  32 x 256, 16     80 KB
-  f(Int4Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
   f(Int4Shape<2, 8, 4, 1, 1, 2, 3, 2>{});  //  64 x 128,  4     32 KB, bound by arithmetic
+  f(Int4Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
   f(Int4Shape<2, 8, 8, 1, 1, 1, 7, 1>{});  //  64 x 256,  8     48 KB
   f(Int4Shape<2, 8, 4, 2, 1, 1, 6, 1>{});  // 128 x 128,  8     20 KB, bound by arithmetic
   f(Int4Shape<2, 8, 2, 2, 1, 1, 4, 2>{});  // 128 x  64,  4     12 KB
@@ -53,8 +53,8 @@ struct ClearCounters {
 template <class F>
 void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
   if (config.tile_tokens == 0 && config.form != W4A16Config::Form::kStream)
-    for (int size = 8; size <= 128; size *= 2)
-      if (config.tile_tokens == 0 && (w.tokens <= size || size == 128)) config.tile_tokens = size;
+    for (int size = 8; size <= 64; size *= 2)  // 64 beats 128 for more tokens, too
+      if (config.tile_tokens == 0 && (w.tokens <= size || size == 64)) config.tile_tokens = size;
   const auto stream = [&](auto kernel) {
     QAT_CHECK(kernel.bytes <= kSharedLimit, kUnsupported,
               "w4a16_gemm: the stream form keeps x in shared memory: ", w.tokens, " x ", w.columns, " needs ",
@@ -86,16 +86,19 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
         " stages; there are (tokens x rows / warps / stages)", names);
 }
 
-/// The table: which form and tile for a shape. Tuned by counting waves, not yet by times.
+/// The table: which form and tile for a shape, as a sweep (bench/gpu/w4a16_sweep.cu) on an H200 has them in order. The
+/// stream form wins where two of its blocks fit on a multiprocessor, with 32 rows if that makes a block for most of
+/// them.
 inline W4A16Config resolve(const Int4Operands& w, W4A16Config config) {
   using Form = W4A16Config::Form;
   if (config.form == Form::kAuto) {
-    const bool small_x = w.tokens <= 8 && w.tokens * static_cast<index_t>(w.column_tiles) * 128 <= 32 * 1024;
-    config.form =
-        small_x && config.tile_tokens == 0 && config.stages == 0 && config.blocks == 0 ? Form::kStream : Form::kTiles;
+    const bool free = config.tile_tokens == 0 && config.warps == 0 && config.stages == 0 && config.blocks == 0;
+    const bool streams =
+        free && w.tokens <= 8 && 2 * (W4A16StreamKernel<2, 8, 2>(w).bytes + 1024) <= kSharedLimit + 1024;
+    config.form = streams ? Form::kStream : Form::kTiles;
   }
   if (config.form == Form::kStream && config.tile_rows == 0)
-    config.tile_rows = w.row_tiles > static_cast<int>(resident_blocks(2)) ? 32 : 16;  // one wave if 16 rows do
+    config.tile_rows = w.row_tiles > static_cast<int>(resident_blocks(1)) ? 32 : 16;
   return config;
 }
 
