@@ -646,7 +646,7 @@ TEST_CASE("emulator: 16-byte accesses to rows of 128 bytes conflict 8-fold, swiz
 }
 
 TEST_CASE("emulator: fp32 arithmetic rounds once each") {
-  Buffer<float> out(12);
+  Buffer<float> out(16);
   launch_inline<32>({1}, [p = out.data()](const auto& c) {
     if (c.thread() != 0) return;
     const float a = 1.0f + 0x1p-12f;
@@ -662,6 +662,10 @@ TEST_CASE("emulator: fp32 arithmetic rounds once each") {
     c.store(p + 9, c.exp2(-127.0f));
     c.store(p + 10, c.exp2(NAN));
     c.store(p + 11, c.log(1.0f));
+    c.store(p + 12, c.reciprocal(-4.0f));
+    c.store(p + 13, c.reciprocal(-0x1p-127f));
+    c.store(p + 14, c.reciprocal(0x1p127f));
+    c.store(p + 15, c.reciprocal(INFINITY));
   });
   CHECK(out[0] == 0x1p-11f);
   CHECK(out[1] == 0x1p-11f + 0x1p-24f);
@@ -675,6 +679,10 @@ TEST_CASE("emulator: fp32 arithmetic rounds once each") {
   CHECK(out[9] == 0.0f);
   CHECK(std::isnan(out[10]));
   CHECK(out[11] == 0.0f);
+  CHECK(out[12] == -0.25f);
+  CHECK(out[13] == -INFINITY);
+  CHECK(out[14] == 0.0f);
+  CHECK(out[15] == 0.0f);
 }
 
 TEST_CASE("emulator: pairs of bfloat16 round half to even, and a product and a sum together once") {

@@ -67,6 +67,11 @@ void check_elements() {
       const QParams p = choose_qparams(range, scheme), own = choose_qparams(lane.range(), scheme);
       CHECK(compare_bits(std::vector<float>{p.scale, p.zero_point, p.inverse_scale},
                          std::vector<float>{own.scale, own.zero_point, own.inverse_scale}));
+      const QParams chosen = cuda::choose_in_lane<T>(range, scheme);
+      const QParams made = cuda::make_in_lane(p.scale, p.zero_point, scheme);
+      CHECK(
+          compare_bits(std::vector<float>{p.scale, p.zero_point, p.inverse_scale, p.inverse_scale},
+                       std::vector<float>{chosen.scale, chosen.zero_point, chosen.inverse_scale, made.inverse_scale}));
       const cuda::LaneQuantizer<T> q(p, scheme);
       std::vector<float> wanted, found;
       for (std::size_t i = 0; i < x.size(); ++i) {
