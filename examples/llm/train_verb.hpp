@@ -37,7 +37,9 @@ struct TrainVerb {
     const RecipeRun run(recipe.read("train"));
     const CpuBackend backend = run.backend();
     const qat::recipe::TrainConfig config = qat::recipe::train_config(run.recipe());
-    auto [model, layers] = run.prepared_model();
+    std::pair<nn::Transformer, qat::recipe::Report> prepared = run.prepared_model();
+    nn::Transformer& model = prepared.first;
+    const qat::recipe::Report& layers = prepared.second;
     if (report) print_report(layers);
     const std::string& output_dir = run.recipe().output_dir;
     QAT_CHECK(!(resume && overwrite), kInvalidArgument,

@@ -196,6 +196,10 @@ TEST_CASE("every counted target of a step weighs the same, however samples fall 
   nn::Transformer model = tiny_model();
   const recipe::Evaluation scored = recipe::evaluate_samples(two_threads(), model, samples, [](index_t, index_t) {});
   CHECK(whole.targets == scored.targets);
+  double one_by_one = 0.0;
+  for (const SftSample& s : samples)
+    one_by_one += recipe::evaluate_samples(two_threads(), model, {&s, 1}, [](index_t, index_t) {}).nats;
+  CHECK(one_by_one == doctest::Approx(scored.nats).epsilon(1e-12));
   CHECK(whole.loss == doctest::Approx(scored.nats_per_token()).epsilon(1e-6));
   for (const index_t accumulation : {2, 3, 12}) {
     const recipe::StepReport parts = first_step(12 / accumulation, accumulation);
