@@ -63,7 +63,8 @@ def sources():
     cuda = sorted(glob.glob(os.path.join(ROOT, "kernels", "cuda", "*.cu")))
     capi = sorted(glob.glob(os.path.join(ROOT, "kernels", "capi", "*.cpp")))
     check = sorted(glob.glob(os.path.join(ROOT, "test", "gpu", "*.cpp")))
-    return cuda, capi, check
+    check_cuda = sorted(glob.glob(os.path.join(ROOT, "test", "gpu", "*_check.cu")))
+    return cuda, capi, check, check_cuda
 
 
 def fingerprint():
@@ -96,7 +97,7 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
     if os.path.exists(stamp) and open(stamp).read() == kind and os.path.exists(library) and os.path.exists(check):
         log(f"build: {folder} is up to date")
         return library, check
-    cuda, capi, checks = sources()
+    cuda, capi, checks, checks_cuda = sources()
     jobs = jobs or os.cpu_count() or 2
     commands, objects = [], {"cuda": [], "capi": [], "check": []}
     if emulated:
@@ -113,7 +114,7 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
         host = [compiler, *FLAGS, "-fPIC"]
         link = [compiler]
         libraries = [*cublas, "-L", library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt"]
-    for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, host)):
+    for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, host), ("check", checks_cuda, device)):
         for source in files:
             target = os.path.join(folder, kind_of + "-" + os.path.basename(source) + ".o")
             objects[kind_of].append(target)

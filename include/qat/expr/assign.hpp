@@ -23,15 +23,8 @@ inline constexpr index_t kChunkElements = 16384;
 
 }  // namespace qat::inline v0::expr
 
-#if defined(__clang__)  // a user's transform() need not vectorize; clang would say so at every such loop
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"
-#endif
 #define QAT_TARGET_INCLUDE "qat/expr/assign-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif
 
 namespace qat::inline v0 {
 
@@ -79,7 +72,7 @@ void run(const Backend& backend, const E& e, const D& destination, const index_t
 template <class Backend, class D, class E>
 void assign(const Backend& backend, const D& destination_view, const E& expression) {
   static_assert(
-      requires { backend.parallel_for(index_t{}, [](index_t) {}); },
+      requires(void (*chunk)(index_t)) { backend.parallel_for(index_t{}, chunk); },
       "qat: this backend has no loop for processors; for CudaBackend include qat/ops/assign.cuh in a file that nvcc "
       "compiles");
   if constexpr (expr::check_assignable<D, E>()) {

@@ -332,6 +332,10 @@ inline constexpr bool kStoresAreIndependent = requires {
   requires Out::kIndependentStores;
 };
 
+#if defined(__clang__)  // a user's transform() need not vectorize; clang would say so at every such loop
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 /// Evaluates `count` elements from `at` on into out.store(j, value), j in [0, count). The loop inside is the one that
 /// gets vectorized; it is inlined into a function compiled for the processor (expr/assign-inl.hpp).
 template <bool Unit, class E, class Out>
@@ -351,6 +355,9 @@ QAT_INLINE void evaluate(const E& e, Position at, index_t count, typename E::tem
     at.column += n;
   }
 }
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 /// Output of evaluate: contiguous elements.
 template <class T>

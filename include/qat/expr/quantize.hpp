@@ -188,7 +188,7 @@ struct StaticNode {
   constexpr index_t granule() const { return a.granule(); }
 
   template <bool Unit>
-  QAT_INLINE PointerCursor<float> bind(const Position& at, index_t count, Scratch<Unit>& scratch) const {
+  QAT_INLINE auto bind(const Position& at, index_t count, Scratch<Unit>& scratch) const {
     const auto cursor = a.template bind<Unit>(at, count, scratch.a);
     for (index_t j = 0; j < count; ++j) {
       if constexpr (S == Step::kDequantize) {
@@ -202,7 +202,7 @@ struct StaticNode {
                              : scheme.spec.is_signed           ? 0.0f
                                                                : scheme.middle();
     step_run<S>(scratch.buffer, count, make_qparams(params.scale(i, k), zero_point, scheme), scheme);
-    return {scratch.buffer};
+    return PointerCursor<float>{scratch.buffer};
   }
 };
 
@@ -247,7 +247,7 @@ struct DynamicNode {
   constexpr index_t granule() const { return group_size; }
 
   template <bool Unit>
-  QAT_INLINE PointerCursor<float> bind(const Position& at, index_t count, Scratch<Unit>& scratch) const {
+  QAT_INLINE auto bind(const Position& at, index_t count, Scratch<Unit>& scratch) const {
     Position begin = at;
     begin.column -= at.column % group_size;
     const index_t length = smaller(group_size, columns - begin.column);
@@ -275,7 +275,7 @@ struct DynamicNode {
       }
       step_run<S>(scratch.buffer, fits ? length : count, scratch.params, scheme);
     }
-    return {scratch.buffer + (fits ? at.column - begin.column : 0)};
+    return PointerCursor<float>{scratch.buffer + (fits ? at.column - begin.column : 0)};
   }
 };
 

@@ -1,6 +1,7 @@
 // assign(CudaBackend, destination, expression): an expression evaluated by a GPU in one launch.
 #pragma once
 
+#include "qat/kernels/cuda/device.cuh"
 #include "qat/kernels/cuda/launch.cuh"
 #include "qat/ops/device_destination.hpp"
 #include "qat/ops/device_quantize.hpp"
@@ -117,6 +118,7 @@ class CudaAssignment {
   CudaAssignment(const CudaBackend& backend, const Assignment<D, E>& a) : backend_(backend), a_(a) {}
 
   void run() const {
+    check_memory();
     if constexpr (FormE::kGroups) {
       GroupedLanes grouped;
       FormE::template group<kWidth>(a_.e, grouped);
@@ -135,6 +137,16 @@ class CudaAssignment {
   }
 
  private:
+  /// Views of the host's memory are easy to pass by mistake, and end a process on a GPU.
+  void check_memory() const {
+    int operand = 0;
+    const auto check_pointer = [&](const char* what, const void* p, std::size_t alignment) {
+      if (what[0] != 'o') return cuda::check_device_pointer("assign", what, p, alignment);
+      cuda::check_device_pointer("assign", concat("operand ", ++operand).c_str(), p, alignment);
+    };
+    FormD::each_pointer(a_.destination, check_pointer);
+    FormE::each_pointer(a_.e, check_pointer);
+  }
   void run_elements() const {
     if (FormD::template is_wide<kWidth>(a_.destination) && FormE::template is_wide<kWidth>(a_.e)) {
       launch_runs<kWidth, true>({});
@@ -205,7 +217,9 @@ class CudaAssignment {
 /// Cost:     each operand element is loaded once, each destination element is stored once: in 16-byte accesses where
 ///           the views are contiguous along rows that begin aligned, element by element elsewhere. A packed destination
 ///           whose rows begin inside bytes is written by one thread, unless it is contiguous from a whole byte on
-/// @throws qat::Error (kShapeMismatch) naming the dimension and both extents; (kUnsupported) for dynamic parameters of
+/// @throws qat::Error (kShapeMismatch) naming the dimension and both extents; (kInvalidArgument) for memory of the
+/// host,
+///         naming the operand; (kUnsupported) for dynamic parameters of
 ///         groups of more than 512 elements (256 where views are packed); (kDevice) if the device refuses the launch
 template <class D, class E>
 void assign(const CudaBackend& backend, const D& destination, const E& expression) {

@@ -5,13 +5,17 @@
 
 namespace qat::inline v0::expr {
 
-/// Destinations. is_wide as for nodes; store writes the first n of W elements, none for n <= 0.
+/// Destinations. is_wide and each_pointer as for nodes; store writes the first n of W elements, none for n <= 0.
 template <class T, int Rank>
 struct DeviceForm<ViewDestination<T, Rank>> {
   using Out = ViewDestination<T, Rank>;
   static constexpr int kBytes = static_cast<int>(sizeof(T));
   static constexpr bool kPacked = false;
 
+  template <class F>
+  static void each_pointer(const Out& out, F&& f) {
+    f("destination", out.view.data, alignof(T));
+  }
   template <int W>
   static bool is_wide(const Out& out) {
     constexpr index_t size = access_bytes(static_cast<int>(W * sizeof(T)));
@@ -45,6 +49,10 @@ struct DeviceForm<PackedDestination<T, Rank>> {
     bool whole = out.view.stride[Rank - 1] == 1 && out.view.offset % 8 == 0;
     for (int d = 0; d + 1 < Rank; ++d) whole = whole && (out.view.shape[d] == 1 || out.view.stride[d] % 8 == 0);
     return whole;
+  }
+  template <class F>
+  static void each_pointer(const Out& out, F&& f) {
+    f("destination", out.view.bytes, std::size_t{1});
   }
   template <int W>
   static bool is_wide(const Out& out) {

@@ -131,6 +131,10 @@ struct DeviceForm<ViewNode<T, Rank>> {
     return wide;
   }
   static bool is_plain(const Node&) { return true; }
+  template <class F>
+  static void each_pointer(const Node& node, F&& f) {
+    f("operand", node.view.data, alignof(T));
+  }
   template <int W>
   static void group(const Node&, GroupedLanes&) {}
 
@@ -195,6 +199,10 @@ struct DeviceForm<PackedNode<T, Rank>> {
     return wide;
   }
   static bool is_plain(const Node&) { return true; }
+  template <class F>
+  static void each_pointer(const Node& node, F&& f) {
+    f("operand", node.view.bytes, std::size_t{1});
+  }
   template <int W>
   static void group(const Node&, GroupedLanes&) {}
 
@@ -258,6 +266,8 @@ struct DeviceForm<ScalarNode<T>> {
     return true;
   }
   static bool is_plain(const Node&) { return true; }
+  template <class Visit>
+  static void each_pointer(const Node&, Visit&&) {}
   template <int W>
   static void group(const Node&, GroupedLanes&) {}
 
@@ -288,6 +298,8 @@ struct DeviceForm<IndexNode<F, Rank>> {
     return true;
   }
   static bool is_plain(const Node&) { return true; }
+  template <class Visit>
+  static void each_pointer(const Node&, Visit&&) {}
   template <int W>
   static void group(const Node&, GroupedLanes&) {}
 
@@ -320,6 +332,10 @@ struct DeviceForm<UnaryNode<F, A>> {
     return FormA::template is_wide<W>(node.a);
   }
   static bool is_plain(const Node& node) { return FormA::is_plain(node.a); }
+  template <class Visit>
+  static void each_pointer(const Node& node, Visit&& f) {
+    FormA::each_pointer(node.a, f);
+  }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
     FormA::template group<W>(node.a, lanes);
@@ -359,6 +375,11 @@ struct DeviceForm<BinaryNode<F, A, B>> {
     return FormA::template is_wide<W>(node.a) && FormB::template is_wide<W>(node.b);
   }
   static bool is_plain(const Node& node) { return FormA::is_plain(node.a) && FormB::is_plain(node.b); }
+  template <class Visit>
+  static void each_pointer(const Node& node, Visit&& f) {
+    FormA::each_pointer(node.a, f);
+    FormB::each_pointer(node.b, f);
+  }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
     FormA::template group<W>(node.a, lanes);
@@ -407,6 +428,12 @@ struct DeviceForm<TernaryNode<F, A, B, C>> {
   }
   static bool is_plain(const Node& node) {
     return FormA::is_plain(node.a) && FormB::is_plain(node.b) && FormC::is_plain(node.c);
+  }
+  template <class Visit>
+  static void each_pointer(const Node& node, Visit&& f) {
+    FormA::each_pointer(node.a, f);
+    FormB::each_pointer(node.b, f);
+    FormC::each_pointer(node.c, f);
   }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {

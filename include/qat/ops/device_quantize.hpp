@@ -37,6 +37,12 @@ struct DeviceForm<StaticNode<S, A>> {
            FormA::template is_wide<W>(node.a);
   }
   static bool is_plain(const Node& node) { return expr::is_plain(node.scheme) && FormA::is_plain(node.a); }
+  template <class F>
+  static void each_pointer(const Node& node, F&& f) {
+    FormA::each_pointer(node.a, f);
+    f("scale", node.params.scale.data, alignof(float));
+    if (node.params.zero_point.data != nullptr) f("zero_point", node.params.zero_point.data, alignof(float));
+  }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
     FormA::template group<W>(node.a, lanes);
@@ -95,6 +101,10 @@ struct DeviceForm<DynamicNode<S, A>> {
     return (node.group_size % W == 0 || node.group_size >= node.columns) && FormA::template is_wide<W>(node.a);
   }
   static bool is_plain(const Node& node) { return expr::is_plain(node.scheme) && FormA::is_plain(node.a); }
+  template <class F>
+  static void each_pointer(const Node& node, F&& f) {
+    FormA::each_pointer(node.a, f);
+  }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
     FormA::template group<W>(node.a, lanes);

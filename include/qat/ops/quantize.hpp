@@ -18,7 +18,10 @@ template <class T>
 struct QParamsView {
   View<T, 1> scale;
   View<T, 1> zero_point;  ///< may have no elements where has_constant_zero_point(spec.mapping)
-  constexpr operator QParamsView<const T>() const requires(!std::is_const_v<T>) { return {scale, zero_point}; }
+  template <class To, class = std::enable_if_t<!std::is_const_v<T> && std::is_same_v<To, QParamsView<const T>>>>
+  constexpr operator To() const {
+    return {scale, zero_point};
+  }
 };
 
 /// Elements of scale (and zero_point) that `spec` needs for a (rows, columns) tensor.

@@ -60,12 +60,12 @@ class PackedReference {
     detail::store_packed(bytes_, index_, T::kBits, T(other).bits());
     return *this;
   }
-  friend constexpr void swap(PackedReference a, PackedReference b) {
+  QAT_HOST_DEVICE friend constexpr void swap(PackedReference a, PackedReference b) {
     const T old = a;
     a = T(b);
     b = old;
   }
-  friend constexpr bool operator==(PackedReference a, PackedReference b) { return T(a) == T(b); }
+  QAT_HOST_DEVICE friend constexpr bool operator==(PackedReference a, PackedReference b) { return T(a) == T(b); }
 
  private:
   std::uint8_t* bytes_;
@@ -87,47 +87,59 @@ class PackedIterator {
   using iterator_category = std::random_access_iterator_tag;
 
   constexpr PackedIterator() = default;
-  constexpr PackedIterator(Byte* bytes, index_t index, index_t stride)
+  QAT_HOST_DEVICE constexpr PackedIterator(Byte* bytes, index_t index, index_t stride)
       : bytes_(bytes), index_(index), stride_(stride) {}
 
-  constexpr reference operator*() const {
+  QAT_HOST_DEVICE constexpr reference operator*() const {
     if constexpr (kConst) {
       return value_type::from_bits(detail::load_packed(bytes_, index_, value_type::kBits));
     } else {
       return reference(bytes_, index_);
     }
   }
-  constexpr reference operator[](index_t n) const { return *(*this + n); }
+  QAT_HOST_DEVICE constexpr reference operator[](index_t n) const { return *(*this + n); }
 
-  constexpr PackedIterator& operator+=(index_t n) {
+  QAT_HOST_DEVICE constexpr PackedIterator& operator+=(index_t n) {
     index_ += n * stride_;
     return *this;
   }
-  constexpr PackedIterator& operator-=(index_t n) { return *this += -n; }
-  constexpr PackedIterator& operator++() { return *this += 1; }
-  constexpr PackedIterator& operator--() { return *this += -1; }
-  constexpr PackedIterator operator++(int) {
+  QAT_HOST_DEVICE constexpr PackedIterator& operator-=(index_t n) { return *this += -n; }
+  QAT_HOST_DEVICE constexpr PackedIterator& operator++() { return *this += 1; }
+  QAT_HOST_DEVICE constexpr PackedIterator& operator--() { return *this += -1; }
+  QAT_HOST_DEVICE constexpr PackedIterator operator++(int) {
     const PackedIterator old = *this;
     ++*this;
     return old;
   }
-  constexpr PackedIterator operator--(int) {
+  QAT_HOST_DEVICE constexpr PackedIterator operator--(int) {
     const PackedIterator old = *this;
     --*this;
     return old;
   }
-  friend constexpr PackedIterator operator+(PackedIterator it, index_t n) { return it += n; }
-  friend constexpr PackedIterator operator+(index_t n, PackedIterator it) { return it += n; }
-  friend constexpr PackedIterator operator-(PackedIterator it, index_t n) { return it -= n; }
-  friend constexpr index_t operator-(const PackedIterator& a, const PackedIterator& b) {
+  QAT_HOST_DEVICE friend constexpr PackedIterator operator+(PackedIterator it, index_t n) { return it += n; }
+  QAT_HOST_DEVICE friend constexpr PackedIterator operator+(index_t n, PackedIterator it) { return it += n; }
+  QAT_HOST_DEVICE friend constexpr PackedIterator operator-(PackedIterator it, index_t n) { return it -= n; }
+  QAT_HOST_DEVICE friend constexpr index_t operator-(const PackedIterator& a, const PackedIterator& b) {
     return (a.index_ - b.index_) / a.stride_;
   }
-  friend constexpr bool operator==(const PackedIterator& a, const PackedIterator& b) { return a.index_ == b.index_; }
-  friend constexpr bool operator!=(const PackedIterator& a, const PackedIterator& b) { return a.index_ != b.index_; }
-  friend constexpr bool operator<(const PackedIterator& a, const PackedIterator& b) { return b - a > 0; }
-  friend constexpr bool operator>(const PackedIterator& a, const PackedIterator& b) { return a - b > 0; }
-  friend constexpr bool operator<=(const PackedIterator& a, const PackedIterator& b) { return b - a >= 0; }
-  friend constexpr bool operator>=(const PackedIterator& a, const PackedIterator& b) { return a - b >= 0; }
+  QAT_HOST_DEVICE friend constexpr bool operator==(const PackedIterator& a, const PackedIterator& b) {
+    return a.index_ == b.index_;
+  }
+  QAT_HOST_DEVICE friend constexpr bool operator!=(const PackedIterator& a, const PackedIterator& b) {
+    return a.index_ != b.index_;
+  }
+  QAT_HOST_DEVICE friend constexpr bool operator<(const PackedIterator& a, const PackedIterator& b) {
+    return b - a > 0;
+  }
+  QAT_HOST_DEVICE friend constexpr bool operator>(const PackedIterator& a, const PackedIterator& b) {
+    return a - b > 0;
+  }
+  QAT_HOST_DEVICE friend constexpr bool operator<=(const PackedIterator& a, const PackedIterator& b) {
+    return b - a >= 0;
+  }
+  QAT_HOST_DEVICE friend constexpr bool operator>=(const PackedIterator& a, const PackedIterator& b) {
+    return a - b >= 0;
+  }
 
  private:
   Byte* bytes_ = nullptr;
@@ -163,8 +175,8 @@ struct PackedView {
   }
   QAT_HOST_DEVICE constexpr reference operator[](index_t i) const requires(Rank == 1) { return (*this)(i); }
 
-  constexpr iterator begin() const requires(Rank == 1) { return iterator(bytes, offset, stride[0]); }
-  constexpr iterator end() const requires(Rank == 1) {
+  QAT_HOST_DEVICE constexpr iterator begin() const requires(Rank == 1) { return iterator(bytes, offset, stride[0]); }
+  QAT_HOST_DEVICE constexpr iterator end() const requires(Rank == 1) {
     return iterator(bytes, offset + shape[0] * stride[0], stride[0]);
   }
 

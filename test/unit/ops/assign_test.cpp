@@ -405,6 +405,12 @@ TEST_CASE("cuda assign: what is refused, before anything is written") {
                  fake_quantize(fake_quantize(view(xv.data(), 4, 600), parse_spec("int8:group24:symmetric")),
                                parse_spec("int8:group20:symmetric")));
         }).find("groups of 24 and of 20 elements in one expression") != std::string::npos);
+  const std::vector<float> host(20);
+  CHECK(message([&] { assign(CudaBackend{}, view(yv.data(), 20), view(xv.data(), 20) + view(host.data(), 20)); }) ==
+        "assign: operand 2 points to memory of the host; accepted: memory of the GPU (cudaMalloc, a CUDA tensor)");
+  CHECK(message([&] {
+          assign(CudaBackend{}, view(const_cast<float*>(host.data()), 20), view(xv.data(), 20) + 1.0f);
+        }).find("assign: destination points to memory of the host") == 0);
   CHECK(emulation::counters().launches == 0);
   for (const float v : yv) REQUIRE(v == 7.0f);
 }

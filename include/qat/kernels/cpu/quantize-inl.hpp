@@ -720,8 +720,7 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
       nonfinite += params_of<kTile, kWords>(job, run.offset + i * tile, run.first_tile + i, count, tile,
                                             i + count == run.count ? run.last : tile, params[(i - t) / kLanes]);
     }
-    if constexpr (kOp == QuantizeOp::kChoose) continue;
-    for (index_t i = t; i < end; ++i) {
+    for (index_t i = kOp == QuantizeOp::kChoose ? end : t; i < end; ++i) {
       const BatchParams& own = params[(i - t) / kLanes];
       const index_t lane = (i - t) % kLanes;
       const Params p{vec::set(own.scale[lane]), vec::set(own.zero_point[lane]), vec::set(own.inverse_or_low[lane])};
