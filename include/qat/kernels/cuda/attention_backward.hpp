@@ -245,8 +245,8 @@ struct AttentionBackwardKeys {
     // All blocks of queries that see the first key, for one head of the group after the other.
     const int first_block = first_key > offset ? (first_key - offset) / kQueries : 0;
     const int last_block = (queries + kQueries - 1) / kQueries;
-    int block = first_block, head = 0;  // of what is loaded next
-    const auto copy_queries = [&](unsigned to) {
+    int head = 0;  // of the group, of what is copied next
+    const auto copy_queries = [&](unsigned to, int block) {
       const index_t from_head = kv_head * group + head, row = static_cast<index_t>(block) * kQueries;
       const int valid = queries - block * kQueries;
       copy_rows_async<kDim, kQueries, kThreads>(
@@ -259,12 +259,8 @@ struct AttentionBackwardKeys {
       if (c.thread() < kQueries / 2)
         c.cp_async16(to + 2 * kTileBytes + c.thread() * 16,
                      statistics + (sequence * e.heads + from_head) * statistics_stride + row + c.thread() * 2);
-      if (++block == last_block) {
-        block = first_block;
-        ++head;
-      }
     };
-    if (first_block < last_block) copy_queries(shared);
+    if (first_block < last_block) copy_queries(shared, first_block);
     c.cp_commit();
     c.template cp_wait<0>();
     c.sync();
@@ -285,7 +281,12 @@ struct AttentionBackwardKeys {
       const unsigned dout_rows = Tile::lane_by_rows(stage + kTileBytes, c.lane());
       const unsigned statistics_at = at + 2 * kTileBytes;
       at = kSecondAt - at;
-      if (steps > 1) copy_queries(shared + at);
+      int next = now + 1;
+      if (next == last_block) {
+        next = first_block;
+        ++head;
+      }
+      if (steps > 1) copy_queries(shared + at, next);
       c.cp_commit();
       const int first_query = first_key - offset - now * kQueries;  // that sees the first key
       if (first_query + kRows <= 1)
@@ -293,7 +294,7 @@ struct AttentionBackwardKeys {
       else
         add_queries<true>(c, rows, q_columns, q_rows, dout_columns, dout_rows, statistics_at,
                           first_query + warp_row + lane_row - lane_query, first_query + warp_row);
-      if (++now == last_block) now = first_block;
+      now = next;
       c.template cp_wait<0>();
       c.sync();
     }
