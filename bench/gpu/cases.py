@@ -456,12 +456,13 @@ def attention_case(backward):
         q, out, dout, dq = (bench.array((batch, tokens, heads, d), "bfloat16") for _ in range(4))
         k, v, dk, dv = (bench.array((batch, tokens, kv_heads, d), "bfloat16") for _ in range(4))
         lse = bench.array((batch, heads, tokens), "float32", "empty")
-        forward = bench.call("attention", *size, q, k, v, out, lse)
-        forward()
-        if not backward:
-            found = {"qat": forward}
-        else:
-            found = {"qat": bench.call("attention_backward", *size, q, k, v, out, lse, dout, dq, dk, dv)}
+        def call(form):
+            if backward:
+                return bench.call("attention_backward", *size, q, k, v, out, lse, dout, dq, dk, dv, form)
+            return bench.call("attention", *size, q, k, v, out, lse, form)
+        bench.call("attention", *size, q, k, v, out, lse, 0)()
+        forms = {64: 2, 128: 2}.get(d, 1) if backward else {64: 4, 128: 3}.get(d, 1)
+        found = {"qat": call(0), **{f"form {form}": call(form) for form in range(1, forms + 1)}}
         if bench.torch:
             sdpa = bench.torch.nn.functional.scaled_dot_product_attention
             parts = [a.tensor.transpose(1, 2).detach().requires_grad_(backward) for a in (q, k, v)]

@@ -167,15 +167,16 @@ qat_status qat_cuda_w4a16_gemm(const qat_cuda* cuda, int64_t tokens, int64_t row
                                qat_dtype scale_dtype, const void* x, const uint8_t* tiled_codes,
                                const void* tiled_scales, void* y, uint32_t* counters, const qat_w4a16_config* config);
 /* Causal attention of bfloat16: q, out (batch, tokens, heads, head_dim), k, v (batch, tokens, kv_heads, head_dim),
- * scale 1 / sqrt(head_dim). log_sum_exp (batch, heads, tokens): what backward needs. */
+ * scale 1 / sqrt(head_dim). log_sum_exp (batch, heads, tokens): what backward needs. form: 0; others are shapes of
+ * tiles to compare. */
 qat_status qat_cuda_attention(const qat_cuda* cuda, int64_t batch, int64_t tokens, int64_t heads, int64_t kv_heads,
                               int64_t head_dim, const void* q, const void* k, const void* v, void* out,
-                              float* log_sum_exp);
+                              float* log_sum_exp, int32_t form);
 /* Workspace: 8 bytes per query and head, queries rounded up to 128. */
 qat_status qat_cuda_attention_backward(const qat_cuda* cuda, int64_t batch, int64_t tokens, int64_t heads,
                                        int64_t kv_heads, int64_t head_dim, const void* q, const void* k, const void* v,
                                        const void* out, const float* log_sum_exp, const void* dout, void* dq, void* dk,
-                                       void* dv);
+                                       void* dv, int32_t form);
 
 /* A Llama in training on the GPU (qat::nn::CudaLlama). weight, activation: schemes of the linear layers, null for
  * bfloat16. */

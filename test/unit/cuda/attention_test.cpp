@@ -26,7 +26,7 @@ struct AttentionOutput {
   std::vector<float> log_sum_exp;
 };
 
-AttentionOutput attend(const AttentionCase& a, std::uint64_t seed = 1) {
+AttentionOutput attend(const AttentionCase& a, std::uint64_t seed = 1, int form = 0) {
   emulation::Settings settings = emulation::settings();
   settings.seed = seed;
   const emulation::With with(settings);
@@ -36,7 +36,7 @@ AttentionOutput attend(const AttentionCase& a, std::uint64_t seed = 1) {
   const auto lse =
       emulation::Buffer<float>::uninitialized(static_cast<std::size_t>(e.batch * e.heads * e.query_tokens));
   cuda::attention(CudaBackend{},
-                  cuda::AttentionArgs<bfloat16>{e, q.data(), k.data(), v.data(), out.data(), lse.data()});
+                  cuda::AttentionArgs<bfloat16>{e, q.data(), k.data(), v.data(), out.data(), lse.data(), form});
   CHECK(lse.unwritten() == 0);
   return {out.to_vector(), lse.to_vector()};
 }
@@ -45,7 +45,8 @@ struct AttentionGradients {
   std::vector<bfloat16> dq, dk, dv;
 };
 
-AttentionGradients attend_backward(const AttentionCase& a, const AttentionOutput& f, std::uint64_t seed = 1) {
+AttentionGradients attend_backward(const AttentionCase& a, const AttentionOutput& f, std::uint64_t seed = 1,
+                                   int form = 0) {
   emulation::Settings settings = emulation::settings();
   settings.seed = seed;
   const emulation::With with(settings);
@@ -60,11 +61,11 @@ AttentionGradients attend_backward(const AttentionCase& a, const AttentionOutput
   backend.workspace_bytes = bytes;
   cuda::attention_backward(
       backend, cuda::AttentionBackwardArgs<bfloat16>{e, q.data(), k.data(), v.data(), out.data(), lse.data(),
-                                                     dout.data(), dq.data(), dk.data(), dv.data()});
+                                                     dout.data(), dq.data(), dk.data(), dv.data(), form});
   return {dq.to_vector(), dk.to_vector(), dv.to_vector()};
 }
 
-void check_attention(const AttentionExtents& e, float spread = 1.0f) {
+void check_attention(const AttentionExtents& e, float spread = 1.0f, int forward_form = 0, int backward_form = 0) {
   CAPTURE(e.batch);
   CAPTURE(e.query_tokens);
   CAPTURE(e.key_tokens);
@@ -72,8 +73,8 @@ void check_attention(const AttentionExtents& e, float spread = 1.0f) {
   CAPTURE(e.kv_heads);
   CAPTURE(e.head_dim);
   const AttentionCase a(e, 7, spread);
-  const AttentionOutput f = attend(a);
-  const AttentionGradients g = attend_backward(a, f);
+  const AttentionOutput f = attend(a, 1, forward_form);
+  const AttentionGradients g = attend_backward(a, f, 1, backward_form);
   const AttentionReference r = attention_reference(a, f.out);
   CHECK(compare_within(Values<double>(r.out.value), Values<double>(attention_doubles(f.out)), r.out.bound));
   CHECK(compare_within(Values<double>(r.log_sum_exp.value), Values<double>(attention_doubles(f.log_sum_exp)),
@@ -125,6 +126,15 @@ TEST_CASE("attention: blocks take every part of every head once, some heads at a
       last_rank = work.rank;
     }
     for (const int count : seen) CHECK(count == 1);
+  }
+}
+
+TEST_CASE("attention: every shape of tiles") {
+  for (const index_t tokens : {95, 192}) {
+    for (const int form : {1, 2, 3, 4})
+      check_attention(attention_extents(1, tokens, tokens + 3, 1, 1, 64), 1.0f, form, form > 2 ? 0 : form);
+    for (const int form : {1, 2, 3})
+      check_attention(attention_extents(1, tokens, tokens + 3, 1, 1, 128), 1.0f, form, form > 2 ? 0 : form);
   }
 }
 

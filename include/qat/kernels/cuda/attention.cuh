@@ -102,6 +102,59 @@ void launch_backward(const CudaBackend& backend, const AttentionBackwardArgs<bfl
   launch_backward_keys<Keys>(backend, args);
 }
 
+/// Runs the form-th of launchers (from 1), or the one that is chosen where form is 0.
+template <class Args, std::size_t N>
+void launch_form(const char* op, const CudaBackend& backend, const Args& args, int chosen,
+                 void (*const (&launchers)[N])(const CudaBackend&, const Args&)) {
+  QAT_CHECK(args.form >= 0 && args.form <= static_cast<int>(N), kInvalidArgument, op, ": form ", args.form,
+            " of head_dim ", args.extents.head_dim, "; 0 to ", N, " are accepted");
+  launchers[(args.form == 0 ? chosen : args.form) - 1](backend, args);
+}
+
+inline void forward_form(const CudaBackend& backend, const AttentionArgs<bfloat16>& args) {
+  using Launcher = void (*)(const CudaBackend&, const AttentionArgs<bfloat16>&);
+  if (args.extents.head_dim <= 32) {
+    const Launcher forms[] = {launch_forward<AttentionForward<32, 2, 4, 64, 3, false>>};
+    return launch_form("attention", backend, args, 1, forms);
+  }
+  if (args.extents.head_dim <= 64) {
+    const Launcher forms[] = {
+        launch_forward<AttentionForward<64, 2, 4, 64, 3, false>>,
+        launch_forward<AttentionForward<64, 2, 4, 32, 2, true>>,
+        launch_forward<AttentionForward<64, 2, 4, 64, 2, false>>,
+        launch_forward<AttentionForward<64, 2, 4, 64, 2, true>>,
+    };
+    return launch_form("attention", backend, args, 2, forms);
+  }
+  const Launcher forms[] = {
+      launch_forward<AttentionForward<128, 2, 4, 32, 2, false>>,
+      launch_forward<AttentionForward<128, 2, 4, 64, 2, false>>,
+      launch_forward<AttentionForward<128, 1, 8, 64, 1, true>>,
+  };
+  launch_form("attention", backend, args, 2, forms);
+}
+
+inline void backward_form(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {
+  using Launcher = void (*)(const CudaBackend&, const AttentionBackwardArgs<bfloat16>&);
+  if (args.extents.head_dim <= 32) {
+    const Launcher forms[] = {
+        launch_backward<AttentionBackwardQueries<32, 2, 4, 64, 32, 2>, AttentionBackwardKeys<32, 2, 4, 64, 32, 2>>};
+    return launch_form("attention_backward", backend, args, 1, forms);
+  }
+  if (args.extents.head_dim <= 64) {
+    const Launcher forms[] = {
+        launch_backward<AttentionBackwardQueries<64, 2, 4, 32, 32, 2>, AttentionBackwardKeys<64, 2, 4, 64, 16, 2>>,
+        launch_backward<AttentionBackwardQueries<64, 1, 4, 64, 32, 2>, AttentionBackwardKeys<64, 1, 4, 64, 32, 3>>,
+    };
+    return launch_form("attention_backward", backend, args, 1, forms);
+  }
+  const Launcher forms[] = {
+      launch_backward<AttentionBackwardQueries<128, 1, 8, 64, 32, 1>, AttentionBackwardKeys<128, 1, 8, 64, 16, 1>>,
+      launch_backward<AttentionBackwardQueries<128, 1, 4, 64, 32, 2>, AttentionBackwardKeys<128, 1, 4, 64, 16, 2>>,
+  };
+  launch_form("attention_backward", backend, args, 1, forms);
+}
+
 }  // namespace attention_detail
 
 template <class T>
@@ -114,11 +167,7 @@ void attention(const CudaBackend& backend, const AttentionArgs<T>& args) {
   attention_detail::check_pointer("attention", "v", args.v, 16);
   attention_detail::check_pointer("attention", "out", args.out, 16);
   if (args.log_sum_exp != nullptr) attention_detail::check_pointer("attention", "log_sum_exp", args.log_sum_exp, 4);
-  if (args.extents.head_dim <= 32)
-    return attention_detail::launch_forward<AttentionForward<32, 2, 4, 64, 3, false>>(backend, args);
-  if (args.extents.head_dim <= 64)
-    return attention_detail::launch_forward<AttentionForward<64, 2, 4, 32, 2, true>>(backend, args);
-  attention_detail::launch_forward<AttentionForward<128, 2, 4, 64, 2, false>>(backend, args);
+  attention_detail::forward_form(backend, args);
 }
 
 template <class T>
@@ -139,14 +188,7 @@ void attention_backward(const CudaBackend& backend, const AttentionBackwardArgs<
     attention_detail::check_pointer("attention_backward", "dq", args.dq, 16);
   }
   check_workspace(backend, "attention_backward", attention_backward_workspace(e));
-  if (e.head_dim <= 32)
-    return attention_detail::launch_backward<AttentionBackwardQueries<32, 2, 4, 64, 32, 2>,
-                                             AttentionBackwardKeys<32, 2, 4, 64, 32, 2>>(backend, args);
-  if (e.head_dim <= 64)
-    return attention_detail::launch_backward<AttentionBackwardQueries<64, 2, 4, 32, 32, 2>,
-                                             AttentionBackwardKeys<64, 2, 4, 64, 16, 2>>(backend, args);
-  attention_detail::launch_backward<AttentionBackwardQueries<128, 1, 8, 64, 32, 1>,
-                                    AttentionBackwardKeys<128, 1, 8, 64, 16, 1>>(backend, args);
+  attention_detail::backward_form(backend, args);
 }
 
 }  // namespace qat::inline v0::cuda

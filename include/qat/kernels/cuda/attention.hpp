@@ -45,6 +45,7 @@ struct AttentionArgs {
   const T *q = nullptr, *k = nullptr, *v = nullptr;
   T* out = nullptr;
   float* log_sum_exp = nullptr;  ///< (batch, heads, query_tokens): ln sum exp(scale q k); what backward needs; or null
+  int form = 0;                  ///< 0: chosen; 1, 2, ...: a shape of tiles, for benchmarks
 };
 
 template <class T>
@@ -54,6 +55,7 @@ struct AttentionBackwardArgs {
   const float* log_sum_exp = nullptr;  ///< of the forward pass
   const T* dout = nullptr;
   T *dq = nullptr, *dk = nullptr, *dv = nullptr;  ///< overwritten
+  int form = 0;                                   ///< as in AttentionArgs
 };
 
 /// out = softmax(scale q k^T, causal) v
