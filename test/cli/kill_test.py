@@ -17,7 +17,8 @@ from tiny import check
 KILLS = 20 if os.environ.get("QAT_TEST_FULL") else 4
 STEPS, EVERY = 240, 7
 CASES = [("8da4w", ["--scheme", "8da4w"]),
-         ("learned scales after a delay", ["--scheme", "weight=int4:group32:asymmetric", "--learn-scales", "--delay-fake-quant-steps", "90"])]
+         ("learned scales after a delay", ["--scheme", "weight=int4:group32:asymmetric", "--learn-scales", "--delay-fake-quant-steps", "90"]),
+         ("fine-tuning", ["--scheme", "8da4w", "--accumulation", "2", "--set", "task.type=sft", "--set", "data.chat_template=plain"])]
 
 
 def intact(directory):
@@ -73,16 +74,26 @@ def survives(name, command, folder, generator):
     check(f"{name}: weights, moments, scales and metrics are those of a run that nobody killed", not different, "; ".join(different))
 
 
+def write_samples(path):
+    words = ["cat", "dog", "mat", "sea", "hat"]
+    with open(path, "w") as file:
+        for i in range(40):
+            file.write(json.dumps(dict(prompt="say " + words[i % 5] * (i % 3 + 1) + " ", completion=words[i % 5] + ".")) + "\n")
+
+
 def main():
     seed = int(os.environ.get("QAT_TEST_SEED", "1"))
     print(f"QAT_TEST_SEED={seed}", flush=True)
     generator = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         model, text = tiny.make(folder)
+        samples = os.path.join(folder, "samples.jsonl")
+        write_samples(samples)
         for name, options in CASES:
+            data = samples if "task.type=sft" in options else text
             with tempfile.TemporaryDirectory() as place:
-                survives(name, ["train", "--model", model, "--train-data", text, "--steps", str(STEPS), "--batch", "2", "--seq-length", "32",
-                                "--data", text, "--length", "32", "--validate-every", "50", "--checkpoint-every", str(EVERY),
+                survives(name, ["train", "--model", model, "--train-data", data, "--steps", str(STEPS), "--batch", "2", "--seq-length", "32",
+                                "--data", data, "--length", "32", "--validate-every", "50", "--checkpoint-every", str(EVERY),
                                 *options], place, generator)
     return 1 if tiny.results["FAILED"] else 0
 

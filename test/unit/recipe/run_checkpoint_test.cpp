@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "qat/data/sft_batches.hpp"
 #include "support/data.hpp"
 #include "unit/recipe/training_chain.hpp"
 
@@ -117,6 +118,40 @@ TEST_CASE("60 steps equal 30, resume and 30 more, bit for bit: weights, moments,
 TEST_CASE("a run may be resumed at any step: at the start, around the step that fake quantization begins, at the end") {
   const ResumeCase c{"learned scales that begin at step 3", "weight=int4:group32:asymmetric", true, 3};
   check_resume(c, 8, {0, 1, 2, 3, 4, 5, 7, 8}, {1, 2});
+}
+
+TEST_CASE("fine-tuning on packed samples goes on with the samples that come next") {
+  std::vector<SftSample> samples;
+  const std::vector<std::int32_t> tokens = chain(400);
+  for (std::size_t i = 0; i < 23; ++i) {  // 3 to 13 tokens, of which the last two count
+    SftSample& s = samples.emplace_back();
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(i * 16);
+    s.inputs.assign(begin, begin + 3 + static_cast<std::ptrdiff_t>(i % 11));
+    s.targets.assign(begin + 1, begin + 4 + static_cast<std::ptrdiff_t>(i % 11));
+    std::fill(s.targets.begin(), s.targets.end() - 2, ops::kIgnoreIndex);
+    s.counted = 2;
+  }
+  const TempDir dir;
+  TrainConfig config = quick(24);  // several passes over the samples
+  config.accumulation = 2;
+  const Json identity;
+  std::vector<double> whole, parts;
+  std::vector<nn::Transformer> models;
+  const auto train_part = [&](index_t from, index_t to, std::vector<double>& losses) {
+    nn::Transformer& model = models.emplace_back(tiny_model());
+    prepare(model, {{"linear", parse_scheme("8da4w")}});
+    const Json same = run_identity(two_threads(), model, identity, config);
+    Trainer trainer(two_threads(), model, std::make_unique<SftBatches>(samples, 2, 16, true, 3), config);
+    if (from > 0) load_run_checkpoint(dir / "c", trainer, same);
+    while (trainer.next_step() < to) losses.push_back(trainer.step().loss);
+    if (to < config.steps) save_run_checkpoint(dir / "c", trainer, same);
+  };
+  models.reserve(3);
+  train_part(0, 24, whole);
+  train_part(0, 11, parts);
+  train_part(11, 24, parts);
+  CHECK(parts == whole);
+  CHECK(same_bits(logits(models[2]), logits(models[0])));
 }
 
 TEST_CASE("a run under a constant learning rate goes on beyond the steps it was started with") {
