@@ -34,28 +34,34 @@ struct AdamWPass {
   QAT_HOST_DEVICE void operator()(const Context& c) const {
     const AdamWWork* const work = works + c.block();
     const std::uint32_t kind = c.load(&work->kind);
-    const View t(c, tensors + c.load(&work->tensor), (kind & kAligned) != 0);
+    const View t(c, tensors + c.load(&work->tensor));
     const index_t begin = c.load(&work->begin), count = c.load(&work->count);
     const index_t columns = c.load(&tensors[c.load(&work->tensor)].columns);
     const Granularity* const g = &tensors[c.load(&work->tensor)].spec.granularity;
     const index_t group_size = c.load(&g->kind) == GranularityKind::kPerGroup ? c.load(&g->group_size) : 0;
     double squares = 0.0;
-    switch (kind & ~std::uint32_t{kAligned}) {
-      case kFlat:
-        flat(c, t.from(begin, 0), static_cast<int>(count), squares);
+    const int elements = static_cast<int>(count);
+    switch (kind) {
+      case kFlat | kAligned:
+        flat<4>(c, t.from(begin, 0), elements, squares);
         break;
-      case kLanes:
-        lanes(c, t.from(begin, begin / group_size), static_cast<int>(count), static_cast<unsigned>(group_size),
-              squares);
+      case kFlat:
+        flat<1>(c, t.from(begin, 0), elements, squares);
+        break;
+      case kLanes | kAligned:
+        lanes(c, t.from(begin, begin / group_size), elements, static_cast<unsigned>(group_size), squares);
+        break;
+      case kWarps | kAligned:
+        warps<4>(c, t, begin, count, columns, group_size, squares);
         break;
       case kWarps:
-        for (index_t i = c.warp(); i < count; i += kWarpCount) tile<32>(c, t, begin + i, columns, group_size, squares);
+        warps<1>(c, t, begin, count, columns, group_size, squares);
+        break;
+      case kBlocks | kAligned:
+        blocks<4>(c, t, begin, count, columns, group_size, squares);
         break;
       default:
-        for (index_t i = 0; i < count; ++i) {
-          if (i > 0) c.sync();  // the last tile's sums have been read
-          tile<kThreads>(c, t, begin + i, columns, group_size, squares);
-        }
+        blocks<1>(c, t, begin, count, columns, group_size, squares);
         break;
     }
     if constexpr (kNorm) {
@@ -77,23 +83,12 @@ struct AdamWPass {
     return step.gradient_factor != nullptr ? c.load(step.gradient_factor) : 1.0f;
   }
 
-  /// left: elements from i to the end of the work or tile.
-  template <class Context>
-  QAT_HOST_DEVICE static void load_lane(const Context& c, const View& t, index_t i, index_t left, bool with_value,
-                                        AdamWLane& x) {
-    load4<Access::kStream>(c, t.gradient + i, left, t.aligned, x.gradient);
-    if (!kNorm || with_value) load4(c, t.value + i, left, t.aligned, x.value);
-    if constexpr (!kNorm) {
-      load4(c, t.mean + i, left, t.aligned, x.mean);
-      load4(c, t.square + i, left, t.aligned, x.square);
-    }
-  }
   /// The gradient of the fake-quantized weight becomes that of the master; `term` what its scale's gradient sums.
-  template <class Context>
-  QAT_HOST_DEVICE static void through_estimator(const Context& c, const View& t, const QParams& p, AdamWLane& x) {
+  template <int E, class Context>
+  QAT_HOST_DEVICE static void through_estimator(const Context& c, const View& t, const QParams& p, AdamWLane<E>& x) {
     const LaneQuantizer<float> old(p, t.scheme);
     QAT_CUDA_UNROLL
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < E; ++k) {
       if constexpr (kLearned) {
         x.gradient[k] = old.lsq_backward(c, x.gradient[k], x.value[k], t.mask, x.term[k]);
       } else {
@@ -101,23 +96,17 @@ struct AdamWPass {
       }
     }
   }
-  template <class Context>
-  QAT_HOST_DEVICE static void update_lane(const Context& c, const kernels::AdamWFactors& f, float factor, AdamWLane& x,
-                                          double& squares) {
+  template <int E, class Context>
+  QAT_HOST_DEVICE static void update_lane(const Context& c, const kernels::AdamWFactors& f, float factor,
+                                          AdamWLane<E>& x, double& squares) {
     QAT_CUDA_UNROLL
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < E; ++k) {
       if constexpr (kNorm) {
         squares += static_cast<double>(x.gradient[k]) * static_cast<double>(x.gradient[k]);
       } else {
         adamw_element(c, f, c.mul(x.gradient[k], factor), x.value[k], x.mean[k], x.square[k]);
       }
     }
-  }
-  template <class Context>
-  QAT_HOST_DEVICE static void store_lane(const Context& c, const View& t, index_t i, index_t left, const AdamWLane& x) {
-    store4(c, t.mean + i, left, t.aligned, x.mean);
-    store4(c, t.square + i, left, t.aligned, x.square);
-    store4(c, t.value + i, left, t.aligned, x.value);
   }
   /// A step of a learned scale with its gradient; returns the scale that stands for it.
   template <class Context>
@@ -137,29 +126,31 @@ struct AdamWPass {
     }
   }
 
-  template <class Context>
+  template <int E, class Context>
   QAT_HOST_DEVICE void flat(const Context& c, const View& t, int end, double& squares) const {
     const kernels::AdamWFactors f = factors_of(c, t.group);
     const float factor = gradient_factor(c);
-    for (int at = static_cast<int>(c.thread() * 4); at < end; at += 2 * kThreads * 4) {
-      AdamWLane x[2];
+    constexpr int kStep = kThreads * E;
+    for (int at = static_cast<int>(c.thread()) * E; at < end; at += 2 * kStep) {
+      AdamWRaw<G, E, kNorm> raw[2];
       QAT_CUDA_UNROLL
-      for (int h = 0; h < 2; ++h) load_lane(c, t, at + h * kThreads * 4, end - at - h * kThreads * 4, false, x[h]);
+      for (int h = 0; h < 2; ++h) raw[h].load(c, t, at + h * kStep, at + h * kStep < end, false);
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
-        const int i = at + h * kThreads * 4, left = end - i;
-        update_lane(c, f, factor, x[h], squares);
-        if constexpr (!kNorm) {
-          store_lane(c, t, i, left, x[h]);
-          if (t.copy != nullptr) store4(c, t.copy + i, left, t.aligned, x[h].value);
-        }
+        const int i = at + h * kStep;
+        AdamWLane<E> x;
+        x.set(raw[h]);
+        update_lane(c, f, factor, x, squares);
+        if (kNorm || i >= end) continue;
+        x.store(c, t, i);
+        if (t.copy != nullptr) store_elements(c, t.copy + i, x.value);
       }
     }
   }
 
-  /// group: 16 to 256, a power of two that divides the rows. A warp takes 256 elements at a time, in two halves. Of the
-  /// two groups that a lane has elements of, lanes compute the parameters of one each, even lanes those of the first
-  /// half, and tell each other.
+  /// group: 16 to 256, a power of two that divides the rows; all arrays aligned. A warp takes 256 elements at a time,
+  /// in two halves. Of the two groups that a lane has elements of, lanes compute the parameters of one each, even lanes
+  /// those of the first half, and tell each other.
   template <class Context>
   QAT_HOST_DEVICE void lanes(const Context& c, const View& t, int end, unsigned group, double& squares) const {
     const unsigned width = group < 128 ? group / 4 : 32;  // lanes of a group in one half
@@ -173,7 +164,8 @@ struct AdamWPass {
     const MappingKind mapping = t.scheme.spec.mapping;
     const bool reads_old = t.mask != SteMask::kPassThrough || learns;
     for (int at = static_cast<int>(c.warp() * 256); at < end; at += kWarpCount * 256) {
-      AdamWLane x[2];
+      AdamWRaw<G, 4, kNorm> raw[2];
+      AdamWLane<4> x[2];
       LaneRange range[2];
       float learned[2] = {};
       const int own = at + static_cast<int>(mine * 128) + lane4, tile = own >> shift;
@@ -182,16 +174,17 @@ struct AdamWPass {
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
         const int i = at + h * 128 + lane4;
-        load_lane(c, t, i, end - i, reads_old, x[h]);
+        raw[h].load(c, t, i, i < end, reads_old);
       }
       const QParams own_old = make_in_lane(old.scale, old.zero_point, t.scheme);
       QAT_CUDA_UNROLL
       for (int h = 0; h < 2; ++h) {
         const int i = at + h * 128 + lane4;
+        x[h].set(raw[h]);
         if (reads_old) through_estimator(c, t, from_half(c, t, own_old, h), x[h]);
         update_lane(c, f, factor, x[h], squares);
         if constexpr (!kNorm) {
-          store_lane(c, t, i, end - i, x[h]);
+          if (i < end) x[h].store(c, t, i);
           QAT_CUDA_UNROLL
           for (int k = 0; k < 4; ++k) range[h].observe(x[h].value[k], mapping);
         }
@@ -244,7 +237,7 @@ struct AdamWPass {
           if (i >= end) continue;
           QAT_CUDA_UNROLL
           for (int k = 0; k < 4; ++k) x[h].value[k] = q.fake_quantize(c, x[h].value[k]);
-          store4(c, t.copy + i, end - i, t.aligned, x[h].value);
+          store4(c, t.copy + i, x[h].value);
         }
       }
     }
@@ -271,9 +264,22 @@ struct AdamWPass {
     if (chooses && t.zero_point != nullptr) c.store(t.zero_point + tile, p.zero_point);
   }
 
+  template <int E, class Context>
+  QAT_HOST_DEVICE void warps(const Context& c, const View& t, index_t begin, index_t count, index_t columns,
+                             index_t length, double& squares) const {
+    for (index_t i = c.warp(); i < count; i += kWarpCount) tile<32, E>(c, t, begin + i, columns, length, squares);
+  }
+  template <int E, class Context>
+  QAT_HOST_DEVICE void blocks(const Context& c, const View& t, index_t begin, index_t count, index_t columns,
+                              index_t length, double& squares) const {
+    for (index_t i = 0; i < count; ++i) {
+      if (i > 0) c.sync();  // the last tile's sums have been read
+      tile<kThreads, E>(c, t, begin + i, columns, length, squares);
+    }
+  }
   /// A tile of any length by a warp or the block. Tiles are `length` elements of a row, the last of a row may be
-  /// shorter; length 0: the row.
-  template <unsigned kTeam, class Context>
+  /// shorter; length 0: the row. E: 4 where every tile is whole aligned accesses, else 1.
+  template <unsigned kTeam, int E, class Context>
   QAT_HOST_DEVICE void tile(const Context& c, const View& whole, index_t number, index_t columns, index_t length,
                             double& squares) const {
     if (length <= 0) length = columns;
@@ -288,8 +294,7 @@ struct AdamWPass {
     const MappingKind mapping = t.scheme.spec.mapping;
     const QParams old = reads_old ? t.old_parameters(c, 0) : QParams{};
 
-    constexpr int kStep = static_cast<int>(kTeam * 4);
-    constexpr int kAhead = 1;  // vectors asked for at a time
+    constexpr int kStep = static_cast<int>(kTeam) * E;
     constexpr int kStage =
         static_cast<int>(kPiece * kTeam / kThreads);  // elements whose terms are in shared memory at a time
     const auto stage = c.template shared<float>(kStageOffset + (kTeam == 32 ? c.warp() * kStage * sizeof(float) : 0));
@@ -297,30 +302,24 @@ struct AdamWPass {
     float sum = 0.0f;
     double total = 0.0;
     for (int from = 0; from < n; from += kStage) {
-      for (int first_j = rank * 4; first_j < kStage; first_j += kAhead * kStep) {
-        AdamWLane x[kAhead];
-        QAT_CUDA_UNROLL
-        for (int h = 0; h < kAhead; ++h) {
-          const int i = from + first_j + h * kStep;
-          if (i < n) load_lane(c, t, i, n - i, reads_old, x[h]);
-        }
-        QAT_CUDA_UNROLL
-        for (int h = 0; h < kAhead; ++h) {
-          const int j = first_j + h * kStep, i = from + j, left = n - i;
-          if (left > 0) {
-            if (reads_old) through_estimator(c, t, old, x[h]);
-            update_lane(c, f, factor, x[h], squares);
-            if constexpr (!kNorm) {
-              store_lane(c, t, i, left, x[h]);
-              QAT_CUDA_UNROLL
-              for (int k = 0; k < 4; ++k)
-                if (k < left) range.observe(x[h].value[k], static_cast<unsigned>(i + k), mapping);
-            }
-          }
-          if (learns) {
+      for (int j = rank * E; j < kStage; j += kStep) {
+        const int i = from + j;
+        AdamWRaw<G, E, kNorm> raw;
+        raw.load(c, t, i, i < n, reads_old);
+        AdamWLane<E> x;
+        x.set(raw);
+        if (i < n) {
+          if (reads_old) through_estimator(c, t, old, x);
+          update_lane(c, f, factor, x, squares);
+          if constexpr (!kNorm) {
+            x.store(c, t, i);
             QAT_CUDA_UNROLL
-            for (int k = 0; k < 4; ++k) stage.store(static_cast<unsigned>(j + k), left > k ? x[h].term[k] : 0.0f);
+            for (int k = 0; k < E; ++k) range.observe(x.value[k], static_cast<unsigned>(i + k), mapping);
           }
+        }
+        if (learns) {
+          QAT_CUDA_UNROLL
+          for (int k = 0; k < E; ++k) stage.store(static_cast<unsigned>(j + k), i < n ? x.term[k] : 0.0f);
         }
       }
       if (learns) {  // the order of kernels::reference::lsq_scale_gradient
@@ -349,12 +348,12 @@ struct AdamWPass {
       if constexpr (kTeam == 32) c.sync_warp();  // every lane has read the scale of the last pass
       if (rank == 0) store_parameters(c, t, 0, !learns, p);
       const LaneQuantizer<float> q(p, t.scheme);
-      for (int i = rank * 4; i < n; i += kStep) {
-        float x[4];
-        load4(c, t.value + i, n - i, t.aligned, x);
+      for (int i = rank * E; i < n; i += kStep) {
+        float x[E];
+        elements_of(load_raw<float, E>(c, t.value + i, true), x);
         QAT_CUDA_UNROLL
-        for (int k = 0; k < 4; ++k) x[k] = q.fake_quantize(c, x[k]);
-        store4(c, t.copy + i, n - i, t.aligned, x);
+        for (int k = 0; k < E; ++k) x[k] = q.fake_quantize(c, x[k]);
+        store_elements(c, t.copy + i, x);
       }
     }
   }

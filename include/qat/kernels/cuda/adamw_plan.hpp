@@ -18,8 +18,8 @@ inline constexpr index_t kWarpTile = 1024;
 template <class G, class W>
 AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork* works) {
   AdamWPlan plan;
-  const auto add = [&](index_t tensor, std::uint32_t kind, index_t total, index_t per_work) {
-    for (index_t begin = 0; begin < total; begin += per_work, ++plan.works)
+  const auto add = [&](index_t tensor, std::uint32_t kind, index_t first, index_t total, index_t per_work) {
+    for (index_t begin = first; begin < total; begin += per_work, ++plan.works)
       if (works != nullptr)
         works[plan.works] = {static_cast<std::uint32_t>(tensor), kind, begin,
                              total - begin < per_work ? total - begin : per_work};
@@ -41,7 +41,9 @@ AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork*
     bool aligned = is_aligned4(t.value) && is_aligned4(t.gradient) && is_aligned4(t.mean) && is_aligned4(t.square) &&
                    is_aligned4(t.copy);
     if (t.scale == nullptr) {
-      add(n, detail::kFlat | (aligned ? detail::kAligned : 0u), size, detail::kAdamWChunk);
+      const index_t whole = aligned ? size / 4 * 4 : 0;
+      add(n, detail::kFlat | detail::kAligned, 0, whole, detail::kAdamWChunk);
+      add(n, detail::kFlat, whole, size, detail::kAdamWChunk);
       continue;
     }
     check_pointer(t.copy, "copy");
@@ -60,14 +62,15 @@ AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork*
       plan.has_learned = true;
     }
     const index_t length = by_group ? g.group_size : t.columns;
-    if (by_group && length >= 16 && length <= 256 && (length & (length - 1)) == 0 && t.columns % length == 0) {
-      add(n, detail::kLanes | (aligned ? detail::kAligned : 0u), size, detail::kAdamWChunk);
+    if (aligned && by_group && length >= 16 && length <= 256 && (length & (length - 1)) == 0 &&
+        t.columns % length == 0) {
+      add(n, detail::kLanes | detail::kAligned, 0, size, detail::kAdamWChunk);
       continue;
     }
     aligned = aligned && t.columns % 4 == 0 && length % 4 == 0;
     const std::uint32_t kind = length <= detail::kWarpTile ? detail::kWarps : detail::kBlocks;
     const index_t tiles = group_layout(g, t.rows, t.columns).count(), per_work = detail::kAdamWChunk / length;
-    add(n, kind | (aligned ? detail::kAligned : 0u), tiles,
+    add(n, kind | (aligned ? detail::kAligned : 0u), 0, tiles,
         kind == detail::kWarps ? (per_work + 7) / 8 * 8
         : per_work > 0         ? per_work
                                : 1);

@@ -32,10 +32,9 @@ struct AdamWView {
   std::uint32_t group, learned_group;
   SteMask mask;
   AffineScheme scheme;
-  bool aligned;
 
   template <class Context>
-  QAT_HOST_DEVICE AdamWView(const Context& c, const AdamWTensor<G, W>* t, bool is_aligned)
+  QAT_HOST_DEVICE AdamWView(const Context& c, const AdamWTensor<G, W>* t)
       : value(c.load(&t->value)),
         mean(c.load(&t->mean)),
         square(c.load(&t->square)),
@@ -50,8 +49,7 @@ struct AdamWView {
         group(c.load(&t->group)),
         learned_group(c.load(&t->learned_group)),
         mask(c.load(&t->mask)),
-        scheme(spec_of_tensor(c, t), FloatType::kFloat32),
-        aligned(is_aligned) {}
+        scheme(spec_of_tensor(c, t), FloatType::kFloat32) {}
 
   /// With element and tile numbers that count from these.
   QAT_HOST_DEVICE AdamWView from(index_t element, index_t tile) const {
@@ -87,9 +85,42 @@ struct AdamWView {
   }
 };
 
-/// Four consecutive elements of a thread.
+/// Consecutive elements of a thread, as loaded.
+template <class G, int E, bool kNorm>
+struct AdamWRaw {
+  RawElements<G, E> gradient;
+  RawElements<float, E> value, mean, square;
+
+  template <class View, class Context>
+  QAT_HOST_DEVICE void load(const Context& c, const View& t, int i, bool valid, bool with_value) {
+    gradient = load_raw<G, E, Access::kStream>(c, t.gradient + i, valid);
+    value = load_raw<float, E>(c, t.value + i, valid && (!kNorm || with_value));
+    if constexpr (!kNorm) {
+      mean = load_raw<float, E>(c, t.mean + i, valid);
+      square = load_raw<float, E>(c, t.square + i, valid);
+    }
+  }
+};
+/// And in fp32.
+template <int E>
 struct AdamWLane {
-  float value[4], gradient[4], mean[4], square[4], term[4];
+  float value[E], gradient[E], mean[E], square[E], term[E];
+
+  template <class G, bool kNorm>
+  QAT_HOST_DEVICE void set(const AdamWRaw<G, E, kNorm>& raw) {
+    elements_of(raw.gradient, gradient);
+    elements_of(raw.value, value);
+    if constexpr (!kNorm) {
+      elements_of(raw.mean, mean);
+      elements_of(raw.square, square);
+    }
+  }
+  template <class View, class Context>
+  QAT_HOST_DEVICE void store(const Context& c, const View& t, int i) const {
+    store_elements(c, t.mean + i, mean);
+    store_elements(c, t.square + i, square);
+    store_elements(c, t.value + i, value);
+  }
 };
 
 }  // namespace qat::inline v0::cuda::detail

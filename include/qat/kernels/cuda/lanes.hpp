@@ -92,6 +92,35 @@ QAT_HOST_DEVICE void store4(const Context& c, T* p, index_t n, bool aligned, con
     if (i < n) c.store(p + i, to_element<T>(c, x[i]));
 }
 
+/// E elements, 4 in one access or 1, as memory has them: so that several arrays are asked for before the first of them
+/// is waited for. Zeros unless valid.
+template <class T, int E>
+using RawElements = std::conditional_t<E == 1, T, std::conditional_t<sizeof(T) == 2, Bytes8, Bytes16>>;
+template <class T, int E, Access kAccess = Access::kPlain, class Context>
+QAT_HOST_DEVICE RawElements<T, E> load_raw(const Context& c, const T* p, bool valid) {
+  static_assert(E == 1 || E == 4);
+  using Raw = RawElements<T, E>;
+  return valid ? load_as<kAccess>(c, reinterpret_cast<const Raw*>(p)) : Raw{};
+}
+QAT_HOST_DEVICE inline void elements_of(const Bytes16& raw, float (&x)[4]) {
+  for (int i = 0; i < 4; ++i) x[i] = bit_cast<float>(raw.word[i]);
+}
+QAT_HOST_DEVICE inline void elements_of(const Bytes8& raw, float (&x)[4]) {
+  for (int i = 0; i < 4; ++i) x[i] = i % 2 == 0 ? low_bf16(raw.word[i / 2]) : high_bf16(raw.word[i / 2]);
+}
+template <class T>
+QAT_HOST_DEVICE void elements_of(const T& raw, float (&x)[1]) {
+  x[0] = to_float(raw);
+}
+template <class T, class Context>
+QAT_HOST_DEVICE void store_elements(const Context& c, T* p, const float (&x)[4]) {
+  store4(c, p, x);
+}
+template <class T, class Context>
+QAT_HOST_DEVICE void store_elements(const Context& c, T* p, const float (&x)[1]) {
+  c.store(p, to_element<T>(c, x[0]));
+}
+
 /// True where load4 and store4 may take their one access at p + 4 i.
 template <class T>
 bool is_aligned4(const T* p) {
