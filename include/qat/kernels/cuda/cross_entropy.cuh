@@ -36,16 +36,21 @@ template <class T, bool kVectors>
 struct CrossEntropyRow {
   static constexpr int kThreads = 512, kMinBlocks = 3;
   static constexpr int N = kVectors ? Vector<T>::kSize : 1;
-  static constexpr int kAhead = kVectors ? 2 : 1;  // vectors asked for at a time
+  static constexpr int kAhead = kVectors ? 2 : 4;  // vectors asked for at a time
   CrossEntropyArgs<T> args;
 
-  /// Elements [at, at + N) of a row, -infinity where they are padding.
+  using Raw = std::conditional_t<kVectors, Bytes16, T>;
+  /// Elements [at, at + N) of a row as memory has them, nothing beyond the row.
   template <class Context>
-  QAT_HOST_DEVICE void get(const Context& c, const T* row, index_t at, float (&x)[N]) const {
+  QAT_HOST_DEVICE Raw ask(const Context& c, const T* row, index_t at) const {
+    return at < args.stride ? c.load(reinterpret_cast<const Raw*>(row + at)) : Raw{};
+  }
+  /// In fp32, -infinity where they are padding.
+  QAT_HOST_DEVICE void get(const Raw& raw, index_t at, float (&x)[N]) const {
     if constexpr (kVectors) {
-      unpack<T>(c.load(reinterpret_cast<const Bytes16*>(row + at)), x);
+      unpack<T>(raw, x);
     } else {
-      x[0] = to_float(c.load(row + at));
+      x[0] = to_float(raw);
     }
     if (at + N <= args.columns) return;
     QAT_CUDA_UNROLL
@@ -80,14 +85,12 @@ struct CrossEntropyRow {
     const float chosen = c.thread() == 0 ? to_float(c.load(logits + target)) : 0.0f;
     SoftmaxSum own;
     for (index_t first = index_t{c.thread()} * N; first < args.stride; first += kAhead * kThreads * N) {
+      Raw raw[kAhead];
+      QAT_CUDA_UNROLL
+      for (int u = 0; u < kAhead; ++u) raw[u] = ask(c, logits, first + u * kThreads * N);
       float x[kAhead][N];
       QAT_CUDA_UNROLL
-      for (int u = 0; u < kAhead; ++u) {
-        const index_t at = first + u * kThreads * N;
-        QAT_CUDA_UNROLL
-        for (int i = 0; i < N; ++i) x[u][i] = -kInfinity;
-        if (at < args.stride) get(c, logits, at, x[u]);
-      }
+      for (int u = 0; u < kAhead; ++u) get(raw[u], first + u * kThreads * N, x[u]);
       float high = own.largest;
       QAT_CUDA_UNROLL
       for (int u = 0; u < kAhead; ++u) QAT_CUDA_UNROLL
@@ -115,20 +118,21 @@ struct CrossEntropyRow {
     T* const dlogits = args.dlogits + row * args.stride;
     const float multiplier = c.div(args.factor, all.sum);
     for (index_t first = index_t{c.thread()} * N; first < args.stride; first += kAhead * kThreads * N) {
-      float x[kAhead][N];
+      Raw raw[kAhead];
       QAT_CUDA_UNROLL
-      for (int u = 0; u < kAhead; ++u)
-        if (first + u * kThreads * N < args.stride) get(c, logits, first + u * kThreads * N, x[u]);
+      for (int u = 0; u < kAhead; ++u) raw[u] = ask(c, logits, first + u * kThreads * N);
       QAT_CUDA_UNROLL
       for (int u = 0; u < kAhead; ++u) {
         const index_t at = first + u * kThreads * N;
         if (at >= args.stride) break;
+        float x[N];
+        get(raw[u], at, x);
         QAT_CUDA_UNROLL
         for (int i = 0; i < N; ++i) {
-          x[u][i] = c.mul(exponential<T>(c, c.sub(x[u][i], all.largest)), multiplier);
-          if (at + i == target) x[u][i] = c.sub(x[u][i], args.factor);
+          x[i] = c.mul(exponential<T>(c, c.sub(x[i], all.largest)), multiplier);
+          if (at + i == target) x[i] = c.sub(x[i], args.factor);
         }
-        put(c, dlogits, at, x[u]);
+        put(c, dlogits, at, x);
       }
     }
   }

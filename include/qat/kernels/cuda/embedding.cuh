@@ -135,8 +135,8 @@ struct OrderPositions {
   }
 };
 
-/// A row of the gradient, four columns a thread.
-template <class T>
+/// A row of the gradient, E columns a thread: 4 of aligned rows, else 1.
+template <class T, int E>
 struct EmbeddingGradient {
   static constexpr int kThreads = 128;
   static constexpr int kAhead = 8;  // rows asked for at a time
@@ -144,31 +144,35 @@ struct EmbeddingGradient {
   index_t columns;
   const unsigned *starts, *ordered;
   float* dweight;
-  bool accumulate, aligned;
+  bool accumulate;
 
   template <class Context>
   QAT_HOST_DEVICE void operator()(const Context& c) const {
-    const index_t token = c.block(), column = (index_t{c.block_y()} * kThreads + c.thread()) * 4;
-    const index_t left = columns - column;
-    if (left <= 0) return;
+    const index_t token = c.block(), column = (index_t{c.block_y()} * kThreads + c.thread()) * E;
+    if (column >= columns) return;
     const unsigned begin = c.load(starts + token), end = c.load(starts + token + 1);
     if (begin == end && accumulate) return;
     float* const out = dweight + token * columns + column;
-    float sum[4] = {};
-    if (accumulate) load4(c, out, left, aligned, sum);
+    float sum[E] = {};
+    if (accumulate) elements_of(load_raw<float, E>(c, out, true), sum);
     for (unsigned k = begin; k < end; k += kAhead) {
-      float x[kAhead][4];
+      unsigned row[kAhead];
+      QAT_CUDA_UNROLL
+      for (unsigned u = 0; u < kAhead; ++u) row[u] = k + u < end ? c.load(ordered + k + u) : 0u;
+      RawElements<T, E> raw[kAhead];
       QAT_CUDA_UNROLL
       for (unsigned u = 0; u < kAhead; ++u)
-        if (k + u < end) load4(c, dy + index_t{c.load(ordered + k + u)} * columns + column, left, aligned, x[u]);
+        raw[u] = load_raw<T, E>(c, dy + index_t{row[u]} * columns + column, k + u < end);
       QAT_CUDA_UNROLL
-      for (unsigned u = 0; u < kAhead; ++u)
-        if (k + u < end) {
-          QAT_CUDA_UNROLL
-          for (int i = 0; i < 4; ++i) sum[i] = c.add(sum[i], x[u][i]);
-        }
+      for (unsigned u = 0; u < kAhead; ++u) {
+        if (k + u >= end) break;
+        float x[E];
+        elements_of(raw[u], x);
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < E; ++i) sum[i] = c.add(sum[i], x[i]);
+      }
     }
-    store4(c, out, left, aligned, sum);
+    store_elements(c, out, sum);
   }
 };
 
@@ -192,9 +196,9 @@ void embedding_backward(const CudaBackend& backend, const std::int32_t* tokens, 
   const std::size_t bytes = embedding_backward_bytes(vocabulary, rows);
   QAT_CHECK(backend.workspace_bytes >= bytes, kInvalidArgument, "embedding_backward: the workspace has ",
             backend.workspace_bytes, " bytes, needs ", bytes);
-  QAT_CHECK(rows <= 0x7FFFFFFF && vocabulary <= 0x7FFFFFFF && columns <= 65535 * 512, kUnsupported,
+  QAT_CHECK(rows <= 0x7FFFFFFF && vocabulary <= 0x7FFFFFFF && columns <= 65535 * 128, kUnsupported,
             "embedding_backward: ", rows, " tokens of ", vocabulary, " x ", columns,
-            ", accepted are 2^31 - 1 tokens, 2^31 - 1 rows and 33553920 columns at most");
+            ", accepted are 2^31 - 1 tokens, 2^31 - 1 rows and 8388480 columns at most");
   if (vocabulary == 0 || columns == 0) return;
   unsigned* const starts = static_cast<unsigned*>(backend.workspace);
   unsigned* const next = starts + vocabulary + 1;
@@ -209,10 +213,15 @@ void embedding_backward(const CudaBackend& backend, const std::int32_t* tokens, 
          "embedding_backward");
   launch(backend, blocks(rows), detail::OrderPositions{tokens, rows, vocabulary, starts, positions, ordered},
          "embedding_backward");
-  const bool aligned = columns % 4 == 0 && is_aligned4(dy) && is_aligned4(dweight);
-  launch(backend, Grid{static_cast<unsigned>(vocabulary), static_cast<unsigned>((columns + 511) / 512)},
-         detail::EmbeddingGradient<T>{dy, columns, starts, ordered, dweight, accumulate, aligned},
-         "embedding_backward (", rows, ", ", columns, ")");
+  const auto sum = [&](const auto& kernel, index_t columns_of_block) {
+    launch(backend,
+           Grid{static_cast<unsigned>(vocabulary),
+                static_cast<unsigned>((columns + columns_of_block - 1) / columns_of_block)},
+           kernel, "embedding_backward (", rows, ", ", columns, ")");
+  };
+  if (columns % 4 == 0 && is_aligned4(dy) && is_aligned4(dweight))
+    return sum(detail::EmbeddingGradient<T, 4>{dy, columns, starts, ordered, dweight, accumulate}, 512);
+  sum(detail::EmbeddingGradient<T, 1>{dy, columns, starts, ordered, dweight, accumulate}, 128);
 }
 
 }  // namespace qat::inline v0::cuda
