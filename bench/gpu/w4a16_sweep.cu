@@ -103,7 +103,7 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
   check(cudaMemset(counters.data, 0, 1 << 20));
   const CudaBackend backend{stream, workspace.data, workspace_bytes};
 
-  std::vector<W4A16Config> configs = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}};
+  std::vector<W4A16Config> configs = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}};
   cuda::detail::for_w4a16_shapes([&](auto shape) {
     using Shape = decltype(shape);
     for (int blocks : {0, 132 * (3 - Shape::kMinBlocks)})

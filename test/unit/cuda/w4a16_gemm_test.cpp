@@ -166,7 +166,7 @@ void check_bound(const Case& c, const W4A16Config& config) {
 }
 
 std::vector<W4A16Config> all_kernels() {
-  std::vector<W4A16Config> all = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}};
+  std::vector<W4A16Config> all = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}};
   cuda::detail::for_w4a16_shapes([&](auto shape) {
     using Shape = decltype(shape);
     all.push_back({Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages});

@@ -368,7 +368,7 @@ struct Int4TilesKernel {
           for (int j = 0; j < 4; ++j) sums.total[i][t][j] = 0.0f;
         }
       }
-      constexpr unsigned kAtOnce = kFragments >= 8 ? 1 : 8 / kFragments;  // loads in flight
+      constexpr unsigned kAtOnce = kFragments >= 8 ? 1 : kFragments <= 2 ? 8 : 8 / kFragments;  // loads in flight
       QAT_CUDA_LOOP
       for (unsigned block = first; block <= last; block += kAtOnce) {
         Bytes16 share[kAtOnce][kFragments];

@@ -63,10 +63,11 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
   };
   if (config.form == W4A16Config::Form::kStream) {
     QAT_CHECK(w.tokens <= 8, kUnsupported, "w4a16_gemm: ", w.tokens, " tokens, the stream form takes up to 8");
-    if (config.tile_rows == 32) return stream(W4A16StreamKernel<2, 8, 2>(w));
-    QAT_CHECK(config.tile_rows == 16, kUnsupported, "w4a16_gemm: the stream form has tiles of 16 and 32 rows, not ",
+    if (config.tile_rows == 64) return stream(W4A16StreamKernel<4, 8, 512, 1>(w));
+    if (config.tile_rows == 32) return stream(W4A16StreamKernel<2, 8, 256, 2>(w));
+    QAT_CHECK(config.tile_rows == 16, kUnsupported, "w4a16_gemm: the stream form has tiles of 16, 32 and 64 rows, not ",
               config.tile_rows);
-    return stream(W4A16StreamKernel<1, 8, 3>(w));
+    return stream(W4A16StreamKernel<1, 8, 256, 3>(w));
   }
   bool found = false;
   for_w4a16_shapes([&](auto shape) {
@@ -88,17 +89,18 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
 
 /// The table: which form and tile for a shape, as a sweep (bench/gpu/w4a16_sweep.cu) on an H200 has them in order. The
 /// stream form wins where two of its blocks fit on a multiprocessor, with 32 rows if that makes a block for most of
-/// them.
+/// them; of more activations, one block of 64 rows holds a copy.
 inline W4A16Config resolve(const Int4Operands& w, W4A16Config config) {
   using Form = W4A16Config::Form;
+  const bool two_fit = w.tokens <= 8 && 2 * (W4A16StreamKernel<2, 8, 256, 2>(w).bytes + 1024) <= kSharedLimit + 1024,
+             one_fits = w.tokens <= 8 && W4A16StreamKernel<4, 8, 512, 1>(w).bytes <= kSharedLimit;
+  const int processors = static_cast<int>(resident_blocks(1));
   if (config.form == Form::kAuto) {
     const bool free = config.tile_tokens == 0 && config.warps == 0 && config.stages == 0 && config.blocks == 0;
-    const bool streams =
-        free && w.tokens <= 8 && 2 * (W4A16StreamKernel<2, 8, 2>(w).bytes + 1024) <= kSharedLimit + 1024;
-    config.form = streams ? Form::kStream : Form::kTiles;
+    config.form = free && (two_fit || (one_fits && w.row_tiles >= 2 * processors)) ? Form::kStream : Form::kTiles;
   }
   if (config.form == Form::kStream && config.tile_rows == 0)
-    config.tile_rows = w.row_tiles > static_cast<int>(resident_blocks(1)) ? 32 : 16;
+    config.tile_rows = w.row_tiles <= processors ? 16 : two_fit ? 32 : 64;
   return config;
 }
 

@@ -27,12 +27,12 @@ struct W4A16Args {
 struct W4A16Config {
   enum class Form : std::uint8_t {
     kAuto,
-    kStream,  ///< a block walks the whole K of 16 or 32 rows of the weight, loads straight into registers: M <= 8
+    kStream,  ///< a block walks the whole K of 16, 32 or 64 rows of the weight, loads straight into registers: M <= 8
     kTiles,   ///< blocks walk an even share of all (tile, slice of K) through a pipeline in shared memory
   };
   Form form = Form::kAuto;
   int tile_tokens = 0;  ///< kTiles: 8, 16, 32, 64, 128
-  int tile_rows = 0;    ///< kTiles: 128, 256 (up to 32 tokens). kStream: 16, 32
+  int tile_rows = 0;    ///< kTiles: 128, 256 (up to 32 tokens). kStream: 16, 32, 64
   int warps = 0;        ///< kTiles: 4, 8, 16
   int stages = 0;       ///< kTiles: of the pipeline
   int blocks = 0;       ///< kTiles: blocks of the launch; 0: as many as run at once
@@ -45,9 +45,9 @@ struct W4A16Plan {
   index_t counters = 0;             ///< of W4A16Args
 };
 
-/// More tokens than this are faster as dequantize_int4 and a bfloat16 product: on an H200 at 8192 x 8192, group 128, 96
-/// us against 101 us at 128 tokens and 181 against 112 at 256.
-inline constexpr index_t kW4A16Crossover = 128;
+/// More tokens than this are faster as dequantize_int4 and a bfloat16 product: on an H200 at 8192 x 8192, group 128,
+/// 58 us against 85 us at 64 tokens, 94 against 87 at 128.
+inline constexpr index_t kW4A16Crossover = 96;
 
 /// @throws qat::Error (kUnsupported) if no kernel has the configuration; the message lists those there are
 template <class T, class S>

@@ -1,5 +1,5 @@
-// The kernel of w4a16_gemm for a few tokens: a block walks all of K for 16 or 32 rows of the weight. Its warps take a
-// share of K each, load tiles straight into registers, many ahead, and meet once at the end: no pipeline to fill, no
+// The kernel of w4a16_gemm for a few tokens: a block walks all of K for 16, 32 or 64 rows of the weight. Its warps take
+// a share of K each, load tiles straight into registers, many ahead, and meet once at the end: no pipeline to fill, no
 // barrier but two, no other block to wait for. Tensor cores, not fused multiply-adds of the CUDA cores: those would
 // take some 3 instructions a weight (extract, convert, multiply), where a tile of 1024 weights takes a warp about 50.
 #pragma once
@@ -10,11 +10,11 @@ namespace qat::inline v0::cuda {
 
 /// Shared memory: activations (tokens rows of `pitch` 16-byte chunks), scales, zero points of the block's rows.
 /// kRows: tiles of 16 rows of a block. kAhead: tiles of the weight that a warp has in flight.
-template <int kRows, int kAhead, int kBlocks>
+template <int kRows, int kAhead, int Threads, int kBlocks>
 struct W4A16StreamKernel {
-  static constexpr int kThreads = 256, kMinBlocks = kBlocks, kWarps = kThreads / 32, kSlots = kAhead / kRows;
-  static constexpr unsigned kSumChunks =
-      36;  ///< of a warp's sums of a tile: 32, and 4 so that tiles lie in other banks
+  static constexpr int kThreads = Threads, kMinBlocks = kBlocks, kWarps = kThreads / 32, kSlots = kAhead / kRows;
+  /// 16-byte chunks of a warp's sums of a tile: 32, and some so that tiles lie in different banks.
+  static constexpr unsigned kSumChunks = kRows == 4 ? 34 : 36;
   using Sums = detail::W4A16Sums<kRows, 1>;
 
   Int4Operands w;
