@@ -131,7 +131,7 @@ inline void forward_form(const CudaBackend& backend, const AttentionArgs<bfloat1
       launch_forward<AttentionForward<128, 2, 4, 64, 2, false>>,
       launch_forward<AttentionForward<128, 1, 8, 64, 1, true>>,
   };
-  launch_form("attention", backend, args, 2, forms);
+  launch_form("attention", backend, args, 1, forms);
 }
 
 inline void backward_form(const CudaBackend& backend, const AttentionBackwardArgs<bfloat16>& args) {

@@ -50,18 +50,18 @@ struct AttentionForward {
     }
   }
 
-  /// s += q k^T over the elements 16 kFirst .. 16 kLast of head_dim. Masked: only the 16 keys at a time that some row
-  /// of the warp sees, up to warp_last_key.
-  template <int kFirst, int kLast, bool kMasked, class Context>
-  QAT_HOST_DEVICE void score(const Context& c, Scores& s, unsigned q_lane, unsigned k_lane, int warp_last_key) const {
+  static constexpr int kAll = kKeys / 16, kHalf = kAll > 1 ? kAll / 2 : 1;  // of a block, 16 keys each
+
+  /// s += q k^T of the first 16 kCount keys, over the elements 16 kFirst .. 16 kLast of head_dim.
+  template <int kFirst, int kLast, int kCount, class Context>
+  QAT_HOST_DEVICE void score(const Context& c, Scores& s, unsigned q_lane, unsigned k_lane) const {
     QAT_CUDA_UNROLL
     for (unsigned k = kFirst; k < kLast; ++k) {
       std::uint32_t a[kTiles][4];
       QAT_CUDA_UNROLL
       for (unsigned t = 0; t < kTiles; ++t) c.ldmatrix_x4(a[t], Tile::at(q_lane, t, k));
       QAT_CUDA_UNROLL
-      for (unsigned n = 0; n < kKeys / 16; ++n) {
-        if (kMasked && static_cast<int>(16 * n) > warp_last_key) continue;
+      for (unsigned n = 0; n < kCount; ++n) {
         std::uint32_t b[4];
         c.ldmatrix_x4(b, Tile::at(k_lane, n, k));
         QAT_CUDA_UNROLL
@@ -70,9 +70,11 @@ struct AttentionForward {
     }
   }
 
-  /// Masks scores and makes room for them: the base of a row follows when its scores would pass it by too much.
-  template <bool kMasked, class Context>
+  /// Masks the scores of 16 kCount keys and makes room for them: the base of a row follows when its scores would pass
+  /// it by too much.
+  template <bool kMasked, int kCount, class Context>
   QAT_HOST_DEVICE void settle(const Context& c, Rows& rows, Scores& s, int last_key) const {
+    // last_key: of the lane's first row, less the lane's first key of the block
     const float to_log2 = args.extents.scale * attention_detail::kLog2E;
     bool moved = false;
     float shrink[kTiles][2];
@@ -82,7 +84,7 @@ struct AttentionForward {
       for (int half = 0; half < 2; ++half) {
         float most = -attention_detail::kInfinity;
         QAT_CUDA_UNROLL
-        for (int n = 0; n < kKeys / 8; ++n) {
+        for (int n = 0; n < 2 * kCount; ++n) {
           QAT_CUDA_UNROLL
           for (int i = 0; i < 2; ++i) {
             float& score = s[t][n][2 * half + i];
@@ -135,19 +137,27 @@ struct AttentionForward {
     multiply<kDim>(c, rows.out, p, v_lane, k);
   }
 
+  /// Settles and absorbs 16 kCount keys.
+  template <bool kMasked, int kCount, class Context>
+  QAT_HOST_DEVICE void weigh(const Context& c, Rows& rows, Scores& s, unsigned v_lane, int last_key) const {
+    settle<kMasked, kCount>(c, rows, s, last_key);
+    QAT_CUDA_UNROLL
+    for (unsigned k = 0; k < kCount; ++k) absorb(c, rows, s, v_lane, k);
+  }
+
   /// One block of keys whose scores are s, and, so that exponentials of one block overlap products of another, the
   /// scores of the next block.
   template <int... kSlice, class Context>
   QAT_HOST_DEVICE void step(const Context& c, Rows& rows, Scores& s, Scores& next, unsigned q_lane, unsigned k_lane,
                             unsigned v_lane, std::integer_sequence<int, kSlice...>) const {
-    constexpr int kSlices = kKeys / 16, kPart = kDim / 16 / kSlices;
-    static_assert(kPart * kSlices * 16 == kDim);
+    constexpr int kPart = kDim / 16 / kAll;
+    static_assert(kPart * kAll * 16 == kDim);
     clear_scores(next);
-    score<0, kPart, false>(c, next, q_lane, k_lane, 0);
-    settle<false>(c, rows, s, 0);
+    score<0, kPart, kAll>(c, next, q_lane, k_lane);
+    settle<false, kAll>(c, rows, s, 0);
     const auto slice = [&]<int k>(std::integral_constant<int, k>) {
       absorb(c, rows, s, v_lane, k);
-      if constexpr (k + 1 < kSlices) score<(k + 1) * kPart, (k + 2) * kPart, false>(c, next, q_lane, k_lane, 0);
+      if constexpr (k + 1 < kAll) score<(k + 1) * kPart, (k + 2) * kPart, kAll>(c, next, q_lane, k_lane);
     };
     (slice(std::integral_constant<int, kSlice>{}), ...);
   }
@@ -162,24 +172,12 @@ struct AttentionForward {
         c, q_tile, args.q + place.sequence * e.q_batch_stride + place.first_row * e.q_stride + place.head * e.head_dim,
         e.q_stride, place.row_count, head_dim);
 
-    // Keys that the first row has yet to see (each row sees one more than the row before), and all others.
+    // Keys that the first row has yet to see (each row sees one more than the row before); rows after the first.
     int left = place.first_row + static_cast<int>(e.key_tokens - e.query_tokens) + 1;
     const int rest = static_cast<int>(e.query_tokens) - place.first_row - 1;
-    const auto more = [rest] {
-      return rest < kRows ? rest : kRows - 1;
-    };  // keys that the last row sees, besides `left`
-    // Keys are one block ahead of values, which lie two tiles behind: blocks alternate between two tiles of each.
+    const auto more = [rest] { return rest < kRows ? rest : kRows - 1; };  // what the last row sees besides
     attention_detail::PairStream<kDim, kKeys, kThreads> keys{
         args.k, args.v, place.sequence * e.kv_batch_stride + place.head / (e.heads / e.kv_heads) * e.head_dim};
-    const unsigned tiles = q_tile + kQBytes;
-    unsigned odd = 0;  // offset of a tile: of the block that is due, and of what is kept for the next one
-    keys.start_first(c, tiles, e.kv_stride, left + rest, head_dim);
-    if (kAhead) c.cp_commit();
-    keys.start_second(c, tiles + 2 * kKeyBytes, e.kv_stride, left + rest, head_dim);
-    if (kAhead && left + more() > kKeys)
-      keys.start_first(c, tiles + kKeyBytes, e.kv_stride, left - kKeys + rest, head_dim);
-    c.cp_commit();
-
     const int warp_row = static_cast<int>(c.shuffle(c.warp(), 0)) * 16 * kTiles,
               lane_row = static_cast<int>(c.lane() / 4);
     const int lane_key = static_cast<int>(c.lane() % 4) * 2;
@@ -188,31 +186,43 @@ struct AttentionForward {
     QAT_CUDA_UNROLL
     for (int t = 0; t < kTiles; ++t) rows.base[t][0] = rows.base[t][1] = -attention_detail::kInfinity;
 
+    // last_key of settle, and of the warp's last row, less `left`.
     const int first_key = warp_row + lane_row - lane_key - 1, warp_first_key = warp_row + 16 * kTiles - 2;
+    const unsigned k_tiles = q_tile + kQBytes, v_tiles = k_tiles + 2 * kKeyBytes;  // of even and of odd blocks
+    unsigned odd = 0;                                                              // offset of the block's tile
     if constexpr (kAhead) {
+      // Scores are one block ahead of probabilities: in use are the keys of the next block and the values of this one.
+      keys.start_first(c, k_tiles, e.kv_stride, left + rest, head_dim);
+      c.cp_commit();
+      keys.start_second(c, v_tiles, e.kv_stride, left + rest, head_dim);
+      if (left + more() > kKeys) keys.start_first(c, k_tiles + kKeyBytes, e.kv_stride, left - kKeys + rest, head_dim);
+      c.cp_commit();
+      const auto score_seen = [&](Scores& s, unsigned k_lane, int last_key) {
+        if (last_key >= 16 * kHalf)
+          score<0, kDim / 16, kAll>(c, s, q_lane, k_lane);
+        else if (last_key >= 0)
+          score<0, kDim / 16, kHalf>(c, s, q_lane, k_lane);
+      };
       Scores s = {}, next;
       c.template cp_wait<1>();
       c.sync();
-      if (left + warp_first_key >= 0)
-        score<0, kDim / 16, true>(c, s, q_lane, Tile::lane_by_columns(tiles, c.lane()), left + warp_first_key);
+      score_seen(s, Tile::lane_by_columns(k_tiles, c.lane()), left + warp_first_key);
 
-      // Starts the copies for the next round: what is in use are keys of the next block, and values of this one.
       unsigned k_lane, v_lane;
       const auto turn = [&] {
         c.template cp_wait<0>();
         c.sync();
-        v_lane = Tile::lane_by_rows(tiles + 2 * kKeyBytes + odd, c.lane());
-        k_lane = Tile::lane_by_columns(tiles + kKeyBytes - odd, c.lane());
+        v_lane = Tile::lane_by_rows(v_tiles + odd, c.lane());
+        k_lane = Tile::lane_by_columns(k_tiles + kKeyBytes - odd, c.lane());
         if (left + more() > kKeys)
-          keys.start_second(c, tiles + 3 * kKeyBytes - odd, e.kv_stride, left - kKeys + rest, head_dim);
-        if (left + more() > 2 * kKeys) keys.start_first(c, tiles + odd, e.kv_stride, left - 2 * kKeys + rest, head_dim);
+          keys.start_second(c, v_tiles + kKeyBytes - odd, e.kv_stride, left - kKeys + rest, head_dim);
+        if (left + more() > 2 * kKeys)
+          keys.start_first(c, k_tiles + odd, e.kv_stride, left - 2 * kKeys + rest, head_dim);
         c.cp_commit();
         odd = kKeyBytes - odd;
       };
-      const auto full = [&] {
-        return left >= kKeys && left + more() > kKeys;
-      };  // seen by all rows, and not the last one
-      constexpr auto kSlices = std::make_integer_sequence<int, kKeys / 16>{};
+      const auto full = [&] { return left >= kKeys && left + more() > kKeys; };  // for all rows, and not the last block
+      constexpr auto kSlices = std::make_integer_sequence<int, kAll>{};
       while (full()) {
         turn();
         step(c, rows, s, next, q_lane, k_lane, v_lane, kSlices);
@@ -227,42 +237,41 @@ struct AttentionForward {
       }
       for (; left + more() > 0; left -= kKeys) {
         turn();
-        const int last_key = left + warp_first_key;  // of the warp's last row
+        const int last_key = left + warp_first_key;
         clear_scores(next);
-        if (last_key >= kKeys) score<0, kDim / 16, true>(c, next, q_lane, k_lane, last_key - kKeys);
-        if (last_key >= 0) {
-          settle<true>(c, rows, s, left + first_key);
-          QAT_CUDA_UNROLL
-          for (int k = 0; k < kKeys / 16; ++k)
-            if (16 * k <= last_key) absorb(c, rows, s, v_lane, static_cast<unsigned>(k));
-        }
+        score_seen(next, k_lane, last_key - kKeys);
+        if (last_key >= 16 * kHalf)
+          weigh<true, kAll>(c, rows, s, v_lane, left + first_key);
+        else if (last_key >= 0)
+          weigh<true, kHalf>(c, rows, s, v_lane, left + first_key);
         copy_scores(s, next);
       }
     } else {
+      keys.start_first(c, k_tiles, e.kv_stride, left + rest, head_dim);
+      keys.start_second(c, v_tiles, e.kv_stride, left + rest, head_dim);
+      c.cp_commit();
       for (; left + more() > 0; left -= kKeys) {
         c.template cp_wait<0>();
         c.sync();
-        const unsigned k_lane = Tile::lane_by_columns(tiles + odd, c.lane());
-        const unsigned v_lane = Tile::lane_by_rows(tiles + 2 * kKeyBytes + odd, c.lane());
+        const unsigned k_lane = Tile::lane_by_columns(k_tiles + odd, c.lane());
+        const unsigned v_lane = Tile::lane_by_rows(v_tiles + odd, c.lane());
         odd = kKeyBytes - odd;
         if (left + more() > kKeys) {
-          keys.start_first(c, tiles + odd, e.kv_stride, left - kKeys + rest, head_dim);
-          keys.start_second(c, tiles + 2 * kKeyBytes + odd, e.kv_stride, left - kKeys + rest, head_dim);
+          keys.start_first(c, k_tiles + odd, e.kv_stride, left - kKeys + rest, head_dim);
+          keys.start_second(c, v_tiles + odd, e.kv_stride, left - kKeys + rest, head_dim);
         }
         c.cp_commit();
-        const int last_key = left + warp_first_key;  // of the warp's last row
+        const int last_key = left + warp_first_key;
         Scores s = {};
         if (left >= kKeys) {
-          score<0, kDim / 16, false>(c, s, q_lane, k_lane, 0);
-          settle<false>(c, rows, s, 0);
-          QAT_CUDA_UNROLL
-          for (unsigned k = 0; k < kKeys / 16; ++k) absorb(c, rows, s, v_lane, k);
+          score<0, kDim / 16, kAll>(c, s, q_lane, k_lane);
+          weigh<false, kAll>(c, rows, s, v_lane, 0);
+        } else if (last_key >= 16 * kHalf) {
+          score<0, kDim / 16, kAll>(c, s, q_lane, k_lane);
+          weigh<true, kAll>(c, rows, s, v_lane, left + first_key);
         } else if (last_key >= 0) {
-          score<0, kDim / 16, true>(c, s, q_lane, k_lane, last_key);
-          settle<true>(c, rows, s, left + first_key);
-          QAT_CUDA_UNROLL
-          for (int k = 0; k < kKeys / 16; ++k)
-            if (16 * k <= last_key) absorb(c, rows, s, v_lane, static_cast<unsigned>(k));
+          score<0, kDim / 16, kHalf>(c, s, q_lane, k_lane);
+          weigh<true, kHalf>(c, rows, s, v_lane, left + first_key);
         }
       }
     }
