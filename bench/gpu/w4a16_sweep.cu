@@ -2,8 +2,9 @@
 //
 //   nvcc -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -I include bench/gpu/w4a16_sweep.cu -o sweep && ./sweep
 //
-// Medians of CUDA-graph replays; weights rotate through copies that exceed the cache. Arguments: pairs N K instead of
-// the built-in ones. bytes: what a call must move, in parts of the bandwidth of a device copy of the same run.
+// and the pipelined kernel with parts of its work left out. Medians of CUDA-graph replays; weights rotate through
+// copies that exceed the cache. Arguments: pairs N K instead of the built-in ones. bytes: what a call must move, in
+// parts of the bandwidth of a device copy of the same run.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -44,6 +45,13 @@ __global__ void fill(unsigned* p, std::size_t words, unsigned mask, unsigned set
     p[i] = ((x ^ x >> 13) & mask) | set;
   }
 }
+/// Four times 16 bytes a thread.
+__global__ void copy(const uint4* from, uint4* to) {
+  const std::size_t first = blockIdx.x * std::size_t{1024} + threadIdx.x;
+  uint4 v[4];
+  for (int i = 0; i < 4; ++i) v[i] = __ldcs(from + first + i * 256);
+  for (int i = 0; i < 4; ++i) __stcs(to + first + i * 256, v[i]);
+}
 void fill_bits(const Memory& m, std::size_t bytes) { fill<<<512, 256>>>(m.as<unsigned>(), bytes / 4, ~0u, 0); }
 void fill_bf16(const Memory& m, std::size_t bytes) {
   fill<<<512, 256>>>(m.as<unsigned>(), bytes / 4, 0x80FF80FFu, 0x3F003F00u);
@@ -79,6 +87,60 @@ double seconds(cudaStream_t stream, int calls, const std::function<void(int)>& c
   check(cudaGraphDestroy(graph));
   return times[times.size() / 2] * 1e-3 / calls;
 }
+
+/// The pipelined kernel with something left out, to see what a unit of work costs. Results are wrong.
+template <int kRows, int kTokens>
+struct NoScales : cuda::detail::W4A16Sums<kRows, kTokens> {
+  template <class Context, class First>
+  __device__ void enter(const Context&, const Int4Operands&, unsigned, std::size_t, std::size_t, const First&, unsigned,
+                        int) {}
+};
+template <int kRows, int kTokens>
+struct NoDequantize : cuda::detail::W4A16Sums<kRows, kTokens> {
+  template <class Context>
+  __device__ void multiply(const Context& c, const Int4Operands&, unsigned, int half, const Bytes16 (&a)[kRows],
+                           const Bytes16 (&b)[kTokens]) {
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QAT_CUDA_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        QAT_CUDA_UNROLL
+        for (int step = 0; step < 2; ++step) {
+          const std::uint32_t tokens[2] = {b[t].word[2 * step], b[t].word[2 * step + 1]};
+          c.mma_bf16(this->part[i][t], a[i].word, tokens);
+        }
+      }
+    }
+    (void)half;
+  }
+};
+template <int kRows, int kTokens>
+struct NoProducts : cuda::detail::W4A16Sums<kRows, kTokens> {
+  template <class Context>
+  __device__ void multiply(const Context&, const Int4Operands&, unsigned, int half, const Bytes16 (&a)[kRows],
+                           const Bytes16 (&b)[kTokens]) {
+    QAT_CUDA_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      QAT_CUDA_UNROLL
+      for (int t = 0; t < kTokens; ++t) {
+        QAT_CUDA_UNROLL
+        for (int j = 0; j < 4; ++j) this->part[i][t][j] += bit_cast<float>(a[i].word[2 * half + j % 2] ^ b[t].word[j]);
+      }
+    }
+  }
+};
+template <template <int, int> class S>
+struct With : W4A16Form {
+  template <int kRows, int kTokens>
+  using Sums = S<kRows, kTokens>;
+};
+/// Activations are not read from shared memory.
+struct NoTokens : W4A16Form {
+  template <class Context>
+  __device__ static Operand load(const Context&, unsigned row, unsigned tile, unsigned half, unsigned g, unsigned q) {
+    return {{row, tile, half + g, q}};
+  }
+};
 
 struct Result {
   W4A16Config config;
@@ -147,6 +209,45 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
   }
 }
 
+template <class Shape, class Form>
+double time_of(const CudaBackend& backend, const Int4Operands& w, unsigned* counters) {
+  cuda::detail::Int4TilesLaunch<Shape, Form> found("w4a16_sweep", w, 0);
+  found.kernel.partials = static_cast<float*>(backend.workspace);
+  found.kernel.counters = counters;
+  return seconds(backend.stream, 24, [&](int) {
+    launch(backend, Grid{found.blocks, 1, found.kernel.shared_bytes()}, found.kernel, "w4a16_sweep");
+  });
+}
+/// One weight, so that it comes from the cache: what is left is the work of the multiprocessors.
+template <class Shape>
+void parts(cudaStream_t stream, index_t tokens, index_t rows, index_t columns) {
+  const Int4Tiles tiles{rows, columns, 128};
+  const std::size_t code_bytes = static_cast<std::size_t>(tiles.code_bytes()), workspace_bytes = 64 << 20;
+  const Memory codes(code_bytes), scales(static_cast<std::size_t>(tiles.group_entries()) * 2),
+      x(static_cast<std::size_t>(tokens * columns) * 2), y(static_cast<std::size_t>(tokens * rows) * 2),
+      workspace(workspace_bytes), counters(1 << 20);
+  fill_bits(codes, code_bytes);
+  fill_bf16(scales, static_cast<std::size_t>(tiles.group_entries()) * 2);
+  fill_bf16(x, static_cast<std::size_t>(tokens * columns) * 2);
+  check(cudaMemset(counters.data, 0, 1 << 20));
+  W4A16Args<bfloat16, bfloat16> args;
+  args.tokens = tokens;
+  args.tiles = tiles;
+  args.x = x.as<const bfloat16>();
+  args.weight = {codes.as<const std::uint8_t>(), scales.as<const bfloat16>(), nullptr};
+  args.y = y.as<bfloat16>();
+  const Int4Operands w = cuda::detail::int4_operands(args);
+  const CudaBackend backend{stream, workspace.data, workspace_bytes};
+  unsigned* const c = counters.as<unsigned>();
+  std::printf(
+      "parts M %3d N %5d K %5d tile %3d x %3d warps %2d: all %.2f, no scales %.2f, no dequantization %.2f, no x from "
+      "shared memory %.2f, no products %.2f us\n",
+      static_cast<int>(tokens), static_cast<int>(rows), static_cast<int>(columns), Shape::kTileTokens, Shape::kTileRows,
+      Shape::kThreads / 32, 1e6 * time_of<Shape, W4A16Form>(backend, w, c),
+      1e6 * time_of<Shape, With<NoScales>>(backend, w, c), 1e6 * time_of<Shape, With<NoDequantize>>(backend, w, c),
+      1e6 * time_of<Shape, NoTokens>(backend, w, c), 1e6 * time_of<Shape, With<NoProducts>>(backend, w, c));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -156,8 +257,10 @@ int main(int argc, char** argv) {
   {
     const std::size_t bytes = 512 << 20;
     const Memory from(bytes), to(bytes);
-    const double time = seconds(
-        stream, 4, [&](int) { check(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice, stream)); });
+    // A kernel: as a node of a graph, cudaMemcpyAsync may run on a copy engine at two thirds of the rate.
+    const double time = seconds(stream, 4, [&](int) {
+      copy<<<static_cast<unsigned>(bytes / 16 / 1024), 256, 0, stream>>>(from.as<const uint4>(), to.as<uint4>());
+    });
     copy_rate = 2.0 * static_cast<double>(bytes) / time;
     std::printf("device copy %.0f GB/s\n", copy_rate * 1e-9);
   }
@@ -167,6 +270,10 @@ int main(int argc, char** argv) {
       sweep(stream, copy_rate, std::atol(argv[i]), std::atol(argv[i + 1]), 128, tokens);
     return 0;
   }
+  parts<Int4Shape<2, 8, 4, 1, 1, 2, 3, 2>>(stream, 128, 8192, 8192);
+  parts<Int4Shape<2, 8, 4, 1, 2, 2, 7, 1>>(stream, 64, 8192, 8192);
+  parts<Int4Shape<2, 2, 4, 1, 2, 4, 4, 2>>(stream, 16, 8192, 8192);
+  parts<Int4Shape<2, 1, 4, 1, 2, 4, 5, 2>>(stream, 8, 8192, 8192);
   sweep(stream, copy_rate, 8192, 8192, 128, tokens);
   sweep(stream, copy_rate, 4096, 4096, 128, tokens);
   sweep(stream, copy_rate, 4096, 14336, 128, {1, 16, 64});
