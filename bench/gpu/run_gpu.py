@@ -198,7 +198,7 @@ def main():
         print(text, flush=True)
 
     start = time.monotonic()
-    result = {"arguments": sys.argv[1:], "revision": args.revision or revision()}
+    result = {"arguments": [os.path.basename(a) if os.path.isabs(a) else a for a in sys.argv[1:]], "revision": args.revision or revision()}
     try:
         architectures = args.architectures.split(",") if args.architectures else ["90a"] if args.emulated else [capability()]
         shared_library, program = build.build(args.build, architectures, emulated=args.emulated, log=log)

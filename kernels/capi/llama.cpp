@@ -37,9 +37,9 @@ nn::CudaLlamaOptions options_of(const qat_llama_options& o) {
   options.clip_norm = o.clip_norm;
   return options;
 }
-void randomize(nn::CudaLlama& model, std::uint64_t seed) {
+void randomize(const CudaBackend& backend, nn::CudaWeights& weights, std::uint64_t seed) {
   std::uint64_t stream = 0;
-  for (nn::CudaLlama::Weight& w : model.weights())
+  for (const nn::CudaWeight& w : weights.list())
     for (std::size_t i = 0; i < w.names.size(); ++i) {
       CounterRandom random(seed, stream++);
       std::vector<float> values(static_cast<std::size_t>(w.part_rows[i] * w.columns), 1.0f);  // norms
@@ -49,9 +49,9 @@ void randomize(nn::CudaLlama& model, std::uint64_t seed) {
           for (int n = 0; n < 4; ++n) v += random.next_float();
           v *= 0.02f * 1.7320508f;  // deviation 0.02
         }
-      model.set(w.names[i], values.data(), static_cast<index_t>(values.size()));
+      weights.set(backend, w.names[i], values.data(), static_cast<index_t>(values.size()));
     }
-  model.refresh();
+  weights.refresh(backend);
 }
 }  // namespace
 
@@ -65,7 +65,7 @@ qat_status qat_cuda_llama_create(const qat_cuda* cuda, const qat_llama_options* 
   return capi::guarded([&] {
     auto made = std::make_unique<qat_llama>(
         qat_llama{nn::CudaLlama(capi::backend(cuda), config_of(*options), options_of(*options))});
-    randomize(made->model, seed);
+    randomize(capi::backend(cuda), made->model.weights(), seed);
     *llama = made.release();
   });
 }
@@ -74,15 +74,15 @@ qat_status qat_cuda_llama_destroy(qat_llama* llama) {
 }
 qat_status qat_cuda_llama_set(qat_llama* llama, const char* name, const float* values, int64_t size) {
   return capi::guarded([&] {
-    llama->model.set(name, values, size);
+    llama->model.weights().set(llama->model.backend(), name, values, size);
     llama->stale = true;
   });
 }
 qat_status qat_cuda_llama_learning_rate(qat_llama* llama, double learning_rate, int64_t step) {
   return capi::guarded([&] {
-    if (llama->stale) llama->model.refresh();
+    if (llama->stale) llama->model.weights().refresh(llama->model.backend());
     llama->stale = false;
-    llama->model.set_learning_rate(learning_rate, step);
+    llama->model.weights().set_learning_rate(llama->model.backend(), learning_rate, step);
   });
 }
 qat_status qat_cuda_llama_step(const qat_cuda* cuda, qat_llama* llama, const int32_t* tokens, const int32_t* targets) {
@@ -90,7 +90,7 @@ qat_status qat_cuda_llama_step(const qat_cuda* cuda, qat_llama* llama, const int
     QAT_CHECK(!llama->stale, kInvalidArgument, "llama_step: weights were set; call qat_cuda_llama_learning_rate first");
     llama->model.set_backend(capi::backend(cuda));
     llama->model.backward(tokens, targets);
-    llama->model.update();
+    llama->model.weights().update(llama->model.backend());
   });
 }
 qat_status qat_cuda_llama_loss(const qat_cuda* cuda, qat_llama* llama, float* loss) {

@@ -69,8 +69,9 @@ struct Fixture {
     tokens = cuda::DeviceBuffer<std::int32_t>(backend, host_tokens.data(), kBatch * kLength);
     targets = cuda::DeviceBuffer<std::int32_t>(backend, host_targets.data(), kBatch * kLength);
     llama = std::make_unique<nn::CudaLlama>(backend, model.config(), options);
-    for (const auto& [name, tensor] : model.tensors()) llama->set(name, tensor.data(), tensor.size());
-    llama->refresh();
+    for (const auto& [name, tensor] : model.tensors())
+      llama->weights().set(backend, name, tensor.data(), tensor.size());
+    llama->weights().refresh(backend);
   }
   void backward() { llama->backward(tokens.data(), targets.data()); }
 
@@ -127,7 +128,7 @@ TEST_CASE("CudaLlama: loss and every gradient are those of the CPU's transformer
     CHECK(std::fabs(f.llama->loss() - expected) < 0.01f * expected);
     for (const Parameter* p : model.parameters()) {
       CAPTURE(p->name);
-      CHECK(relative(f.llama->get(p->name, true), p->grad) < 0.05);
+      CHECK(relative(f.llama->weights().get(f.backend, p->name, true), p->grad) < 0.05);
     }
   }
 }
@@ -145,7 +146,7 @@ TEST_CASE("CudaLlama: quantized, loss and gradients follow the CPU's prepared mo
   for (const Parameter* p : model.parameters()) {
     CAPTURE(p->name);
     const bool scores = p->name.find("q_proj") != std::string::npos || p->name.find("k_proj") != std::string::npos;
-    CHECK(relative(f.llama->get(p->name, true), p->grad) < (scores ? 0.25 : 0.2));
+    CHECK(relative(f.llama->weights().get(f.backend, p->name, true), p->grad) < (scores ? 0.25 : 0.2));
   }
 }
 
@@ -159,17 +160,17 @@ TEST_CASE("CudaLlama: the copies that products read are the fake-quantized maste
       if (p->value.rank() == 1) continue;
       CAPTURE(p->name);
       const bool quantized = p->name.find("embed_tokens") == std::string::npos;
-      const std::vector<float> master = f.llama->get(p->name);
+      const std::vector<float> master = f.llama->weights().get(f.backend, p->name);
       std::vector<float> y = master;
       if (quantized)
         kernels::reference::fake_quantize_dynamic(spec, master.data(), p->value.shape()[0], p->value.shape()[1],
                                                   y.data());
       const std::vector<bfloat16> expected(y.begin(), y.end());
-      CHECK(compare_bits<bfloat16>(expected, f.llama->get_copy(p->name)));
+      CHECK(compare_bits<bfloat16>(expected, f.llama->weights().get_copy(f.backend, p->name)));
     }
     f.backward();
-    f.llama->set_learning_rate(1e-2, 1);
-    f.llama->update();
+    f.llama->weights().set_learning_rate(f.backend, 1e-2, 1);
+    f.llama->weights().update(f.backend);
   }
 }
 
@@ -180,13 +181,13 @@ TEST_CASE("CudaLlama: a run has the same bits again, and learns its batch") {
     std::vector<float> found;
     for (int step = 1; step <= 6; ++step) {
       f.backward();
-      f.llama->set_learning_rate(1e-2, step);
-      f.llama->update();
+      f.llama->weights().set_learning_rate(f.backend, 1e-2, step);
+      f.llama->weights().update(f.backend);
       found.push_back(f.llama->loss());
-      found.push_back(f.llama->gradient_norm());
+      found.push_back(f.llama->weights().gradient_norm(f.backend));
     }
     for (const Parameter* p : model.parameters())
-      for (const float v : f.llama->get(p->name)) found.push_back(v);
+      for (const float v : f.llama->weights().get(f.backend, p->name)) found.push_back(v);
     return found;
   };
   const std::vector<float> first = run();
@@ -209,10 +210,11 @@ TEST_CASE("CudaLlama: what does not make a model is an error that says what") {
   fails(odd, options_of(false), CudaBackend{}, "dim is 60");
   nn::Transformer model = random_model(true);
   Fixture f(model, options_of(false));
-  CHECK_THROWS_WITH_AS(f.llama->get("model.norm"), doctest::Contains("no weight is named model.norm"), Error);
+  CHECK_THROWS_WITH_AS(f.llama->weights().get(f.backend, "model.norm"),
+                       doctest::Contains("no weight is named model.norm"), Error);
   const float one = 1.0f;
-  CHECK_THROWS_WITH_AS(f.llama->set("model.norm.weight", &one, 1), doctest::Contains("has 64 values, 1 were given"),
-                       Error);
+  CHECK_THROWS_WITH_AS(f.llama->weights().set(f.backend, "model.norm.weight", &one, 1),
+                       doctest::Contains("has 64 values, 1 were given"), Error);
 }
 
 }  // namespace
