@@ -257,3 +257,31 @@ TEST_CASE("cuda fake_quantize: missing parameters and workspace are named") {
                  }),
                  "cuda fake_quantize_dynamic: needs 256 bytes of workspace, the backend has 0"));
 }
+
+TEST_CASE("cuda fake_quantize: of equal extremes the first decides, wherever in a group or row it lies") {
+  for (const char* text :
+       {"int4:axis0:signed_extremum", "int4:group32:signed_extremum:bf16safe", "int4:group256:signed_extremum"}) {
+    const QuantSpec spec = parse_spec(text);
+    CAPTURE(std::string(text));
+    for (const index_t columns : {768, 2048, 4096, 8192, 16384}) {
+      CAPTURE(columns);
+      const index_t rows = 24, n = rows * columns;
+      const CounterRandom random(static_cast<std::uint64_t>(columns));
+      std::vector<bfloat16> x(static_cast<std::size_t>(n));
+      for (index_t row = 0; row < rows; ++row) {  // a few extremes of either sign in each row
+        for (index_t i = 0; i < 12; ++i) {
+          const std::uint32_t word = random.at(static_cast<std::uint64_t>(row * 12 + i));
+          x[static_cast<std::size_t>(row * columns + word / 2 % columns)] = bfloat16(word % 2 == 0 ? 1.5f : -1.5f);
+        }
+      }
+      const std::size_t tiles = static_cast<std::size_t>(group_layout(spec.granularity, rows, columns).count());
+      std::vector<float> expected(tiles);
+      reference::choose_qparams<bfloat16>(spec, x.data(), rows, columns, expected.data(), nullptr);
+      const emulation::Buffer<const bfloat16> x_in(x);
+      const emulation::Buffer<bfloat16> y(x.size());
+      const auto scale = emulation::Buffer<float>::uninitialized(tiles);
+      cuda::fake_quantize_dynamic({}, spec, x_in.data(), rows, columns, y.data(), scale.data());
+      CHECK(compare_bits(expected, scale.to_vector()));
+    }
+  }
+}

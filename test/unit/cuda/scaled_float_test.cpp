@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -117,7 +118,7 @@ TEST_CASE("rounding by one addition is the nearest element: all bfloat16, and va
     std::vector<float> expected, found;
     const auto check = [&](float v) {
       expected.push_back(nearest_element(e, v));
-      found.push_back(rounding(Plain{}, v));
+      found.push_back(std::copysign(rounding(Plain{}, std::fabs(v)), v));
     };
     for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
       const float v = bit_cast<float>(bits << 16);
@@ -182,4 +183,26 @@ TEST_CASE("cuda mask_gradient passes what the mask passes: ragged sizes, unalign
     check_mask_gradient<float>(n, 0, true, false);
   }
   cuda::mask_gradient<float>({}, nullptr, nullptr, 0, nullptr);
+}
+
+TEST_CASE("a quotient by the rounded reciprocal is the division: random numbers, and near the ties of elements") {
+  struct Plain {
+    float mul(float a, float b) const { return a * b; }
+    float fma(float a, float b, float c) const { return std::fma(a, b, c); }
+  };
+  const CounterRandom random(11);
+  std::vector<float> expected, found;
+  for (std::uint64_t i = 0; i < 400000; ++i) {
+    const std::uint32_t word = random.at(2 * i), other = random.at(2 * i + 1);
+    const float b = bit_cast<float>((word & 0x7FFFFFu) | (47u + other % 160u) << 23);  // 2^-80 to 2^80
+    const float wanted = bit_cast<float>((word * 5u & 0x7FFFFFu) | (117u + (other >> 8) % 20u) << 23);
+    float a = wanted * b;
+    if (i % 2 == 0) {  // a hair beside a product with few bits
+      const float tie = static_cast<float>(1u + (other >> 16 & 31u)) * 0.0625f;
+      a = bit_cast<float>(bit_cast<std::uint32_t>(tie * b) + (other >> 21 & 3u));
+    }
+    expected.push_back(a / b);
+    found.push_back(cuda::quotient(Plain{}, a, b, 1.0f / b));
+  }
+  CHECK(compare_bits(expected, found));
 }

@@ -37,47 +37,111 @@ struct SmallFloatRounding {
     smallest_exponent = static_cast<std::uint32_t>(127 + f.min_exponent) << 23;
     shift = (static_cast<std::uint32_t>(23 - f.mantissa_bits) << 23) + 0x00400000u;
   }
-  /// v: not NaN.
+  /// a: a magnitude.
   template <class Context>
-  QAT_HOST_DEVICE float operator()(const Context& c, float v) const {
-    const float a = smaller(cuda::magnitude(v), largest);
+  QAT_HOST_DEVICE float operator()(const Context& c, float a) const {
+    a = smaller(a, largest);
     std::uint32_t exponent = bit_cast<std::uint32_t>(a) & 0x7F800000u;
     exponent = exponent < smallest_exponent ? smallest_exponent : exponent;
     const float anchor = bit_cast<float>(exponent + shift);
-    const float rounded = c.sub(c.add(a, anchor), anchor);
-    return bit_cast<float>(bit_cast<std::uint32_t>(rounded) | (bit_cast<std::uint32_t>(v) & 0x80000000u));
+    return c.sub(c.add(a, anchor), anchor);
   }
 };
 
-/// choose_block with e4m3 scales rounded by one addition.
-template <class T, class Context>
-QAT_HOST_DEVICE ScaledFloatBlock choose_block_of(const Context& c, float amax, float tensor_scale,
-                                                 const ScaledFloatSpec& spec) {
-  if (spec.rule != ScaleRule::kNvfp4) return choose_block(amax, tensor_scale, spec, kFloatTypeOf<T>);
-  const float wanted = c.div(c.div(amax, 6.0f), tensor_scale);
-  const float s = SmallFloatRounding(FloatElement::kE4M3)(c, larger(wanted, 0x1p-6f));
-  return {round_to(kFloatTypeOf<T>, c.mul(tensor_scale, s)), c.div(c.div(1.0f, tensor_scale), s)};
+/// a / b in three operations, from inverse = 1 / b, rounded: the quotient that is one multiplication away is corrected
+/// by its remainder, which a fused multiply-add gives exactly. Rounded as the division is (Markstein 1990), while
+/// nothing leaves the normal numbers: b in [2^-80, 2^80], a / b in [2^-20, 2^20] or rounded to 0 later on.
+template <class Context>
+QAT_HOST_DEVICE float quotient(const Context& c, float a, float b, float inverse) {
+  const float q = c.mul(a, inverse);
+  return c.fma(c.fma(-q, b, a), inverse, q);
+}
+QAT_HOST_DEVICE inline bool has_quotients(float b) { return b >= 0x1p-80f && b <= 0x1p80f; }
+
+/// What vectors are quantized with. Where they are divided by the scale, both are first multiplied by a power of two
+/// that makes the scale a divisor of 2^-62 to 2^40.
+struct VectorBlock {
+  float scale;
+  float factor;  ///< v = x * factor; dividing: 1 / divisor
+  float power = 1.0f, divisor = 1.0f;
+  static constexpr float kBound = 0x1p64f;  ///< of dividends: more saturates as well, and the quotient is finite
+};
+
+/// How a kernel finds parameters and applies them.
+enum class FloatKind { kAmax, kMx, kNvfp4 };
+
+/// The microscaling rules as one: the exponent of amax * multiplier after `add` is added to its bits, less `subtract`.
+struct MxExponent {
+  float multiplier = 1.0f;
+  std::uint32_t add = 0;
+  int subtract = 0;
+
+  QAT_HOST_DEVICE explicit MxExponent(const ScaledFloatSpec& spec) {
+    const FloatElementFormat f = format_of(spec.element);
+    if (spec.rule == ScaleRule::kMxRceil)
+      multiplier = 1.0f / f.largest;
+    else
+      subtract = f.max_exponent;
+    if (spec.rule == ScaleRule::kMxRceil || spec.rule == ScaleRule::kMxCeil) add = 0x7FFFFFu;
+    if (spec.rule == ScaleRule::kMxEven) add = 1u << (22 - f.mantissa_bits);
+  }
+  /// The biased exponent of the scale of a block.
+  template <class Context>
+  QAT_HOST_DEVICE int operator()(const Context& c, float amax) const {
+    const std::uint32_t bits = bit_cast<std::uint32_t>(c.mul(amax, multiplier));
+    const int exponent = static_cast<int>((bits + add) >> 23) - subtract;
+    if (subtract == 0 && bits <= 0x400000u) return 0;  // up to 2^-127, which is byte 0
+    return exponent < 0 ? 0 : exponent;
+  }
+};
+
+/// choose_block(amax) for kKind, with the device's instructions. inverse: 1 / tensor_scale under kNvfp4.
+template <class T, FloatKind kKind, class Context>
+QAT_HOST_DEVICE VectorBlock choose_vector_block(const Context& c, float amax, float tensor_scale, float inverse,
+                                                const ScaledFloatSpec& spec) {
+  if constexpr (kKind == FloatKind::kNvfp4) {
+    const float sixth = amax > 0x1p-90f ? quotient(c, amax, 6.0f, 1.0f / 6.0f) : c.div(amax, 6.0f);
+    const float wanted = has_quotients(tensor_scale) && amax > 0x1p-90f
+                             ? quotient(c, smaller(sixth, c.mul(1024.0f, tensor_scale)), tensor_scale, inverse)
+                             : c.div(sixth, tensor_scale);
+    const float s = SmallFloatRounding(FloatElement::kE4M3)(c, larger(wanted, 0x1p-6f));
+    return {round_to(kFloatTypeOf<T>, c.mul(tensor_scale, s)), c.div(inverse, s)};
+  } else if constexpr (kKind == FloatKind::kMx) {
+    const int exponent = MxExponent(spec)(c, amax);
+    const std::uint32_t scale = exponent == 0 ? 0x00400000u : static_cast<std::uint32_t>(exponent) << 23;
+    return {bit_cast<float>(scale), bit_cast<float>(static_cast<std::uint32_t>(254 - exponent) << 23)};
+  } else {
+    const float largest = format_of(spec.element).largest;
+    float scale = c.div(amax, largest);
+    if constexpr (sizeof(T) == 2) scale = low_bf16(c.bf16_pair(scale, 0.0f));
+    scale = larger(scale, smallest_normal(kFloatTypeOf<T>));
+    const float power = scale < 0x1p-40f ? 0x1p64f : scale > 0x1p40f ? 0x1p-80f : 1.0f;
+    const float divisor = c.mul(scale, power);
+    return {scale, c.div(1.0f, divisor), power, divisor};
+  }
 }
 
 /// Quantizes a vector with the parameters of its block and stores it. All lanes of the warp call.
-template <class T, class Context>
+template <FloatKind kKind, class T, class Context>
 QAT_HOST_DEVICE void put_floats(const Context& c, const ScaledFloatJob<T>& job, const SmallFloatRounding& rounding,
-                                index_t vector, const Bytes16& v, unsigned nan, const ScaledFloatBlock& block,
-                                bool valid) {
+                                index_t vector, const Bytes16& v, unsigned nan, const VectorBlock& block, bool valid) {
   constexpr int N = Vector<T>::kSize;
-  float q[N];
-  unpack<T>(v, q);
-  if (job.spec.rule == ScaleRule::kAmax) {
+  float x[N], a[N];
+  unpack<T>(v, x);
+  if constexpr (kKind != FloatKind::kAmax) {
     QAT_CUDA_UNROLL
-    for (int i = 0; i < N; ++i) q[i] = c.div(q[i], block.scale);
+    for (int i = 0; i < N; ++i) a[i] = cuda::magnitude(c.mul(x[i], block.factor));
   } else {
     QAT_CUDA_UNROLL
-    for (int i = 0; i < N; ++i) q[i] = c.mul(q[i], block.factor);
+    for (int i = 0; i < N; ++i) {
+      const float bounded = smaller(c.mul(cuda::magnitude(x[i]), block.power), VectorBlock::kBound);
+      a[i] = quotient(c, bounded, block.divisor, block.factor);
+    }
   }
   if (job.pass_mask != nullptr) {
     unsigned pass = 0;
     QAT_CUDA_UNROLL
-    for (int i = 0; i < N; ++i) pass |= cuda::magnitude(q[i]) <= rounding.largest ? 1u << i : 0u;
+    for (int i = 0; i < N; ++i) pass |= a[i] <= rounding.largest ? 1u << i : 0u;
     pass = valid ? pass & ~nan : 0u;
     if constexpr (N == 8) {
       if (valid) c.store(job.pass_mask + vector, static_cast<std::uint8_t>(pass));
@@ -87,13 +151,16 @@ QAT_HOST_DEVICE void put_floats(const Context& c, const ScaledFloatJob<T>& job, 
     }
   }
   QAT_CUDA_UNROLL
-  for (int i = 0; i < N; ++i) q[i] = c.mul(rounding(c, q[i]), block.scale);
-  const Bytes16 packed = Vector<T>::pack(c, q);
+  for (int i = 0; i < N; ++i) {
+    const float y = c.mul(rounding(c, a[i]), block.scale);
+    x[i] = bit_cast<float>(bit_cast<std::uint32_t>(y) | (bit_cast<std::uint32_t>(x[i]) & 0x80000000u));
+  }
+  const Bytes16 packed = Vector<T>::pack(c, x);
   if (valid) c.store(reinterpret_cast<Bytes16*>(job.y) + vector, packed);
 }
 
 /// Blocks of 1 to 32 vectors, a power of two: neighbouring lanes. kGiven: one scale, of the tensor.
-template <class T, bool kGiven>
+template <class T, FloatKind kKind, bool kGiven>
 struct ScaledFloatBlocks {
   static constexpr int kThreads = 256, kMinBlocks = 4;
   ScaledFloatJob<T> job;
@@ -110,14 +177,16 @@ struct ScaledFloatBlocks {
     unsigned nonfinite = 0;
     QAT_CUDA_UNROLL
     for (int u = 0; u < 4; ++u) {
+      if constexpr (kGiven) continue;
       r[u] = R::template of<T>(v[u]);
       if (!r[u].finite()) nan.set(u, observe_finite<T>(v[u], false, r[u], nonfinite));
     }
     const SmallFloatRounding rounding(job.spec.element);
     const float tensor_scale = job.tensor_scale(c);
-    ScaledFloatBlock block;
+    const float inverse = kKind == FloatKind::kNvfp4 ? c.div(1.0f, tensor_scale) : 1.0f;
+    VectorBlock block;
     if constexpr (kGiven) {
-      block = choose_block_of<T>(c, c.load_cached(job.tensor_amax), tensor_scale, job.spec);
+      block = choose_vector_block<T, kKind>(c, c.load_cached(job.tensor_amax), tensor_scale, inverse, job.spec);
       if (first == 0 && job.scale != nullptr) c.store(job.scale, block.scale);
     } else {
       if (nonfinite != 0 && job.nonfinite != nullptr) c.atomic_add(job.nonfinite, nonfinite);
@@ -132,17 +201,27 @@ struct ScaledFloatBlocks {
       const index_t vector = first + 32 * u;
       const bool valid = 32 * u < extent;
       if constexpr (!kGiven) {
-        block = choose_block_of<T>(c, r[u].magnitude, tensor_scale, job.spec);
+        block = choose_vector_block<T, kKind>(c, r[u].magnitude, tensor_scale, inverse, job.spec);
         if (valid && job.scale != nullptr && (c.lane() & (lanes - 1)) == 0)
           c.store(job.scale + (vector >> job.group_shift), block.scale);
       }
-      put_floats(c, job, rounding, vector, v[u], nan.of(u), block, valid);
+      unsigned nans = nan.of(u);
+      if constexpr (kGiven) {
+        QAT_CUDA_UNROLL
+        for (int i = 0; i < Vector<T>::kSize; ++i) {
+          const float x = Vector<T>::get(v[u], i);
+          if (x == x) continue;
+          Vector<T>::clear(v[u], i);
+          nans |= 1u << i;
+        }
+      }
+      put_floats<kKind>(c, job, rounding, vector, v[u], nans, block, valid);
     }
   }
 };
 
 /// Rows that a warp (kWarps 1) or a block holds in registers.
-template <class T, int kWarps, int kPerThread>
+template <class T, FloatKind kKind, int kWarps, int kPerThread>
 struct ScaledFloatRows {
   static constexpr int kThreads = kWarps == 1 ? 256 : 32 * kWarps;
   static constexpr int kMinBlocks = (kPerThread <= 4 ? 1280 : 1024) / kThreads;
@@ -179,14 +258,16 @@ struct ScaledFloatRows {
       QAT_CUDA_UNROLL
       for (unsigned w = 0; w < kWarps; ++w) range.observe(parts.load(w));
     }
-    const ScaledFloatBlock block = choose_block_of<T>(c, range.magnitude, job.tensor_scale(c), job.spec);
+    const float tensor_scale = job.tensor_scale(c);
+    const float inverse = kKind == FloatKind::kNvfp4 ? c.div(1.0f, tensor_scale) : 1.0f;
+    const VectorBlock block = choose_vector_block<T, kKind>(c, range.magnitude, tensor_scale, inverse, job.spec);
     if (exists && thread == 0 && job.scale != nullptr) c.store(job.scale + row, block.scale);
     const SmallFloatRounding rounding(job.spec.element);
     QAT_CUDA_UNROLL
     for (int i = 0; i < kPerThread; ++i) {
       if (c.warp() * (kWarps == 1 ? 0 : 32) + kStride * i >= length) break;  // the same for the whole warp
-      put_floats(c, job, rounding, base + thread + kStride * i, v[i], nan[i / 4] >> (8 * (i % 4)) & 0xFFu, block,
-                 exists && thread + kStride * i < length);
+      put_floats<kKind>(c, job, rounding, base + thread + kStride * i, v[i], nan[i / 4] >> (8 * (i % 4)) & 0xFFu, block,
+                        exists && thread + kStride * i < length);
     }
   }
 };
@@ -380,6 +461,25 @@ void tensor_amax(const CudaBackend& backend, const T* x, index_t n, float* amax,
            "cuda tensor_amax of ", n, " elements");
 }
 
+namespace detail {
+template <FloatKind kKind, class T, class Run>
+void launch_floats(const Run& run, const ScaledFloatJob<T>& job, bool per_tensor, bool in_blocks) {
+  const Grid grid{blocks_for(job.vectors, 8 * kWarpVectors)};
+  if (per_tensor) return run(grid, ScaledFloatBlocks<T, kKind, true>{job});
+  if (in_blocks) return run(grid, ScaledFloatBlocks<T, kKind, false>{job});
+  const auto run_rows = [&](auto kernel) {
+    using Kernel = decltype(kernel);
+    run({blocks_for(job.vectors / job.group_vectors, Kernel::kRowsOfBlock), 1, Kernel::kSharedBytes}, kernel);
+  };
+  if (job.group_vectors <= 128) return run_rows(ScaledFloatRows<T, kKind, 1, 4>{job});
+  if (job.group_vectors <= 256) return run_rows(ScaledFloatRows<T, kKind, 2, 4>{job});
+  if (job.group_vectors <= 512) return run_rows(ScaledFloatRows<T, kKind, 4, 4>{job});
+  if (job.group_vectors <= 1024) return run_rows(ScaledFloatRows<T, kKind, 4, 8>{job});
+  if (job.group_vectors <= 2048) return run_rows(ScaledFloatRows<T, kKind, 8, 8>{job});
+  run_rows(ScaledFloatRows<T, kKind, 16, 8>{job});
+}
+}  // namespace detail
+
 template <class T>
 void fake_quantize_float(const CudaBackend& backend, const ScaledFloatSpec& spec, const T* x, index_t rows,
                          index_t columns, T* y, const ScaledFloatExtras& extras) {
@@ -412,21 +512,15 @@ void fake_quantize_float(const CudaBackend& backend, const ScaledFloatSpec& spec
   job.group_shift = log2_of(job.group_vectors);
   job.vectors = layout.count() * job.group_vectors;
   if (job.group_vectors > 0 && is_aligned(x, 16) && is_aligned(y, 16)) {
-    const Grid grid{blocks_for(job.vectors, 8 * kWarpVectors)};
-    if (per_tensor) return run(grid, ScaledFloatBlocks<T, true>{job});
-    if (job.group_vectors <= 32 && job.group_shift >= 0) return run(grid, ScaledFloatBlocks<T, false>{job});
     const bool shares_bytes = job.pass_mask != nullptr && job.group_vectors * Vector<T>::kSize % 8 != 0;
-    if (job.group_vectors >= 32 && job.group_vectors <= kLongestRow && !shares_bytes) {
-      const auto run_rows = [&](auto kernel) {
-        using Kernel = decltype(kernel);
-        run({blocks_for(layout.count(), Kernel::kRowsOfBlock), 1, Kernel::kSharedBytes}, kernel);
-      };
-      if (job.group_vectors <= 128) return run_rows(ScaledFloatRows<T, 1, 4>{job});
-      if (job.group_vectors <= 256) return run_rows(ScaledFloatRows<T, 2, 4>{job});
-      if (job.group_vectors <= 512) return run_rows(ScaledFloatRows<T, 4, 4>{job});
-      if (job.group_vectors <= 1024) return run_rows(ScaledFloatRows<T, 4, 8>{job});
-      if (job.group_vectors <= 2048) return run_rows(ScaledFloatRows<T, 8, 8>{job});
-      return run_rows(ScaledFloatRows<T, 16, 8>{job});
+    const bool in_blocks = per_tensor || (job.group_vectors <= 32 && job.group_shift >= 0);
+    const bool in_rows = job.group_vectors >= 32 && job.group_vectors <= kLongestRow && !shares_bytes;
+    if (in_blocks || in_rows) {
+      if (spec.rule == ScaleRule::kAmax)
+        return detail::launch_floats<FloatKind::kAmax>(run, job, per_tensor, in_blocks);
+      if (spec.rule == ScaleRule::kNvfp4)
+        return detail::launch_floats<FloatKind::kNvfp4>(run, job, per_tensor, in_blocks);
+      return detail::launch_floats<FloatKind::kMx>(run, job, per_tensor, in_blocks);
     }
   }
   const GroupLayout runs = per_tensor ? GroupLayout{rows, columns, 1, columns, rows, 1} : layout;
