@@ -295,6 +295,7 @@ struct AdamWPass {
     const QParams old = reads_old ? t.old_parameters(c, 0) : QParams{};
 
     constexpr int kStep = static_cast<int>(kTeam) * E;
+    constexpr int kAhead = E == 4 && kTeam > 32 && !kLearned ? 2 : 1;  // vectors asked for at a time
     constexpr int kStage =
         static_cast<int>(kPiece * kTeam / kThreads);  // elements whose terms are in shared memory at a time
     const auto stage = c.template shared<float>(kStageOffset + (kTeam == 32 ? c.warp() * kStage * sizeof(float) : 0));
@@ -302,24 +303,29 @@ struct AdamWPass {
     float sum = 0.0f;
     double total = 0.0;
     for (int from = 0; from < n; from += kStage) {
-      for (int j = rank * E; j < kStage; j += kStep) {
-        const int i = from + j;
-        AdamWRaw<G, E, kNorm> raw;
-        raw.load(c, t, i, i < n, reads_old);
-        AdamWLane<E> x;
-        x.set(raw);
-        if (i < n) {
-          if (reads_old) through_estimator(c, t, old, x);
-          update_lane(c, f, factor, x, squares);
-          if constexpr (!kNorm) {
-            x.store(c, t, i);
-            QAT_CUDA_UNROLL
-            for (int k = 0; k < E; ++k) range.observe(x.value[k], static_cast<unsigned>(i + k), mapping);
+      for (int first = rank * E; first < kStage && (kLearned || from + first < n); first += kAhead * kStep) {
+        AdamWRaw<G, E, kNorm> raw[kAhead];
+        QAT_CUDA_UNROLL
+        for (int h = 0; h < kAhead; ++h)
+          raw[h].load(c, t, from + first + h * kStep, from + first + h * kStep < n, reads_old);
+        QAT_CUDA_UNROLL
+        for (int h = 0; h < kAhead; ++h) {
+          const int j = first + h * kStep, i = from + j;
+          AdamWLane<E> x;
+          x.set(raw[h]);
+          if (i < n) {
+            if (reads_old) through_estimator(c, t, old, x);
+            update_lane(c, f, factor, x, squares);
+            if constexpr (!kNorm) {
+              x.store(c, t, i);
+              QAT_CUDA_UNROLL
+              for (int k = 0; k < E; ++k) range.observe(x.value[k], static_cast<unsigned>(i + k), mapping);
+            }
           }
-        }
-        if (learns) {
-          QAT_CUDA_UNROLL
-          for (int k = 0; k < E; ++k) stage.store(static_cast<unsigned>(j + k), i < n ? x.term[k] : 0.0f);
+          if (learns) {
+            QAT_CUDA_UNROLL
+            for (int k = 0; k < E; ++k) stage.store(static_cast<unsigned>(j + k), i < n ? x.term[k] : 0.0f);
+          }
         }
       }
       if (learns) {  // the order of kernels::reference::lsq_scale_gradient
