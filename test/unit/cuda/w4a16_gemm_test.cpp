@@ -166,7 +166,8 @@ void check_bound(const Case& c, const W4A16Config& config) {
 }
 
 std::vector<W4A16Config> all_kernels() {
-  std::vector<W4A16Config> all = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}};
+  std::vector<W4A16Config> all = {
+      {Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}, {Form::kStream, 16, 32}};
   cuda::detail::for_w4a16_shapes([&](auto shape) {
     using Shape = decltype(shape);
     all.push_back({Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages});
@@ -200,6 +201,11 @@ TEST_CASE("the pipelined kernels: more tokens than a tile has, and any number of
                                 static_cast<std::uint64_t>(blocks));
     }
   }
+}
+
+TEST_CASE("the stream form with two tiles of tokens") {
+  for (const index_t tokens : {9, 15, 16})
+    check_exact<float, bfloat16>({tokens, 50, 200, 64, true, true}, {Form::kStream, 16, 32});
 }
 
 TEST_CASE("auto: any number of tokens") {
@@ -248,7 +254,7 @@ TEST_CASE("no bank of shared memory is hit twice, global memory is read in whole
   const emulation::With with(settings);
   for (const W4A16Config& config : all_kernels()) {
     emulation::reset_counters();
-    const Case c{config.form == Form::kStream ? 4 : config.tile_tokens, 256, 512, 128};
+    const Case c{config.tile_tokens == 0 ? 4 : config.tile_tokens, 256, 512, 128};
     Problem<bfloat16, bfloat16>(c, true).run(config);
     CHECK_MESSAGE(emulation::worst_bank_ways() == 1, name(c, config));
     for (const auto& entry : emulation::global_requests())
@@ -269,7 +275,9 @@ TEST_CASE("w4a16_gemm: what does not fit is named") {
   CHECK(message([&] { problem.run({}); }) ==
         "w4a16_gemm: groups of 48 columns, accepted are multiples of 32 and one group per row (96)");
   const Problem<float, float> nine({9, 16, 64, 64}, true);
-  CHECK(message([&] { nine.run({Form::kStream, 0, 16}); }) == "w4a16_gemm: 9 tokens, the stream form takes up to 8");
+  CHECK(message([&] {
+          nine.run({Form::kStream, 0, 16});
+        }) == "w4a16_gemm: 9 tokens, the stream form takes up to 8, and 16 in tiles of 16 x 32");
   CHECK(message([&] {
           nine.run({Form::kTiles, 24});
         }).find("no kernel has tiles of 24 tokens x 0 rows, 0 warps and 0 stages; there are") != std::string::npos);

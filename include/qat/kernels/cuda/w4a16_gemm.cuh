@@ -62,12 +62,15 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
     f(kernel);
   };
   if (config.form == W4A16Config::Form::kStream) {
-    QAT_CHECK(w.tokens <= 8, kUnsupported, "w4a16_gemm: ", w.tokens, " tokens, the stream form takes up to 8");
-    if (config.tile_rows == 64) return stream(W4A16StreamKernel<4, 8, 512, 1>(w));
-    if (config.tile_rows == 32) return stream(W4A16StreamKernel<2, 8, 256, 2>(w));
+    const bool sixteen = config.tile_tokens == 16 && config.tile_rows == 32;
+    QAT_CHECK(w.tokens <= (sixteen ? 16 : 8), kUnsupported, "w4a16_gemm: ", w.tokens,
+              " tokens, the stream form takes up to 8, and 16 in tiles of 16 x 32");
+    if (sixteen) return stream(W4A16StreamKernel<2, 2, 8, 512, 1>(w));
+    if (config.tile_rows == 64) return stream(W4A16StreamKernel<4, 1, 8, 512, 1>(w));
+    if (config.tile_rows == 32) return stream(W4A16StreamKernel<2, 1, 8, 256, 2>(w));
     QAT_CHECK(config.tile_rows == 16, kUnsupported, "w4a16_gemm: the stream form has tiles of 16, 32 and 64 rows, not ",
               config.tile_rows);
-    return stream(W4A16StreamKernel<1, 8, 256, 3>(w));
+    return stream(W4A16StreamKernel<1, 1, 8, 256, 3>(w));
   }
   bool found = false;
   for_w4a16_shapes([&](auto shape) {
@@ -87,17 +90,25 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
         " stages; there are (tokens x rows / warps / stages)", names);
 }
 
-/// The table: which form and tile for a shape, as a sweep (bench/gpu/w4a16_sweep.cu) on an H200 has them in order. The
-/// stream form wins where two of its blocks fit on a multiprocessor, with 32 rows if that makes a block for most of
-/// them; of more activations, one block of 64 rows holds a copy.
+/// The table: which form and tile for a shape. Tiles, and the stream form where two of its blocks fit on a
+/// multiprocessor: in the order of a sweep (bench/gpu/w4a16_sweep.cu) on an H200. The stream form of 64 rows and that
+/// of 16 tokens, which keep a copy of more activations on a multiprocessor: by the bytes in flight.
 inline W4A16Config resolve(const Int4Operands& w, W4A16Config config) {
   using Form = W4A16Config::Form;
-  const bool two_fit = w.tokens <= 8 && 2 * (W4A16StreamKernel<2, 8, 256, 2>(w).bytes + 1024) <= kSharedLimit + 1024,
-             one_fits = w.tokens <= 8 && W4A16StreamKernel<4, 8, 512, 1>(w).bytes <= kSharedLimit;
+  const bool two_fit = w.tokens <= 8 && 2 * (W4A16StreamKernel<2, 1, 8, 256, 2>(w).bytes + 1024) <= kSharedLimit + 1024,
+             one_fits = w.tokens <= 8 && W4A16StreamKernel<4, 1, 8, 512, 1>(w).bytes <= kSharedLimit;
   const int processors = static_cast<int>(resident_blocks(1));
+  const bool free = config.form == Form::kAuto && config.tile_tokens == 0 && config.warps == 0 && config.stages == 0 &&
+                    config.blocks == 0;
   if (config.form == Form::kAuto) {
-    const bool free = config.tile_tokens == 0 && config.warps == 0 && config.stages == 0 && config.blocks == 0;
     config.form = free && (two_fit || (one_fits && w.row_tiles >= 2 * processors)) ? Form::kStream : Form::kTiles;
+  }
+  // 9 to 16 tokens: one block on each multiprocessor.
+  if (free && config.form == Form::kTiles && config.tile_rows == 0 && w.tokens > 8 && w.tokens <= 16 &&
+      w.row_tiles <= 2 * processors && W4A16StreamKernel<2, 2, 8, 512, 1>(w).bytes <= kSharedLimit) {
+    config.form = Form::kStream;
+    config.tile_tokens = 16;
+    config.tile_rows = 32;
   }
   if (config.form == Form::kStream && config.tile_rows == 0)
     config.tile_rows = w.row_tiles <= processors ? 16 : two_fit ? 32 : 64;
@@ -126,7 +137,7 @@ W4A16Plan plan_w4a16_gemm(const W4A16Args<T, S>& args, const W4A16Config& wanted
         plan.workspace_bytes = launch.partial_bytes + (args.counters == nullptr ? launch.tiles * sizeof(unsigned) : 0);
       }
     } else {
-      plan.config.tile_tokens = 8;
+      plan.config.tile_tokens = launch.kTokensOfTile;
       plan.config.warps = 8;
       plan.config.stages = plan.config.blocks = 0;
     }

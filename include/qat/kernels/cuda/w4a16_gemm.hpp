@@ -31,7 +31,7 @@ struct W4A16Config {
     kTiles,   ///< blocks walk an even share of all (tile, slice of K) through a pipeline in shared memory
   };
   Form form = Form::kAuto;
-  int tile_tokens = 0;  ///< kTiles: 8, 16, 32, 64, 128
+  int tile_tokens = 0;  ///< kTiles: 8, 16, 32, 64, 128. kStream: 16, with 32 rows; else 8 at most
   int tile_rows = 0;    ///< kTiles: 128, 256 (up to 32 tokens). kStream: 16, 32, 64
   int warps = 0;        ///< kTiles: 4, 8, 16
   int stages = 0;       ///< kTiles: of the pipeline

@@ -10,12 +10,13 @@ namespace qat::inline v0::cuda {
 
 /// Shared memory: activations (tokens rows of `pitch` 16-byte chunks), scales, zero points of the block's rows.
 /// kRows: tiles of 16 rows of a block. kAhead: tiles of the weight that a warp has in flight.
-template <int kRows, int kAhead, int Threads, int kBlocks>
+template <int kRows, int kTokens, int kAhead, int Threads, int kBlocks>
 struct W4A16StreamKernel {
   static constexpr int kThreads = Threads, kMinBlocks = kBlocks, kWarps = kThreads / 32, kSlots = kAhead / kRows;
   /// 16-byte chunks of a warp's sums of a tile: 32, and some so that tiles lie in different banks.
-  static constexpr unsigned kSumChunks = kRows == 4 ? 34 : 36;
-  using Sums = detail::W4A16Sums<kRows, 1>;
+  static constexpr unsigned kSumChunks = kRows * kTokens == 4 ? 34 : 36;
+  using Sums = detail::W4A16Sums<kRows, kTokens>;
+  static constexpr int kTokensOfTile = 8 * kTokens;
 
   Int4Operands w;
   unsigned pitch;          ///< chunks from token to token: an odd multiple of 4, so neighbours lie in different banks
@@ -28,7 +29,7 @@ struct W4A16StreamKernel {
     scales = pitch * static_cast<unsigned>(w.tokens) * 16;
     zeros = scales + kRows * groups * 16 * static_cast<unsigned>(w.scale_bytes);
     bytes = zeros + (w.zero_points != nullptr ? kRows * groups * 16 : 0);
-    constexpr unsigned kSumBytes = kWarps * kRows * kSumChunks * 16;
+    constexpr unsigned kSumBytes = kWarps * kRows * kTokens * kSumChunks * 16;
     if (bytes < kSumBytes) bytes = kSumBytes;
   }
 
@@ -69,8 +70,12 @@ struct W4A16StreamKernel {
 
     c.sync();  // the activations have been read
     QAT_CUDA_UNROLL
-    for (int i = 0; i < kRows; ++i)
-      shared.store((warp * kRows + static_cast<unsigned>(i)) * kSumChunks + lane, detail::to_bytes(sums.total[i][0]));
+    for (int i = 0; i < kRows; ++i) {
+      QAT_CUDA_UNROLL
+      for (int t = 0; t < kTokens; ++t)
+        shared.store((warp * (kRows * kTokens) + static_cast<unsigned>(i * kTokens + t)) * kSumChunks + lane,
+                     detail::to_bytes(sums.total[i][t]));
+    }
     c.sync();
     // Output n of token t: element n / 8 * 2 + t % 2 of lane n % 8 * 4 + t / 2.
     const auto partial = c.template shared<float>(0);
@@ -83,10 +88,12 @@ struct W4A16StreamKernel {
       float v[8];
       QAT_CUDA_UNROLL
       for (unsigned j = 0; j < 8; ++j) {
-        const unsigned at = (run / 2 * kSumChunks + j * 4 + token / 2) * 4 + run % 2 * 2 + token % 2;
+        const unsigned at =
+            ((run / 2 * kTokens + token / 8) * kSumChunks + j * 4 + token % 8 / 2) * 4 + run % 2 * 2 + token % 2;
         v[j] = 0.0f;
         QAT_CUDA_UNROLL
-        for (unsigned k = 0; k < kWarps; ++k) v[j] = c.add(v[j], partial.load(k * (kRows * kSumChunks * 4) + at));
+        for (unsigned k = 0; k < kWarps; ++k)
+          v[j] = c.add(v[j], partial.load(k * (kRows * kTokens * kSumChunks * 4) + at));
       }
       detail::store_outputs(c, w, static_cast<int>(token), n, v);
     }
@@ -102,8 +109,13 @@ struct W4A16StreamKernel {
       sums.enter(c, w, column, scales, zeros, first, static_cast<unsigned>(w.groups) * 16, 0);
     };
     // Lanes of tokens that are not there compute what nobody reads, from those of the last.
-    const unsigned g = c.lane() / 4, last = static_cast<unsigned>(w.tokens) - 1;
-    const unsigned tokens = (g < last ? g : last) * pitch + c.lane() % 4;
+    const unsigned last = static_cast<unsigned>(w.tokens) - 1;
+    unsigned tokens[kTokens];
+    QAT_CUDA_UNROLL
+    for (unsigned t = 0; t < kTokens; ++t) {
+      const unsigned token = t * 8 + c.lane() / 4;
+      tokens[t] = (token < last ? token : last) * pitch + c.lane() % 4;
+    }
     QAT_CUDA_LOOP
     for (unsigned first = begin; first < end; first += kSlots) {
       QAT_CUDA_UNROLL
@@ -114,7 +126,9 @@ struct W4A16StreamKernel {
         QAT_CUDA_UNROLL
         for (unsigned half = 0; half < 2; ++half) {
           if (kHalves && half == 1) enter(tile * 64 + 32);
-          const Bytes16 b[1] = {shared.load(tokens + first * 8 + s * 8 + half * 4)};
+          Bytes16 b[kTokens];
+          QAT_CUDA_UNROLL
+          for (int t = 0; t < kTokens; ++t) b[t] = shared.load(tokens[t] + first * 8 + s * 8 + half * 4);
           sums.multiply(c, w, 0, static_cast<int>(half), a[s], b);
         }
         QAT_CUDA_UNROLL
