@@ -27,6 +27,7 @@ NO_OWN_TEST = {
     "kernels/cuda/group_range.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/cuda/quantize_any.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/cuda/quantize_launch.hpp": "unit/cuda/fake_quantize_test.cpp",
+    "kernels/cuda/scaled_float_vector.hpp": "unit/cuda/scaled_float_test.cpp",
     "kernels/cuda/quantize_vectors.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/adamw_factors.hpp": "unit/optim/optimizer_test.cpp",
     "kernels/cuda/adamw_view.hpp": "unit/cuda/adamw_test.cpp",
