@@ -9,18 +9,33 @@ QAT_EXACT_BEGIN
 
 namespace qat::inline v0::expr {
 
+/// The definition: schemes that are not plain. Out of line, for it is long and would be copied into every kernel.
+template <Step S, class T>
+QAT_HOST_DEVICE QAT_NOINLINE float defined_step(T a, const QParams p, const AffineScheme& scheme) {
+  if constexpr (S == Step::kDequantize) {
+    return qat::dequantize(static_cast<int>(a), p, scheme);
+  } else if constexpr (S == Step::kQuantize) {
+    return static_cast<float>(qat::quantize(a, p, scheme));
+  } else {
+    return qat::fake_quantize(a, p, scheme);
+  }
+}
+
 /// step_run for one element. Plain: the scheme is_plain, and the device's own rounding gives the bits of the
 /// definition.
 template <Step S, bool Plain, class T, class Context>
 QAT_HOST_DEVICE QAT_INLINE float step(const Context& c, T a, const QParams& p, const AffineScheme& scheme) {
-  const cuda::LaneQuantizer<float> lane(p, scheme);
-  if constexpr (S == Step::kDequantize) {
-    const int code = static_cast<int>(a);
-    return Plain ? lane.dequantize(c, c.sub(static_cast<float>(code), p.zero_point)) : qat::dequantize(code, p, scheme);
-  } else if constexpr (S == Step::kQuantize) {
-    return static_cast<float>(Plain ? lane.quantize(c, a) : qat::quantize(a, p, scheme));
+  if constexpr (!Plain) {
+    return defined_step<S>(a, p, scheme);
   } else {
-    return Plain ? lane.fake_quantize(c, a) : qat::fake_quantize(a, p, scheme);
+    const cuda::LaneQuantizer<float> lane(p, scheme);
+    if constexpr (S == Step::kDequantize) {
+      return lane.dequantize(c, c.sub(static_cast<float>(static_cast<int>(a)), p.zero_point));
+    } else if constexpr (S == Step::kQuantize) {
+      return static_cast<float>(lane.quantize(c, a));
+    } else {
+      return lane.fake_quantize(c, a);
+    }
   }
 }
 
