@@ -1,5 +1,5 @@
-// What qat launches on a GPU, declared: plain C++ for any compiler. Link kernels/instances, or include qat/cuda.cuh in a
-// file that nvcc compiles.
+// What qat launches on a GPU, declared: plain C++ for any compiler. Link kernels/instances, or include qat/cuda.cuh in
+// a file that nvcc compiles.
 #pragma once
 
 #include "qat/backend/cuda.hpp"

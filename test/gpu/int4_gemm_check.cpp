@@ -42,7 +42,8 @@ struct TiledWeight {
 TiledWeight prepack(const Device& device, Report& report, const Weight& w, const std::string& what) {
   const auto codes = to_device(device, w.codes);
   const auto scales = to_device(device, w.scales);
-  TiledWeight tiled{cuda::DeviceBuffer<std::uint8_t>(w.tiles.code_bytes()), cuda::DeviceBuffer<float>(w.tiles.group_entries())};
+  TiledWeight tiled{cuda::DeviceBuffer<std::uint8_t>(w.tiles.code_bytes()),
+                    cuda::DeviceBuffer<float>(w.tiles.group_entries())};
   cuda::RowMajorInt4<const std::uint8_t, const float> from;
   from.codes = codes.data();
   from.scales = scales.data();
