@@ -219,7 +219,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         jobs = [(a, ()) for a in ARCHITECTURES] + [("sm_90a", ("-fmad=false",))]
         results = list(common.parallel(lambda job: compile_to(folder, nvcc, job[0], flags=job[1]), jobs))
-        measured = {}
+        measured, spills = {}, {}
         for (architecture, flags), (said, code) in zip(jobs, results):
             if code is None:
                 report.check(f"machine_code: representatives.cu compiles for {architecture} {' '.join(flags)}", said.splitlines()[:20] or ["nvcc failed"])
@@ -233,11 +233,14 @@ def main():
                 fit = measure(ptxas[raw], operations)
                 was = measured.setdefault(names[raw], fit)
                 measured[names[raw]] = {k: (min if k == "wide" else max)(was[k], fit[k]) for k in fit}
+                if ptxas[raw]["spills"]:
+                    spills.setdefault(names[raw], {})[architecture] = ptxas[raw]["spills"]
             report.check(f"machine_code: {len(code)} kernels of {architecture} keep their budgets", problems)
         if "--measure" in sys.argv:
             for name, fit in sorted(measured.items()):
                 fit["registers"] = (fit["registers"] + 7) // 8 * 8
-                report.say(f"    {json.dumps(name)}: {json.dumps({**fit, **{k: v for k, v in budgets.get(name, {}).items() if k not in fit}})},")
+                kept = {k: v for k, v in budgets.get(name, {}).items() if k in ("has", "contracts")}
+                report.say(f"    {json.dumps(name)}: {json.dumps({**fit, **kept, **({'spills': spills[name]} if name in spills else {})})},")
         report.check("machine_code: every kernel has a representative", without_representative(common.ROOT, measured))
         fused, plain = results[ARCHITECTURES.index("sm_90a")][1], results[-1][1]
         if fused and plain:
