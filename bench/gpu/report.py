@@ -64,7 +64,7 @@ def lines_of(measured):
     size = " x ".join(str(n) for n in last["size"])
     first = f"| {last['case']} | {size} | {statistics.median(seconds) * 1e6:.1f} | {spread} | {rate} |"
     targets = {t["against"]: t for t in last.get("targets", [])}
-    against = [name for name in ("copy", "peak") if "share_of_" + name in last] + list(last.get("ratios", {}))
+    against = [name for name in ("copy", "peak") if "share_of_" + name in last] + [name for name in last.get("ratios", {}) if not name.startswith("form ")]  # our own choices
     for position, peer in enumerate(against or [None]):
         values = [ratio_of(m, peer) for m in measured if ratio_of(m, peer) is not None] if peer else []
         if peer == "copy" and "copy" in last.get("ratios", {}) and position > 0:
