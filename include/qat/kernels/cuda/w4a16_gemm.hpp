@@ -46,8 +46,8 @@ struct W4A16Plan {
 };
 
 /// More tokens than this are faster as dequantize_int4 and a bfloat16 product: on an H200 at 8192 x 8192, group 128,
-/// 58 us against 85 us at 64 tokens, 94 against 87 at 128.
-inline constexpr index_t kW4A16Crossover = 96;
+/// 74 us against 87 us at 128 tokens, 149 against 98 at 256.
+inline constexpr index_t kW4A16Crossover = 160;
 
 /// @throws qat::Error (kUnsupported) if no kernel has the configuration; the message lists those there are
 template <class T, class S>
