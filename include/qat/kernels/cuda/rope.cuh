@@ -12,7 +12,7 @@ namespace detail {
 /// kVectors: both elements of N neighbouring pairs are two vectors; else one pair a thread.
 template <class T, bool kVectors>
 struct RopePairs {
-  static constexpr int kThreads = 256, kMinBlocks = 6;
+  static constexpr int kThreads = 256, kMinBlocks = 5;
   static constexpr int N = kVectors ? Vector<T>::kSize : 1;
   RopeArgs<T> args;
   index_t threads;  // that have pairs
