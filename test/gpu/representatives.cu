@@ -80,8 +80,8 @@ QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 8, 4, 2, 1, 2, 4, 1>, W4A8Form>)
 QAT_REPRESENTATIVE(detail::ClearCounters)
 
 // Attention.
-QAT_REPRESENTATIVE(AttentionForward<64, 2, 4, 32, 2, true>)
-QAT_REPRESENTATIVE(AttentionForward<128, 2, 4, 64, 2, false>)
+QAT_REPRESENTATIVE(AttentionForward<64, 2, 4, 64, 2, false>)
+QAT_REPRESENTATIVE(AttentionForward<128, 2, 4, 32, 2, false>)
 QAT_REPRESENTATIVE(AttentionBackwardQueries<64, 2, 4, 32, 32, 2>)
 QAT_REPRESENTATIVE(AttentionBackwardKeys<64, 2, 4, 64, 16, 2>)
 
