@@ -271,15 +271,15 @@ struct DeviceForm<ScalarNode<T>> {
   template <int W>
   static void group(const Node&, GroupedLanes&) {}
 
-  struct None {};
+  struct Nothing {};
   template <int W>
-  using Fetched = None;
+  using Fetched = Nothing;
   template <int W, bool, class Context>
-  QAT_HOST_DEVICE QAT_INLINE static None fetch(const Context&, const Node&, const Position&, index_t) {
+  QAT_HOST_DEVICE QAT_INLINE static Nothing fetch(const Context&, const Node&, const Position&, index_t) {
     return {};
   }
   template <int W, bool, class Context>
-  QAT_HOST_DEVICE QAT_INLINE static Elements<T, W> compute(const Context&, const Node& node, None, index_t) {
+  QAT_HOST_DEVICE QAT_INLINE static Elements<T, W> compute(const Context&, const Node& node, Nothing, index_t) {
     Elements<T, W> x;
     QAT_CUDA_UNROLL
     for (int i = 0; i < W; ++i) x.at[i] = node.value;
