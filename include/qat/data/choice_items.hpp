@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "qat/io/json.hpp"
+#include "qat/io/json_lines.hpp"
 
 namespace qat::inline v0 {
 
@@ -49,16 +50,10 @@ inline ChoiceItem parse_choice_item(std::string_view line, const std::string& wh
 /// JSONL: {"ctx": text, "endings": [text, ...], "label": index} a line; other keys are left alone.
 /// @throws qat::Error (kBadFile) naming file, line and key
 inline std::vector<ChoiceItem> load_choice_items(const std::string& path) {
-  const MappedFile file(path);
   std::vector<ChoiceItem> items;
-  std::string_view rest = file.text();
-  for (index_t number = 1; !rest.empty(); ++number) {
-    const std::size_t end = rest.find('\n');
-    const std::string_view line = rest.substr(0, end);
-    rest = end == rest.npos ? std::string_view() : rest.substr(end + 1);
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for_each_json_line(path, [&](std::string_view line, index_t number) {
     items.push_back(detail::parse_choice_item(line, path + ":" + std::to_string(number)));
-  }
+  });
   QAT_CHECK(!items.empty(), kBadFile, path, ": has no items; accepted: lines {\"ctx\", \"endings\", \"label\"}");
   return items;
 }

@@ -12,6 +12,7 @@
 #include "qat/data/chat_template.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/io/json.hpp"
+#include "qat/io/json_lines.hpp"
 #include "qat/ops/softmax_cross_entropy.hpp"
 
 namespace qat::inline v0 {
@@ -131,15 +132,9 @@ inline SftSample sft_sample(const std::vector<SftPart>& parts, const Tokenizer& 
 /// the end token.
 /// @throws qat::Error naming file and line: not JSON, a member missing or of another type, too long for `longest`
 inline SftData load_sft_data(const std::string& path, const Tokenizer& tokenizer, const SftOptions& options) {
-  const MappedFile file(path);
   const ChatTemplate chat(options.chat_template);
   SftData data;
-  std::string_view rest = file.text();
-  for (index_t number = 1; !rest.empty(); ++number) {
-    const std::size_t end = rest.find('\n');
-    const std::string_view line = rest.substr(0, end);
-    rest = end == rest.npos ? std::string_view() : rest.substr(end + 1);
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for_each_json_line(path, [&](std::string_view line, index_t number) {
     const std::string where = path + ":" + std::to_string(number);
     try {
       SftSample sample =
@@ -150,7 +145,7 @@ inline SftData load_sft_data(const std::string& path, const Tokenizer& tokenizer
       if (!options.skip_broken) throw;
       if (data.skipped++ == 0) data.first_skipped = e.what();
     }
-  }
+  });
   QAT_CHECK(!data.samples.empty(), kBadFile, path, ": has no samples",
             data.skipped > 0 ? "; the first line left out: " : "", data.first_skipped,
             "; accepted: lines {\"prompt\", \"completion\"} or {\"messages\"}");
