@@ -3,10 +3,12 @@ first of them ours. targets: (what is compared, must, aim); "copy" is the share 
 name the ratio time(contender) / time(ours)."""
 import ctypes
 import dataclasses
+import os
+import re
 import typing
 
 import measure
-from library import DTYPES
+from library import DTYPES, ROOT
 
 CASES = []
 
@@ -176,7 +178,11 @@ def quantizer_cases():
 quantizer_cases()
 
 
-CROSSOVER = 256  # tokens: kW4A16Crossover of kernels/cuda/w4a16_gemm.hpp
+def crossover():
+    """Tokens above which qat dequantizes and multiplies in bfloat16: kW4A16Crossover of kernels/cuda/w4a16_gemm.hpp."""
+    path = os.path.join(ROOT, "include", "qat", "kernels", "cuda", "w4a16_gemm.hpp")
+    with open(path) as file:
+        return int(re.search(r"kW4A16Crossover = (\d+);", file.read())[1])
 
 
 def by_tokens(**targets):
@@ -272,7 +278,7 @@ def gemm_case(group, nk, tokens, targets):
             def by_cublas():
                 fill()
                 torch.mm(x.tensor, wide.tensor.T, out=out)
-            if m > CROSSOVER:  # what qat does there; its own product is the contender
+            if m > crossover():  # what qat does there; its own product is the contender
                 found = {"dequantize+cublas": by_cublas, **{"w4a16" if name == "qat" else name: f for name, f in found.items()}}
             elif m >= 64:
                 found["dequantize+cublas"] = by_cublas

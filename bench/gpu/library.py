@@ -78,8 +78,5 @@ class Library:
 
     def describe(self):
         text = ctypes.create_string_buffer(512)
-        function = self._library.qat_cuda_device
-        function.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-        if function(text, 512) != 0:
-            raise QatError(self._library.qat_last_error().decode())
+        self.device(text, len(text))
         return text.value.decode()

@@ -190,7 +190,7 @@ typedef struct qat_llama_options {
   double weight_decay, clip_norm;
 } qat_llama_options;
 qat_status qat_cuda_llama_workspace(const qat_llama_options* options, size_t* bytes);
-/* Weights are random (qat::nn::Transformer::randomize's distribution) until they are set. */
+/* Weights are random, of deviation 0.02, and those of norms 1, until they are set. */
 qat_status qat_cuda_llama_create(const qat_cuda* cuda, const qat_llama_options* options, uint64_t seed,
                                  qat_llama** llama);
 qat_status qat_cuda_llama_destroy(qat_llama* llama);
