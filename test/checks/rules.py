@@ -47,6 +47,7 @@ NO_OWN_TEST = {
     "kernels/cuda/int4_operands.hpp": "unit/cuda/w4a16_gemm_test.cpp",
     "kernels/cuda/w4a16_stream.hpp": "unit/cuda/w4a16_gemm_test.cpp",
     "kernels/cuda/int4_tiles.hpp": "unit/cuda/w4a16_gemm_test.cpp",
+    "kernels/cuda/gemm.hpp": "gpu/gemm_check.cpp",
     "kernels/cuda/lanes.hpp": "unit/kernels/group_quantize_test.cpp",
     "kernels/cpu/int8_dot.hpp": "unit/kernels/qgemm_test.cpp",
     "kernels/cpu/optimizer.hpp": "unit/optim/optimizer_test.cpp",

@@ -267,12 +267,26 @@ class CudaLlama {
     cuda::rmsnorm_backward(backend_, a);
   }
 
-  cuda::AttentionExtents extents() const {
-    cuda::AttentionExtents e = cuda::attention_extents(options_.batch, options_.length, options_.length,
-                                                       config_.n_heads, config_.n_kv_heads, config_.head_dim);
-    e.q_stride = e.kv_stride = qkv_width();
-    e.q_batch_stride = e.kv_batch_stride = options_.length * qkv_width();
-    return e;
+  /// What the forward and the backward pass of attention read: queries, keys and values in one matrix of rows.
+  template <class Args>
+  void set_attention(const Block& b, Args& a) const {
+    a.extents = cuda::attention_extents(options_.batch, options_.length, options_.length, config_.n_heads,
+                                        config_.n_kv_heads, config_.head_dim);
+    a.extents.q_stride = a.extents.kv_stride = qkv_width();
+    a.extents.q_batch_stride = a.extents.kv_batch_stride = options_.length * qkv_width();
+    a.q = b.heads.data();
+    a.k = a.q + q_width();
+    a.v = a.k + kv_width();
+    a.out = b.attended.data();
+    a.log_sum_exp = b.log_sum_exp.data();
+  }
+  template <class Args>
+  void set_activation(const Block& b, Args& a) const {
+    a.gate = b.gate_and_up.data();
+    a.up = a.gate + config_.hidden_dim;
+    a.rows = tokens_;
+    a.columns = config_.hidden_dim;
+    a.gate_stride = a.up_stride = 2 * config_.hidden_dim;
   }
   void turn(bfloat16* heads, bool back) const {
     cuda::RopeArgs<bfloat16> a;
@@ -298,12 +312,7 @@ class CudaLlama {
       gemm_forward(b.attention_input.y.data(), weights_[b.qkv], b.heads.data());
       turn(b.heads.data(), false);
       cuda::AttentionArgs<bfloat16> a;
-      a.extents = extents();
-      a.q = b.heads.data();
-      a.k = a.q + q_width();
-      a.v = a.k + kv_width();
-      a.out = b.attended.data();
-      a.log_sum_exp = b.log_sum_exp.data();
+      set_attention(b, a);
       cuda::attention(backend_, a);
       if (options_.activation)
         cuda::fake_quantize_dynamic<bfloat16>(backend_, *options_.activation, b.attended.data(), tokens_, q_width(),
@@ -313,11 +322,7 @@ class CudaLlama {
       norm_forward(branch_.data(), b.attention_input.stream.data(), weights_[b.post_norm], b.mlp_input);
       gemm_forward(b.mlp_input.y.data(), weights_[b.gate_up], b.gate_and_up.data());
       cuda::ActivationArgs<bfloat16> act;
-      act.gate = b.gate_and_up.data();
-      act.up = act.gate + config_.hidden_dim;
-      act.rows = tokens_;
-      act.columns = config_.hidden_dim;
-      act.gate_stride = act.up_stride = 2 * config_.hidden_dim;
+      set_activation(b, act);
       act.output = quantized_output(b.activated, true);
       cuda::activation(backend_, act);
       gemm_forward(b.activated.y.data(), weights_[b.down], branch_.data());
@@ -329,16 +334,15 @@ class CudaLlama {
   const bfloat16* attended_of(const Block& b) const {
     return options_.activation ? b.attention_output.y.data() : b.attended.data();
   }
+
   void block_backward(index_t n) {
     Block& b = blocks_[static_cast<std::size_t>(n)];
     gemm_backward(dstream_.data(), weights_[b.down], b.activated.y.data(), dactivated_.data());
     cuda::ActivationBackwardArgs<bfloat16> act;
-    act.gate = act.dgate = b.gate_and_up.data();
-    act.up = act.dup = b.gate_and_up.data() + config_.hidden_dim;
+    set_activation(b, act);
+    act.dgate = b.gate_and_up.data();
+    act.dup = act.dgate + config_.hidden_dim;
     act.dy = dactivated_.data();
-    act.rows = tokens_;
-    act.columns = config_.hidden_dim;
-    act.gate_stride = act.up_stride = 2 * config_.hidden_dim;
     act.quantized = quantized_input(b.activated, true);
     cuda::activation_backward(backend_, act);
     gemm_backward(b.gate_and_up.data(), weights_[b.gate_up], b.mlp_input.y.data(), dnormed_.data());
@@ -351,12 +355,7 @@ class CudaLlama {
                                              b.attention_output.zero_point.data(), SteMask::kInclusive,
                                              dattended_.data());
     cuda::AttentionBackwardArgs<bfloat16> a;
-    a.extents = extents();
-    a.q = b.heads.data();
-    a.k = a.q + q_width();
-    a.v = a.k + kv_width();
-    a.out = b.attended.data();
-    a.log_sum_exp = b.log_sum_exp.data();
+    set_attention(b, a);
     a.dout = dattended_.data();
     a.dq = dheads_.data();
     a.dk = a.dq + q_width();

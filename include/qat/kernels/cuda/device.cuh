@@ -48,17 +48,13 @@ DeviceInfo device_info() {
   return info;
 }
 
-template <class>
-void check_device_pointer(const char* operation, const char* argument, const void* p, std::size_t alignment) {
-  QAT_CHECK(p != nullptr, kInvalidArgument, operation, ": ", argument, " is null");
-  QAT_CHECK(reinterpret_cast<std::uintptr_t>(p) % alignment == 0, kInvalidArgument, operation, ": ", argument,
-            " is not aligned to ", alignment, " bytes");
+namespace detail {
+inline bool is_device_memory(const char* operation, const char* argument, const void* p) {
   cudaPointerAttributes attributes;
-  detail::check_runtime(cudaPointerGetAttributes(&attributes, p), operation, ": ", argument);
-  const bool device = attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
-  QAT_CHECK(device, kInvalidArgument, operation, ": ", argument,
-            " points to memory of the host; accepted: memory of the GPU (cudaMalloc, a CUDA tensor)");
+  check_runtime(cudaPointerGetAttributes(&attributes, p), operation, ": ", argument);
+  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
 }
+}  // namespace detail
 
 template <class>
 void* device_allocate(std::size_t bytes) {
@@ -101,14 +97,9 @@ DeviceInfo device_info() {
   info.processors = static_cast<int>(resident_blocks(1));
   return info;
 }
-template <class>
-void check_device_pointer(const char* operation, const char* argument, const void* p, std::size_t alignment) {
-  QAT_CHECK(p != nullptr, kInvalidArgument, operation, ": ", argument, " is null");
-  QAT_CHECK(reinterpret_cast<std::uintptr_t>(p) % alignment == 0, kInvalidArgument, operation, ": ", argument,
-            " is not aligned to ", alignment, " bytes");
-  QAT_CHECK(emulation::is_device_memory(p), kInvalidArgument, operation, ": ", argument,
-            " points to memory of the host; accepted: memory of the GPU (cudaMalloc, a CUDA tensor)");
-}
+namespace detail {
+inline bool is_device_memory(const char*, const char*, const void* p) { return emulation::is_device_memory(p); }
+}  // namespace detail
 template <class>
 void* device_allocate(std::size_t bytes) {
   QAT_CHECK(bytes < std::size_t{1} << 36, kDevice, "out of device memory: ", bytes, " bytes asked for");
@@ -126,5 +117,14 @@ template <class>
 void device_wait(const CudaBackend&) {}
 
 #endif
+
+template <class>
+void check_device_pointer(const char* operation, const char* argument, const void* p, std::size_t alignment) {
+  QAT_CHECK(p != nullptr, kInvalidArgument, operation, ": ", argument, " is null");
+  QAT_CHECK(reinterpret_cast<std::uintptr_t>(p) % alignment == 0, kInvalidArgument, operation, ": ", argument,
+            " is not aligned to ", alignment, " bytes");
+  QAT_CHECK(detail::is_device_memory(operation, argument, p), kInvalidArgument, operation, ": ", argument,
+            " points to memory of the host; accepted: memory of the GPU (cudaMalloc, a CUDA tensor)");
+}
 
 }  // namespace qat::inline v0::cuda
