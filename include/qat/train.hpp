@@ -50,6 +50,7 @@
 #include "qat/optim/sgd.hpp"
 #include "qat/qat.hpp"
 #include "qat/recipe/evaluate.hpp"
+#include "qat/recipe/evaluation_table.hpp"
 #include "qat/recipe/interruption.hpp"
 #include "qat/recipe/layer_statistics.hpp"
 #include "qat/recipe/metrics_file.hpp"
