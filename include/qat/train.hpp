@@ -66,5 +66,6 @@
 #include "qat/recipe/run_checkpoint.hpp"
 #include "qat/recipe/run_directory.hpp"
 #include "qat/recipe/run_identity.hpp"
+#include "qat/recipe/score_sequences.hpp"
 #include "qat/recipe/torchao_names.hpp"
 #include "qat/recipe/train.hpp"

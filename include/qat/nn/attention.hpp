@@ -2,6 +2,7 @@
 // cache.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -26,6 +27,21 @@ struct KvCache {
     for (index_t i = 0; i < config.n_layers; ++i)
       layers.push_back({Tensor<float>({batch, capacity, config.n_kv_heads, config.head_dim}),
                         Tensor<float>({batch, capacity, config.n_kv_heads, config.head_dim})});
+  }
+
+  /// `count` sequences that each begin as the one that this cache holds, with room for capacity_tokens.
+  KvCache repeated(const LlamaConfig& config, index_t count, index_t capacity_tokens) const {
+    QAT_CHECK(batch == 1 && length <= capacity_tokens, kInvalidArgument, "KvCache::repeated: ", batch, " sequences of ",
+              length, " tokens, room for ", capacity_tokens, "; accepted: one sequence, and room for it");
+    KvCache copies(config, count, capacity_tokens);
+    copies.length = length;
+    const index_t row = config.n_kv_heads * config.head_dim;
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      for (index_t b = 0; b < count; ++b) {
+        std::copy_n(layers[i].k.data(), length * row, copies.layers[i].k.data() + b * capacity_tokens * row);
+        std::copy_n(layers[i].v.data(), length * row, copies.layers[i].v.data() + b * capacity_tokens * row);
+      }
+    return copies;
   }
 };
 

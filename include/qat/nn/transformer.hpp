@@ -186,33 +186,32 @@ class Transformer {
     check_tokens(tokens, batch);
     QAT_CHECK(targets.shape[0] == tokens.shape[0], kShapeMismatch, "Transformer::evaluate: ", targets.shape[0],
               " targets for ", tokens.shape[0], " tokens");
-    ops::CrossEntropyResult total;
-    Tensor<float> logits = Tensor<float>::uninitialized({kHeadRows, config_.vocab_size});
-    Tensor<float> scratch = Tensor<float>::uninitialized({kHeadRows});
-    for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) {
-      const index_t rows = hidden.shape[0];
-      const View<float, 2> some = logits.view<2>().slice(0, 0, rows);
-      lm_head_.forward(backend, hidden, some);
-      const View<float, 1> nats =
-          losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
-      const ops::CrossEntropyResult part = ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);
-      total.sum += part.sum;
-      total.targets += part.targets;
-    });
-    return total;
+    RowScorer scorer(*this, backend, targets, losses);
+    for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) { scorer(row, hidden); });
+    return scorer.total;
+  }
+
+  /// The same for new tokens of sequences whose beginning the cache holds; they are appended to it. Each target has
+  /// the bits that the whole sequence gives it.   tokens, targets, losses (cache.batch * n)
+  ops::CrossEntropyResult evaluate(const CpuBackend& backend, KvCache& cache, View<const std::int32_t, 1> tokens,
+                                   View<const std::int32_t, 1> targets, View<float, 1> losses = {}) {
+    QAT_CHECK(targets.shape[0] == tokens.shape[0], kShapeMismatch, "Transformer::evaluate: ", targets.shape[0],
+              " targets for ", tokens.shape[0], " tokens");
+    Workspace w = extend(backend, cache, tokens);
+    const View<float, 2> x = w.x.view<2>();
+    norm_.forward(backend, x, x);
+    RowScorer scorer(*this, backend, targets, losses);
+    for (index_t row = 0; row < x.shape[0]; row += kHeadRows)
+      scorer(row, View<const float, 2>(x.slice(0, row, (std::min)(x.shape[0] - row, kHeadRows))));
+    return scorer.total;
   }
 
   /// Appends tokens to the cache and returns the logits of each sequence's last one.
   /// tokens (cache.batch * n), n new tokens of each sequence; returns (cache.batch, V). Prefill and single steps alike:
   /// the logits are those of the full forward pass, bit for bit.
   Tensor<float> decode(const CpuBackend& backend, KvCache& cache, View<const std::int32_t, 1> tokens) {
-    const index_t batch = cache.batch, n = check_tokens(tokens, batch);
-    QAT_CHECK(cache.length + n <= cache.capacity, kInvalidArgument, "Transformer::decode: ", cache.length, " + ", n,
-              " tokens exceed the cache of ", cache.capacity);
-    ensure_positions(cache.length + n);
-    Workspace w(config_, batch * n);
-    run_blocks(backend, w, tokens, batch, n, cache.length, &cache);
-    cache.length += n;
+    Workspace w = extend(backend, cache, tokens);
+    const index_t batch = cache.batch, n = tokens.shape[0] / batch;
     Tensor<float> last = Tensor<float>::uninitialized({batch, config_.dim});
     for (index_t b = 0; b < batch; ++b)
       for (index_t c = 0; c < config_.dim; ++c) last[b * config_.dim + c] = w.x[(b * n + n - 1) * config_.dim + c];
@@ -238,6 +237,36 @@ class Transformer {
           v(Tensor<float>::uninitialized({rows, c.n_kv_heads * c.head_dim})),
           gate(Tensor<float>::uninitialized({rows, c.hidden_dim})),
           up(Tensor<float>::uninitialized({rows, c.hidden_dim})) {}
+  };
+
+  /// Scores rows as they come: logits of at most kHeadRows at a time.
+  struct RowScorer {
+    Transformer& model;
+    const CpuBackend& backend;
+    View<const std::int32_t, 1> targets;
+    View<float, 1> losses;  ///< of each target; may be empty
+    Tensor<float> logits, scratch;
+    ops::CrossEntropyResult total;
+
+    RowScorer(Transformer& scored, const CpuBackend& b, View<const std::int32_t, 1> all_targets,
+              View<float, 1> all_losses)
+        : model(scored),
+          backend(b),
+          targets(all_targets),
+          losses(all_losses),
+          logits(Tensor<float>::uninitialized({kHeadRows, scored.config_.vocab_size})),
+          scratch(Tensor<float>::uninitialized({kHeadRows})) {}
+    /// hidden (rows, C): normalized rows from `row` on
+    void operator()(index_t row, View<const float, 2> hidden) {
+      const index_t rows = hidden.shape[0];
+      const View<float, 2> some = logits.view<2>().slice(0, 0, rows);
+      model.lm_head_.forward(backend, hidden, some);
+      const View<float, 1> nats =
+          losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
+      const ops::CrossEntropyResult part = ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);
+      total.sum += part.sum;
+      total.targets += part.targets;
+    }
   };
 
   static constexpr index_t kBodyRows = 2048;  ///< rows of one pass without a tape, unless one sequence is longer
@@ -308,6 +337,18 @@ class Transformer {
       b.mlp.forward(backend, normed, some(w.gate), some(w.up), normed);
       add_to_x();
     }
+  }
+
+  /// Runs the blocks over new tokens of the cache's sequences, which are appended to it; the result is left in x.
+  Workspace extend(const CpuBackend& backend, KvCache& cache, View<const std::int32_t, 1> tokens) {
+    const index_t batch = cache.batch, n = check_tokens(tokens, batch);
+    QAT_CHECK(cache.length + n <= cache.capacity, kInvalidArgument, "Transformer::decode: ", cache.length, " + ", n,
+              " tokens exceed the cache of ", cache.capacity);
+    ensure_positions(cache.length + n);
+    Workspace w(config_, batch * n);
+    run_blocks(backend, w, tokens, batch, n, cache.length, &cache);
+    cache.length += n;
+    return w;
   }
 
   /// Calls f(first row, normalized hidden rows) over all rows, at most kHeadRows at a time.

@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "qat/data/sft_samples.hpp"
 #include "qat/data/token_stream.hpp"
-#include "qat/nn/transformer.hpp"
+#include "qat/recipe/score_sequences.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -63,29 +62,12 @@ template <class Progress>
 Evaluation evaluate_samples(const CpuBackend& backend, nn::Transformer& model, std::span<const SftSample> samples,
                             Progress&& progress) {
   const auto start = std::chrono::steady_clock::now();
-  std::vector<std::size_t> order(samples.size());  // samples of one length make a batch
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t i, std::size_t j) { return samples[i].inputs.size() < samples[j].inputs.size(); });
-  constexpr std::size_t kRows = 2048;
+  std::vector<ScoredSequence> sequences;
+  for (const SftSample& sample : samples) sequences.push_back({sample.inputs, sample.targets});
   Evaluation result;
-  std::vector<std::int32_t> inputs, targets;
-  for (std::size_t begin = 0, end; begin < order.size(); begin = end) {
-    inputs.clear();
-    targets.clear();
-    const std::size_t length = samples[order[begin]].inputs.size();
-    for (end = begin; end < order.size(); ++end) {
-      const SftSample& sample = samples[order[end]];
-      if (sample.inputs.size() != length || (end > begin && inputs.size() + length > kRows)) break;
-      inputs.insert(inputs.end(), sample.inputs.begin(), sample.inputs.end());
-      targets.insert(targets.end(), sample.targets.begin(), sample.targets.end());
-    }
-    const auto n = static_cast<index_t>(inputs.size());
-    const auto part = model.evaluate(backend, view(std::as_const(inputs).data(), n),
-                                     view(std::as_const(targets).data(), n), static_cast<index_t>(end - begin));
-    result.nats += part.sum;
-    result.targets += part.targets;
-    progress(static_cast<index_t>(end), static_cast<index_t>(samples.size()));
+  for (const SequenceScore& score : score_sequences(backend, model, sequences, progress)) {
+    result.nats += score.nats;
+    result.targets += score.targets;
   }
   QAT_CHECK(result.targets > 0, kInvalidArgument, "evaluate: there is no target to score");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -10,12 +10,20 @@
 
 #include "qat/data/choice_items.hpp"
 #include "qat/data/token_stream.hpp"
-#include "qat/nn/transformer.hpp"
+#include "qat/recipe/score_sequences.hpp"
 
 namespace qat::inline v0::recipe {
 
+/// How one item was answered.
+struct ChoiceAnswer {
+  bool correct, correct_norm;
+};
+
 struct ChoiceScores {
   index_t items = 0, correct = 0, correct_norm = 0, truncated = 0;
+  index_t targets = 0;  ///< tokens of all endings
+  index_t inputs = 0;   ///< tokens of all contexts with each of their endings
+  std::vector<ChoiceAnswer> answers;
   double seconds = 0.0;
   /// Share of items whose right ending has the largest log-probability, summed over its tokens.
   double acc() const { return static_cast<double>(correct) / static_cast<double>(items); }
@@ -58,10 +66,43 @@ inline ChoiceSequence choice_sequence(const Tokenizer& tokenizer, const std::str
   return sequence;
 }
 
+/// The nats of each ending. What all sequences begin with is run once.
+inline std::vector<SequenceScore> score_endings(const CpuBackend& backend, nn::Transformer& model,
+                                                std::span<const ChoiceSequence> sequences) {
+  const std::vector<std::int32_t>& first = sequences.front().tokens;
+  std::size_t shared = first.size(), longest = 0;
+  for (const ChoiceSequence& s : sequences) {
+    const auto limit = (std::min)(shared, s.tokens.size() - static_cast<std::size_t>(s.scored));
+    shared = static_cast<std::size_t>(
+        std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(limit), s.tokens.begin()).first -
+        first.begin());
+    longest = (std::max)(longest, s.tokens.size());
+  }
+  const std::size_t start = shared > 0 ? shared - 1 : 0;  // its last token asks for the first target
+  PaddedBatch batch(std::ssize(sequences), static_cast<index_t>(longest - 1 - start));
+  for (index_t b = 0; b < batch.count; ++b) {
+    const ChoiceSequence& s = sequences[static_cast<std::size_t>(b)];
+    const std::span<const std::int32_t> tokens = std::span(s.tokens).subspan(start);
+    batch.set(b, {tokens.first(tokens.size() - 1), tokens.subspan(1), std::ssize(tokens) - 1 - s.scored});
+  }
+  if (start == 0) {
+    batch.run(backend, model);
+  } else {
+    nn::KvCache prefix(model.config(), 1, static_cast<index_t>(start));
+    model.decode(backend, prefix, view(first.data(), static_cast<index_t>(start)));
+    nn::KvCache cache = prefix.repeated(model.config(), batch.count, static_cast<index_t>(longest) - 1);
+    batch.run(backend, model, cache);
+  }
+  std::vector<SequenceScore> scores;
+  for (index_t b = 0; b < batch.count; ++b) scores.push_back(batch.score(b));
+  return scores;
+}
+
 }  // namespace detail
 
 /// Scores every item as lm-evaluation-harness does: the ending follows the context after a space, its tokens are what
 /// the whole text has beyond those of the context, contexts too long for the model lose their beginning.
+/// A context is run once, whatever the number of its endings.
 /// progress(done, total) is called after each item. source: names the items in errors.
 template <class Progress>
 ChoiceScores score_choices(const CpuBackend& backend, nn::Transformer& model, const Tokenizer& tokenizer,
@@ -73,37 +114,24 @@ ChoiceScores score_choices(const CpuBackend& backend, nn::Transformer& model, co
     std::vector<detail::ChoiceSequence> sequences;
     const std::size_t before = tokenizer.encode(item.context, true).size();
     bool truncated = false;
-    index_t length = 0;
     for (const std::string& ending : item.endings) {
       sequences.push_back(detail::choice_sequence(tokenizer, item.context, before, ending, model.config().max_seq_len,
                                                   model.config().vocab_size, where, truncated));
-      length = (std::max)(length, static_cast<index_t>(sequences.back().tokens.size()) - 1);
+      scores.inputs += std::ssize(sequences.back().tokens) - 1;
     }
-    // Shorter sequences are filled up behind their end, where nothing that counts can see it.
-    const auto batch = static_cast<index_t>(sequences.size());
-    std::vector<std::int32_t> inputs(static_cast<std::size_t>(batch * length)),
-        targets(inputs.size(), ops::kIgnoreIndex);
-    std::vector<float> nats(inputs.size());
-    for (index_t b = 0; b < batch; ++b) {
-      const auto& [tokens, scored] = sequences[static_cast<std::size_t>(b)];
-      const auto n = static_cast<index_t>(tokens.size()) - 1;
-      std::copy_n(tokens.data(), n, inputs.data() + b * length);
-      std::copy_n(tokens.data() + 1 + n - scored, scored, targets.data() + b * length + n - scored);
-    }
-    const auto total = static_cast<index_t>(inputs.size());
-    model.evaluate(backend, view(static_cast<const std::int32_t*>(inputs.data()), total),
-                   view(static_cast<const std::int32_t*>(targets.data()), total), batch, view(nats.data(), total));
     index_t best = 0, best_norm = 0;
     double least = 0.0, least_norm = 0.0;
-    for (index_t b = 0; b < batch; ++b) {
-      double sum = 0.0;
-      for (index_t t = 0; t < length; ++t) sum += static_cast<double>(nats[static_cast<std::size_t>(b * length + t)]);
-      QAT_CHECK((std::isfinite)(sum), kInvalidArgument, where, ": the loss is ", sum,
+    const std::vector<SequenceScore> endings = detail::score_endings(backend, model, sequences);
+    for (index_t b = 0; b < std::ssize(endings); ++b) {
+      const auto& [nats, targets] = endings[static_cast<std::size_t>(b)];
+      QAT_CHECK((std::isfinite)(nats), kInvalidArgument, where, ": the loss is ", nats,
                 "; the model gives NaN or infinite logits");
-      const double norm = sum / static_cast<double>(item.endings[static_cast<std::size_t>(b)].size());
-      if (b == 0 || sum < least) best = b, least = sum;
+      const double norm = nats / static_cast<double>(item.endings[static_cast<std::size_t>(b)].size());
+      if (b == 0 || nats < least) best = b, least = nats;
       if (b == 0 || norm < least_norm) best_norm = b, least_norm = norm;
+      scores.targets += targets;
     }
+    scores.answers.push_back({best == item.label, best_norm == item.label});
     scores.correct += best == item.label;
     scores.correct_norm += best_norm == item.label;
     scores.truncated += truncated;

@@ -77,6 +77,25 @@ TEST_CASE(
   CHECK(different > 0);  // or the two figures could be one
 }
 
+TEST_CASE("endings that share a context have the bits of whole sequences") {
+  nn::Transformer model = tiny_model();
+  for (const std::string context : {"", "x", "a context of some length"}) {
+    std::vector<recipe::detail::ChoiceSequence> sequences;
+    bool truncated = false;
+    const std::size_t before = FoldedBytes().encode(context, true).size();
+    for (const char* ending : {"same start", "same stop and more", "z"})
+      sequences.push_back(
+          recipe::detail::choice_sequence(FoldedBytes(), context, before, ending, 64, 50, "items", truncated));
+    const auto together = recipe::detail::score_endings(two_threads(), model, sequences);
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      const auto one = recipe::detail::score_endings(two_threads(), model, std::span(sequences).subspan(i, 1));
+      CHECK(together[i].nats == one[0].nats);
+      CHECK(together[i].targets == sequences[i].scored);
+    }
+    CHECK(together[2].nats == doctest::Approx(nats_of(model, context, "z")).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("a packed model scores as the fake-quantized one, and standard errors are those of a sample") {
   nn::Transformer model = tiny_model();
   std::vector<ChoiceItem> items;
