@@ -1,0 +1,356 @@
+// A converted model as a Hugging Face directory in the format "pack-quantized" of compressed-tensors, and back.
+//
+// Codes and scales are written as they were trained. The format names schemes in config.json's quantization_config and
+// has tensors for linear layers only: a packed embedding is written as the values its codes stand for, which is where
+// its rows come from anyway.
+// Source: compressed-tensors 0.20.0 (quant_config.py, quant_args.py); vLLM's compressed_tensors_wNa16.py for what its
+// kernels take.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "qat/io/compressed_tensors.hpp"
+#include "qat/recipe/packed_checkpoint.hpp"
+
+namespace qat::inline v0::recipe {
+
+struct CompressedTensorsOptions {
+  DType dtype =
+      DType::kF32;  ///< of scales and of layers in floating point: F32 (exact), BF16 or F16 (these are rounded)
+};
+
+/// What became of a model that was written.
+struct CompressedTensorsReport {
+  index_t packed = 0;                ///< linear layers with integer weights
+  index_t in_float = 0;              ///< linear layers and embeddings in floating point, heads that share a table aside
+  std::vector<std::string> remarks;  ///< what a reader should know: layers written otherwise, limits of vLLM's kernels
+};
+
+namespace detail {
+
+inline nlohmann::ordered_json compressed_weight_args(const CompressedWeight& w) {
+  const bool is_channel = w.groups == 1;
+  return {{"num_bits", w.bits},
+          {"type", "int"},
+          {"symmetric", w.zero_point.empty()},
+          {"strategy", is_channel ? "channel" : "group"},
+          {"group_size", is_channel ? nlohmann::ordered_json() : nlohmann::ordered_json(w.group_size())},
+          {"dynamic", false},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"observer", "minmax"},
+          {"observer_kwargs", nlohmann::ordered_json::object()}};
+}
+
+inline nlohmann::ordered_json compressed_activation_args(const std::optional<QuantSpec>& spec,
+                                                         const std::string& name) {
+  if (!spec) return nullptr;
+  QAT_CHECK(spec->granularity.kind == GranularityKind::kPerToken && spec->is_signed &&
+                spec->mapping != MappingKind::kFloatZeroPoint,
+            kUnsupported, name, ": activations are ", to_string(*spec),
+            "; accepted by compressed-tensors: integers per token, such as int8:token:asymmetric");
+  return {{"num_bits", spec->bits}, {"type", "int"},   {"symmetric", has_constant_zero_point(spec->mapping)},
+          {"strategy", "token"},    {"dynamic", true}, {"observer", nullptr}};
+}
+
+/// What vLLM's weight-only kernels (Marlin) document as their limits; empty where they take the layer.
+inline std::string vllm_limit(const CompressedWeight& w) {
+  const auto is_one_of = [](index_t value, std::initializer_list<index_t> accepted) {
+    return std::find(accepted.begin(), accepted.end(), value) != accepted.end();
+  };
+  if (!is_one_of(w.bits, {4, 8})) return concat(w.bits, " bits (4 or 8)").c_str();
+  if (w.bits == 8 && !w.zero_point.empty()) return "8 bits with zero points (4 bits, or symmetric)";
+  if (w.groups != 1 && !is_one_of(w.group_size(), {32, 64, 128}))
+    return concat("groups of ", w.group_size(), " (32, 64, 128 or a row)").c_str();
+  if (w.columns % 128 != 0) return concat("rows of ", w.columns, " columns (a multiple of 128)").c_str();
+  if (w.rows % 64 != 0) return concat(w.rows, " rows (a multiple of 64)").c_str();
+  return "";
+}
+
+/// The tensors of a model file, with what they borrow.
+class TensorFile {
+ public:
+  explicit TensorFile(DType dtype) : dtype_(dtype) {}
+  DType dtype() const { return dtype_; }
+
+  /// Rounds to the file's dtype.
+  void add_float(std::string name, std::vector<index_t> shape, const float* values, index_t count) {
+    SafetensorEntry entry{std::move(name), dtype_, std::move(shape), values};
+    if (dtype_ != DType::kF32) {
+      std::vector<std::uint16_t>& bits = halves_.emplace_back();
+      bits.reserve(static_cast<std::size_t>(count));
+      for (index_t i = 0; i < count; ++i)
+        bits.push_back(dtype_ == DType::kF16 ? half(values[i]).bits : bfloat16(values[i]).bits);
+      entry.data = bits.data();
+    }
+    entries_.push_back(std::move(entry));
+  }
+  void add_float(const std::string& name, const Tensor<float>& value) {
+    std::vector<index_t> shape;
+    for (int d = 0; d < value.rank(); ++d) shape.push_back(value.dim(d));
+    add_float(name, std::move(shape), value.data(), value.size());
+  }
+  void add_compressed(const std::string& name, CompressedWeight weight) {
+    const CompressedWeight& w = weights_.emplace_back(std::move(weight));
+    std::vector<std::int64_t>& shape = shapes_.emplace_back(std::vector<std::int64_t>{w.rows, w.columns});
+    entries_.push_back(
+        {name + ".weight_packed", DType::kI32, {w.rows, CompressedWeight::words(w.columns, w.bits)}, w.packed.data()});
+    add_float(name + ".weight_scale", {w.rows, w.groups}, w.scale.data(), w.rows * w.groups);
+    entries_.push_back({name + ".weight_shape", DType::kI64, {2}, shape.data()});
+    if (!w.zero_point.empty())
+      entries_.push_back({name + ".weight_zero_point",
+                          DType::kI32,
+                          {CompressedWeight::words(w.rows, w.bits), w.groups},
+                          w.zero_point.data()});
+  }
+  void write(const std::string& path) { write_safetensors(path, std::move(entries_)); }
+
+ private:
+  DType dtype_;
+  std::vector<SafetensorEntry> entries_;
+  std::deque<std::vector<std::uint16_t>> halves_;
+  std::deque<CompressedWeight> weights_;
+  std::deque<std::vector<std::int64_t>> shapes_;
+};
+
+inline Tensor<float> dequantized_weight(const PackedWeight& weight) {
+  Tensor<float> value = Tensor<float>::uninitialized({weight.rows(), weight.columns()});  // (V, C)
+  for (index_t n = 0; n < weight.rows(); ++n)
+    for (index_t k = 0; k < weight.columns(); ++k) value[n * weight.columns() + k] = weight.dequantized(n, k);
+  return value;
+}
+
+}  // namespace detail
+
+/// Writes config.json and model.safetensors into `directory` (created when absent); each appears completely or not at
+/// all. The tokenizer is the caller's to copy.
+/// @throws qat::Error (kUnsupported) naming the layer that the format cannot hold and a scheme it can; nothing is
+/// written then
+inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, const std::string& directory,
+                                                       const CompressedTensorsOptions& options = {}) {
+  using OrderedJson = nlohmann::ordered_json;
+  QAT_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16 || options.dtype == DType::kF16, kUnsupported,
+            directory, ": dtype ", info(options.dtype).name, "; accepted: F32, F16, BF16");
+  CompressedTensorsReport report;
+  detail::TensorFile file(options.dtype);
+  std::deque<Tensor<float>> embeddings;
+  struct Group {
+    OrderedJson weights, activations;
+    std::vector<std::string> layers;
+  };
+  std::vector<Group> groups;
+  std::vector<std::string> ignored;
+  std::map<std::string, index_t> limits;
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
+    QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
+              layer.name, ": is prepared, not converted; call convert before saving packed weights");
+    if (layer.linear != nullptr && layer.linear->bias() != nullptr)
+      file.add_float(layer.name + ".bias", layer.linear->bias()->value);
+    const bool in_linear = packed != nullptr && layer.linear != nullptr && !layer.is_tied;
+    if (!in_linear) {
+      if (layer.linear != nullptr) ignored.push_back(layer.name);
+      if (layer.is_tied) {
+        const auto* table = dynamic_cast<const nn::PackedEmbedding*>(model.embed_tokens().quantization());
+        QAT_CHECK(packed == nullptr || (table != nullptr && *table->packed() == *packed), kUnsupported, layer.name,
+                  ": is packed, the embedding whose table it shares is not, or otherwise; compressed-tensors holds one "
+                  "table: quantize both alike, or neither");
+        continue;
+      }
+      report.in_float += layer.linear != nullptr || layer.embedding != nullptr;
+      if (packed == nullptr) {
+        file.add_float(layer.name + ".weight", layer.weight->value);
+      } else {
+        file.add_float(layer.name + ".weight", embeddings.emplace_back(detail::dequantized_weight(*packed)));
+        report.remarks.push_back(layer.name +
+                                 ": the format has no packed embeddings; written as the values of its codes");
+      }
+      continue;
+    }
+    CompressedWeight weight = compress_weight(*packed, layer.name, options.dtype);
+    const auto* linear = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization());
+    const OrderedJson weights = detail::compressed_weight_args(weight),
+                      activations = detail::compressed_activation_args(linear->activation(), layer.name);
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const Group& g) { return g.weights == weights && g.activations == activations; });
+    if (group == groups.end()) group = groups.insert(groups.end(), {weights, activations, {}});
+    group->layers.push_back(layer.name);
+    if (const std::string limit = detail::vllm_limit(weight); !limit.empty()) ++limits[limit];
+    file.add_compressed(layer.name, std::move(weight));
+    ++report.packed;
+  }
+  QAT_CHECK(report.packed > 0, kInvalidArgument, directory,
+            ": the model has no packed linear layer; save it as a Hugging Face directory");
+  for (const auto& [limit, count] : limits)
+    report.remarks.push_back(
+        concat(count, " of ", report.packed, " layers are outside of what vLLM's kernels accept: ", limit.c_str())
+            .c_str());
+
+  OrderedJson config_groups = OrderedJson::object();
+  for (const Group& group : groups)
+    config_groups["group_" + std::to_string(config_groups.size())] = {
+        {"targets", groups.size() == 1 ? std::vector<std::string>{"Linear"} : group.layers},
+        {"weights", group.weights},
+        {"input_activations", group.activations},
+        {"output_activations", nullptr}};
+  OrderedJson config = OrderedJson::parse(hf_llama_config_text(model.config(), options.dtype));
+  config["quantization_config"] = {{"quant_method", "compressed-tensors"}, {"format", "pack-quantized"},
+                                   {"quantization_status", "compressed"},  {"global_compression_ratio", nullptr},
+                                   {"kv_cache_scheme", nullptr},           {"ignore", ignored},
+                                   {"config_groups", config_groups}};
+  make_directory(directory);
+  file.write(join_path(directory, "model.safetensors"));
+  write_file(join_path(directory, "config.json"), config.dump(2) + "\n");
+  return report;
+}
+
+/// True for a directory whose config.json says compressed-tensors.
+inline bool is_compressed_tensors(const std::string& directory) {
+  const std::string path = join_path(directory, "config.json");
+  if (!is_directory(directory) || !file_exists(path)) return false;
+  const Json json = read_json(path);
+  const Json* quantization = json.is_object() ? find_member(json, "quantization_config") : nullptr;
+  const Json* method =
+      quantization != nullptr && quantization->is_object() ? find_member(*quantization, "quant_method") : nullptr;
+  return method != nullptr && *method == "compressed-tensors";
+}
+
+namespace detail {
+
+/// The schemes that a quantization_config names, as far as they decide how weights are read.
+struct CompressedGroup {
+  std::set<std::string> targets;
+  int bits;
+  bool symmetric;
+  index_t group_size;  // 0: a row
+  std::optional<QuantSpec> activation;
+};
+
+inline index_t integer_in(const JsonFields& fields, const char* key, index_t least, index_t largest) {
+  const index_t value = fields.integer(key);
+  QAT_CHECK(value >= least && value <= largest, kUnsupported, fields.source(), ": '", key, "' is ", value,
+            "; accepted: ", least, " to ", largest);
+  return value;
+}
+
+inline std::vector<CompressedGroup> read_compressed_groups(const Json& quantization, const std::string& source) {
+  const JsonFields fields(quantization, source + ": 'quantization_config'");
+  const std::string format = fields.string("format");
+  QAT_CHECK(format == "pack-quantized", kUnsupported, fields.source(), ": 'format' is ", printable(format),
+            "; accepted: \"pack-quantized\"");
+  const Json& groups = fields.at("config_groups");
+  QAT_CHECK(groups.is_object() && !groups.empty(), kBadFile, fields.source(), ": 'config_groups' is ",
+            json_text(groups), "; accepted: an object with a group or more");
+  std::vector<CompressedGroup> out;
+  for (const auto& [key, value] : groups.items()) {
+    const JsonFields group(value, fields.source() + ": " + printable(key).c_str());
+    const JsonFields weights(group.at("weights"), group.source() + ": 'weights'");
+    const std::string type = weights.string_or("type", "int"), strategy = weights.string("strategy");
+    QAT_CHECK(type == "int", kUnsupported, weights.source(), ": 'type' is ", printable(type), "; accepted: \"int\"");
+    QAT_CHECK(strategy == "group" || strategy == "channel", kUnsupported, weights.source(), ": 'strategy' is ",
+              printable(strategy), "; accepted: \"group\", \"channel\"");
+    const Json* order = weights.find("actorder");
+    QAT_CHECK(order == nullptr || *order == "static" || *order == "weight", kUnsupported, weights.source(),
+              ": 'actorder' is ", order == nullptr ? "" : json_text(*order), "; accepted: null, \"static\"");
+    CompressedGroup& g = out.emplace_back();
+    g.bits = static_cast<int>(integer_in(weights, "num_bits", 1, 8));
+    g.symmetric = weights.boolean_or("symmetric", true);
+    g.group_size = strategy == "group" ? integer_in(weights, "group_size", 1, index_t{1} << 30) : 0;
+    for (const Json& target : group.at("targets"))
+      if (target.is_string()) g.targets.insert(target.get<std::string>());
+    const Json* activations = group.find("input_activations");
+    if (activations == nullptr) continue;
+    const JsonFields a(*activations, group.source() + ": 'input_activations'");
+    QAT_CHECK(a.string("strategy") == "token" && a.boolean_or("dynamic", false) && a.string_or("type", "int") == "int",
+              kUnsupported, a.source(), ": is ", json_text(*activations),
+              "; accepted: integers of the strategy \"token\", dynamic");
+    QuantSpec spec = parse_spec(a.boolean_or("symmetric", true) ? "int8:token:symmetric" : "int8:token:asymmetric");
+    spec.bits = static_cast<int>(integer_in(a, "num_bits", 2, 8));
+    g.activation = spec;
+  }
+  return out;
+}
+
+/// The group a stored layer belongs to: the one that names it, else the one whose scheme it has.
+inline const CompressedGroup& group_of(const std::vector<CompressedGroup>& groups, const std::string& name,
+                                       const Safetensors& file) {
+  if (groups.size() == 1) return groups.front();
+  for (const CompressedGroup& g : groups)
+    if (g.targets.contains(name)) return g;
+  const CompressedGroup* found = nullptr;
+  for (const CompressedGroup& g : groups) {
+    if (g.symmetric != (file.find(name + ".weight_zero_point") == nullptr)) continue;
+    const SafetensorView &packed = file.at(name + ".weight_packed"), &scale = file.at(name + ".weight_scale");
+    const std::vector<std::int64_t> shape = file.at(name + ".weight_shape").values<std::int64_t>(DType::kI64);
+    if (shape.size() != 2 || shape[1] <= 0 || shape[1] >= index_t{1} << 40 || packed.shape.size() != 2 ||
+        scale.shape.size() != 2 || packed.shape[1] != CompressedWeight::words(shape[1], g.bits))
+      continue;
+    if (g.group_size == 0 ? scale.shape[1] != 1 : scale.shape[1] * g.group_size != shape[1]) continue;
+    QAT_CHECK(found == nullptr || found->activation == g.activation, kUnsupported, name,
+              ": two groups of quantization_config fit; accepted: groups whose targets name layers, or that differ in "
+              "their weights");
+    found = &g;
+  }
+  QAT_CHECK(found != nullptr, kBadFile, name, ": no group of quantization_config fits its tensors");
+  return *found;
+}
+
+}  // namespace detail
+
+/// Reads such a directory: a model that evaluates and generates from its packed weights.
+/// @throws qat::Error naming file, tensor or field: a format or option that is not supported (with those that are), a
+/// missing or surplus tensor, shapes that disagree with the configuration
+inline nn::Transformer load_compressed_tensors(const std::string& directory) {
+  const std::string config_path = join_path(directory, "config.json");
+  Json json = read_json(config_path);
+  const JsonFields fields(json, config_path);
+  const std::vector<detail::CompressedGroup> groups =
+      detail::read_compressed_groups(fields.at("quantization_config"), config_path);
+  json.erase("quantization_config");
+  const LlamaConfig config = parse_hf_llama_config(json, config_path);
+  nn::Transformer model(config);
+  const Safetensors file = Safetensors::open(directory);
+  std::size_t used = 0;
+  const auto load = [&](const std::string& name, Tensor<float>& target) {
+    const SafetensorView& view = file.at(name);
+    Tensor<float> value = view.to_tensor();
+    QAT_CHECK(value.shape() == target.shape(), kShapeMismatch, view.file, ": tensor ", printable(name), " has shape ",
+              to_string(value.shape()), "; config.json asks for ", to_string(target.shape()));
+    check_finite(value, name, view.file);
+    target = std::move(value);
+    ++used;
+  };
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    if (layer.linear != nullptr && layer.linear->bias() != nullptr)
+      load(layer.name + ".bias", layer.linear->bias()->value);
+    if (layer.is_tied) continue;
+    if (layer.linear == nullptr || file.find(layer.name + ".weight_packed") == nullptr) {
+      load(layer.name + ".weight", const_cast<Tensor<float>&>(layer.weight->value));
+      continue;
+    }
+    const detail::CompressedGroup& group = detail::group_of(groups, layer.name, file);
+    const CompressedWeight stored = read_compressed_weight(file, layer.name, group.bits);
+    QAT_CHECK(Shape({stored.rows, stored.columns}) == layer.weight->value.shape(), kShapeMismatch,
+              file.at(layer.name + ".weight_shape").file, ": tensor '", layer.name, ".weight_shape' is (", stored.rows,
+              ", ", stored.columns, "); config.json asks for ", to_string(layer.weight->value.shape()));
+    QAT_CHECK(group.symmetric == stored.zero_point.empty() &&
+                  stored.groups == (group.group_size == 0 ? 1 : stored.columns / group.group_size),
+              kBadFile, config_path, ": 'quantization_config' says ", group.symmetric ? "symmetric" : "asymmetric",
+              ", group_size ", group.group_size, " for ", layer.name, "; its tensors hold ", stored.groups,
+              " scales a row", stored.zero_point.empty() ? " and no zero points" : " and zero points");
+    used += stored.zero_point.empty() ? 3 : 4;
+    auto packed = std::make_shared<const PackedWeight>(decompress_weight(stored));
+    layer.linear->set_quantization(
+        std::make_unique<nn::PackedLinear>(std::move(packed), group.activation, nn::Product::kInteger));
+    layer.linear->weight().value = Tensor<float>();
+  }
+  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": has ", file.tensors().size(),
+            " tensors; config.json describes ", used);
+  return model;
+}
+
+}  // namespace qat::inline v0::recipe
