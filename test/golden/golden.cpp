@@ -1,6 +1,7 @@
 // qat-golden DIR...: compares qat with golden cases of another program, role by role, and says what came of it.
 // Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is
 // unusable.
+#include "golden/ggml_blocks.hpp"
 #include "golden/runners.hpp"
 
 namespace qat::golden {
@@ -46,14 +47,10 @@ void run_case(const Json& json, const Folder& folder, Tally& tally) {
     std::printf("FAILED: %s: %s; spec %s\n", c.id().c_str(), failure.c_str(), c.spec_text().c_str());
 }
 
-/// Passed, failed and skipped cases of one folder.
-struct Totals {
-  int passed = 0, failed = 0, skipped = 0;
-};
-
 Totals run_folder(const std::string& folder) {
   const Json cases = read_json(join_path(folder, "cases.json"));
   const Safetensors tensors = Safetensors::open(join_path(folder, "tensors.safetensors"));
+  if (is_ggml_folder(cases)) return run_ggml_folder(cases, tensors);
   QAT_CHECK(cases.is_array(), kBadFile, folder, "/cases.json: is ", json_text(cases), "; accepted: an array of cases");
   std::map<std::string, const Json*> by_id;
   for (const Json& json : cases) {
