@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "qat/io/file.hpp"
-#include "qat/quant/ggml_type.hpp"
+#include "qat/quant/ggml_decode.hpp"
 #include "qat/tensor/tensor.hpp"
 
 namespace qat::inline v0 {
@@ -116,6 +116,14 @@ struct GgufTensor {
     index_t n = 1;
     for (const index_t extent : shape) n *= extent;
     return n;
+  }
+
+  /// Decodes into out[size()].
+  /// @throws qat::Error (kUnsupported) naming the tensor if its type is not decoded
+  void to_float(float* out) const {
+    QAT_CHECK(is_ggml_decoded(type), kUnsupported, file, ": tensor ", printable(name), " is ", info(type).name,
+              "; accepted as floats: ", kGgmlDecoded);
+    ggml_decode(type, data, size(), out);
   }
 };
 

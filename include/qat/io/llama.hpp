@@ -3,17 +3,19 @@
 
 #include <string>
 
+#include "qat/io/gguf_llama.hpp"
 #include "qat/io/hf_llama.hpp"
 #include "qat/io/llama2c.hpp"
 #include "qat/io/llama_weights.hpp"
 
 namespace qat::inline v0 {
 
-/// Loads a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (a path to its config.json will do).
+/// Loads a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face Llama directory (a path to its
+/// config.json will do).
 inline LlamaWeights load_llama(const std::string& path) {
   constexpr const char* kAccepted =
-      "accepted: a llama2.c checkpoint (.bin, version 0) or a Hugging Face Llama directory (config.json and "
-      "safetensors)";
+      "accepted: a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face Llama directory (config.json "
+      "and safetensors)";
   if (is_directory(path)) return read_hf_llama(path);
   if (file_name(path) == "config.json")
     return read_hf_llama(parent_directory(path).empty() ? "." : parent_directory(path));
@@ -22,7 +24,7 @@ inline LlamaWeights load_llama(const std::string& path) {
   if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
   const MappedFile file(path);
   const std::string_view text = file.text();
-  QAT_CHECK(!text.starts_with("GGUF"), kUnsupported, path, ": is a GGUF file; ", kAccepted);
+  if (text.starts_with("GGUF")) return read_gguf_llama(path);
   QAT_CHECK(!text.starts_with("PK\x03\x04"), kUnsupported, path, ": is a zip archive (a PyTorch checkpoint?); ",
             kAccepted);
   QAT_CHECK(!path.ends_with(".json"), kUnsupported, path, ": is no checkpoint; ", kAccepted);

@@ -26,7 +26,7 @@ TEST_CASE("what is no checkpoint is told what would be") {
   test::write_bytes(dir / "m.gguf", "GGUF\3\0\0\0");
   test::write_bytes(dir / "m.pt", "PK\x03\x04...");
   test::write_bytes(dir / "t.txt", "Once upon a time, there was a text file longer than a header.");
-  QAT_CHECK_ERROR(load_llama(dir / "m.gguf"), "m.gguf", "GGUF", "accepted: a llama2.c");
+  QAT_CHECK_ERROR(load_llama(dir / "m.gguf"), "m.gguf: at byte", "truncated");
   QAT_CHECK_ERROR(load_llama(dir / "m.pt"), "m.pt", "zip", "accepted: a llama2.c");
   QAT_CHECK_ERROR(load_llama(dir / "t.txt"), "t.txt", "llama2.c checkpoint");
   QAT_CHECK_ERROR(load_llama(dir / "none.bin"), "none.bin", "does not exist", "accepted");

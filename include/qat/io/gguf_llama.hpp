@@ -1,0 +1,224 @@
+// Llama checkpoints in GGUF: names and keys of llama.cpp, and reading one into fp32.
+// Source: llama.cpp, src/llama-arch.cpp (names), src/llama-model.cpp (keys) and convert_hf_to_gguf.py (order of rows).
+#pragma once
+
+#include <cmath>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "qat/io/gguf.hpp"
+#include "qat/io/llama_weights.hpp"
+#include "qat/io/safetensors.hpp"  // shape_text, shortest_double
+
+namespace qat::inline v0 {
+
+namespace detail {
+
+struct GgufModuleName {
+  const char* gguf;
+  const char* module;
+};
+inline constexpr GgufModuleName kGgufModules[] = {
+    {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
+inline constexpr GgufModuleName kGgufBlockModules[] = {
+    {"attn_norm", "input_layernorm"}, {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"}};
+
+inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
+/// [factor, low_freq_factor, high_freq_factor, original context]: what the divisors came from. llama.cpp ignores it.
+inline constexpr const char* kGgufLlama3Rope = "qat.rope.llama3";
+
+/// What llama3's rule divides each inverse frequency by; head_dim / 2 of them.
+inline std::vector<float> llama3_rope_divisors(const RopeConfig& rope, index_t head_dim) {
+  std::vector<float> out;
+  const double low = static_cast<double>(rope.original_max_position_embeddings) / rope.low_freq_factor;
+  const double high = static_cast<double>(rope.original_max_position_embeddings) / rope.high_freq_factor;
+  for (index_t i = 0; i < head_dim / 2; ++i) {
+    const double wavelength = 2.0 * 3.14159265358979323846 *
+                              std::pow(rope.theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    double divisor = 1.0;
+    if (wavelength > low) {
+      divisor = rope.factor;
+    } else if (wavelength >= high) {
+      const double smooth =
+          (static_cast<double>(rope.original_max_position_embeddings) / wavelength - rope.low_freq_factor) /
+          (rope.high_freq_factor - rope.low_freq_factor);
+      divisor = 1.0 / ((1.0 - smooth) / rope.factor + smooth);
+    }
+    out.push_back(static_cast<float>(divisor));
+  }
+  return out;
+}
+
+/// The llama3 scaling that gives the divisors of a file: its own statement of it, or the published ones.
+inline RopeConfig llama3_rope_of(const Gguf& file, RopeConfig rope, index_t head_dim) {
+  const GgufTensor& tensor = file.tensor(kGgufRopeFactors);
+  QAT_CHECK(tensor.size() == head_dim / 2, kShapeMismatch, file.path(), ": tensor '", kGgufRopeFactors, "' has ",
+            tensor.size(), " elements; accepted: half of head_dim ", head_dim);
+  std::vector<float> divisors(static_cast<std::size_t>(tensor.size()));
+  tensor.to_float(divisors.data());
+  std::vector<RopeConfig> candidates;
+  const auto candidate = [&](double factor, double low, double high, double context) {
+    RopeConfig c = rope;
+    c.scaling = RopeScaling::kLlama3;
+    c.factor = factor;
+    c.low_freq_factor = low;
+    c.high_freq_factor = high;
+    c.original_max_position_embeddings = static_cast<index_t>(context);
+    candidates.push_back(c);
+  };
+  if (const GgufValue* stated = file.find(kGgufLlama3Rope)) {
+    QAT_CHECK(stated->is_array() && stated->is_number() && stated->count == 4, kBadFile, file.path(), ": key '",
+              kGgufLlama3Rope, "' is of type ", to_string(*stated), "; accepted: an array of four numbers");
+    bool usable = true;
+    for (std::size_t i = 0; i < 4; ++i) usable = usable && stated->number(i) > 0.0 && stated->number(i) < 1e9;
+    if (usable) candidate(stated->number(0), stated->number(1), stated->number(2), stated->number(3));
+  }
+  for (const double factor : {8.0, 32.0}) candidate(factor, 1.0, 4.0, 8192.0);
+  for (const RopeConfig& c : candidates) {
+    const std::vector<float> expected = llama3_rope_divisors(c, head_dim);
+    bool same = true;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      same = same && std::fabs(expected[i] - divisors[i]) <= 1e-5f * expected[i];
+    if (same) return c;
+  }
+  raise(ErrorCode::kUnsupported, file.path(), ": tensor '", kGgufRopeFactors,
+        "' holds other divisors than llama3's rule gives; accepted: those of Llama 3.1 to 3.3, or key '",
+        kGgufLlama3Rope, "'");
+}
+
+inline RopeConfig parse_gguf_rope(const Gguf& file, const std::string& prefix, index_t head_dim) {
+  RopeConfig rope;
+  rope.theta = shortest_double(static_cast<float>(file.number_or(prefix + "rope.freq_base", 10000.0)));
+  const index_t rotated = file.integer_or(prefix + "rope.dimension_count", head_dim);
+  QAT_CHECK(rotated == head_dim, kUnsupported, file.path(), ": key '", prefix, "rope.dimension_count' is ", rotated,
+            "; accepted: head_dim ", head_dim);
+  const std::string type = file.string_or(prefix + "rope.scaling.type", "none");
+  QAT_CHECK(type == "none" || type == "linear", kUnsupported, file.path(), ": key '", prefix, "rope.scaling.type' is ",
+            printable(type), "; accepted: none, linear");
+  if (type == "linear") {
+    rope.scaling = RopeScaling::kLinear;
+    rope.factor = file.number(prefix + "rope.scaling.factor");
+  }
+  if (file.find_tensor(kGgufRopeFactors) == nullptr) return rope;
+  QAT_CHECK(rope.scaling == RopeScaling::kNone, kUnsupported, file.path(),
+            ": has both linear rope scaling and tensor '", kGgufRopeFactors, "'; accepted: one of them");
+  return llama3_rope_of(file, rope, head_dim);
+}
+
+}  // namespace detail
+
+/// "blk.3.attn_q.weight" for "model.layers.3.self_attn.q_proj.weight".
+/// @throws qat::Error (kInvalidArgument) for a tensor that GGUF has no name for
+inline std::string gguf_tensor_name(const std::string& name) {
+  const std::size_t dot = name.rfind('.');
+  const std::string module = name.substr(0, dot), suffix = dot == std::string::npos ? "" : name.substr(dot);
+  constexpr std::string_view kLayers = "model.layers.";
+  if (module.starts_with(kLayers)) {
+    const std::size_t end = module.find('.', kLayers.size());
+    const std::string block = "blk." + module.substr(kLayers.size(), end - kLayers.size()) + ".";
+    for (const detail::GgufModuleName& entry : detail::kGgufBlockModules)
+      if (end != std::string::npos && module.substr(end + 1) == entry.module) return block + entry.gguf + suffix;
+  }
+  for (const detail::GgufModuleName& entry : detail::kGgufModules)
+    if (module == entry.module) return entry.gguf + suffix;
+  raise(ErrorCode::kInvalidArgument, "gguf_tensor_name: ", printable(name), " has no name in GGUF");
+}
+
+/// Heads whose rows the architecture interleaves in a file: those of q_proj and k_proj; 0 for every other tensor.
+inline index_t gguf_interleaved_heads(const LlamaConfig& c, const std::string& name) {
+  if (name.ends_with("self_attn.q_proj.weight")) return c.n_heads;
+  if (name.ends_with("self_attn.k_proj.weight")) return c.n_kv_heads;
+  return 0;
+}
+
+/// The configuration a file states; refuses everything that would load wrongly.
+inline LlamaConfig parse_gguf_config(const Gguf& file) {
+  const std::string architecture = file.string("general.architecture");
+  QAT_CHECK(architecture == "llama", kUnsupported, file.path(), ": 'general.architecture' is ", printable(architecture),
+            "; accepted: llama");
+  const std::string prefix = architecture + ".";
+  LlamaConfig c;
+  c.dim = file.integer(prefix + "embedding_length");
+  c.hidden_dim = file.integer(prefix + "feed_forward_length");
+  c.n_layers = file.integer(prefix + "block_count");
+  c.n_heads = file.integer(prefix + "attention.head_count");
+  c.n_kv_heads = file.integer_or(prefix + "attention.head_count_kv", c.n_heads);
+  c.max_seq_len = file.integer(prefix + "context_length");
+  c.norm_eps = static_cast<float>(file.number(prefix + "attention.layer_norm_rms_epsilon"));
+  if (file.find(prefix + "attention.key_length") != nullptr) {
+    c.head_dim = file.integer(prefix + "attention.key_length");
+  } else {
+    QAT_CHECK(c.n_heads > 0 && c.dim > 0 && c.dim % c.n_heads == 0, kBadFile, file.path(), ": key '", prefix,
+              "embedding_length' is ", c.dim, " and '", prefix, "attention.head_count' ", c.n_heads,
+              "; accepted without '", prefix, "attention.key_length': a multiple");
+    c.head_dim = c.dim / c.n_heads;
+  }
+  const index_t value_length = file.integer_or(prefix + "attention.value_length", c.head_dim);
+  QAT_CHECK(value_length == c.head_dim, kUnsupported, file.path(), ": key '", prefix, "attention.value_length' is ",
+            value_length, "; accepted: key_length ", c.head_dim);
+  const index_t experts = file.integer_or(prefix + "expert_count", 0);
+  QAT_CHECK(experts == 0, kUnsupported, file.path(), ": key '", prefix, "expert_count' is ", experts, "; accepted: 0");
+  const GgufTensor& embedding = file.tensor("token_embd.weight");
+  QAT_CHECK(embedding.shape.size() == 2, kShapeMismatch, file.path(), ": tensor 'token_embd.weight' has ",
+            static_cast<index_t>(embedding.shape.size()), " dimensions; accepted: 2");
+  c.vocab_size = file.integer_or(prefix + "vocab_size", embedding.shape[0]);
+  if (const GgufValue* tokens = file.find("tokenizer.ggml.tokens"))
+    QAT_CHECK(static_cast<index_t>(tokens->count) == c.vocab_size, kBadFile, file.path(),
+              ": 'tokenizer.ggml.tokens' has ", static_cast<std::uint64_t>(tokens->count), " tokens, the embedding ",
+              c.vocab_size, "; accepted: as many");
+  c.tied = file.find_tensor("output.weight") == nullptr;
+  const auto token = [&](const char* key, std::int32_t fallback) {
+    const std::int64_t id = file.integer_or(key, fallback);
+    QAT_CHECK(id >= -1 && id < c.vocab_size, kBadFile, file.path(), ": key '", key, "' is ", id, "; accepted: below ",
+              c.vocab_size);
+    return static_cast<std::int32_t>(id);
+  };
+  c.bos_id = token("tokenizer.ggml.bos_token_id", c.vocab_size > 1 ? 1 : -1);
+  c.eos_id = token("tokenizer.ggml.eos_token_id", c.vocab_size > 2 ? 2 : -1);
+  c.rope.theta = 1.0;
+  check_config(c, file.path());  // before the rope, whose table is as long as a head
+  c.rope = detail::parse_gguf_rope(file, prefix, c.head_dim);
+  check_config(c, file.path());
+  return c;
+}
+
+/// Reads a file into fp32, quantized tensors decoded.
+/// @throws qat::Error naming a missing or surplus tensor, a shape other than the keys ask for, a value that is not
+///         finite, or an architecture, option or type that is not supported
+inline LlamaWeights read_gguf_llama(const std::string& path) {
+  const Gguf file = Gguf::open(path);
+  LlamaWeights weights;
+  weights.config = parse_gguf_config(file);
+  const LlamaConfig& c = weights.config;
+  std::set<std::string> names = {detail::kGgufRopeFactors};
+  std::vector<float> interleaved;
+  for (const auto& [name, shape] : llama_tensor_shapes(c)) {
+    const std::string stored = gguf_tensor_name(name);
+    const GgufTensor& view = file.tensor(stored);
+    names.insert(stored);
+    bool same = static_cast<int>(view.shape.size()) == shape.rank();
+    for (int d = 0; same && d < shape.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == shape[d];
+    QAT_CHECK(same, kShapeMismatch, path, ": tensor ", printable(stored), " has shape ", shape_text(view.shape),
+              "; the keys ask for ", to_string(shape));
+    Tensor<float> tensor = Tensor<float>::uninitialized(shape);
+    if (const index_t heads = gguf_interleaved_heads(c, name); heads > 0) {
+      interleaved.resize(static_cast<std::size_t>(tensor.size()));
+      view.to_float(interleaved.data());
+      interleaved_rows_to_halves(interleaved.data(), heads, c.head_dim, c.dim, tensor.data());
+    } else {
+      view.to_float(tensor.data());
+    }
+    check_finite(tensor, stored, path);
+    weights.tensors.emplace(name, std::move(tensor));
+  }
+  for (const GgufTensor& tensor : file.tensors())
+    QAT_CHECK(names.contains(tensor.name), kBadFile, path, ": tensor ", printable(tensor.name),
+              " is not part of the model the keys describe (", c.n_layers, " layers, ", c.tied ? "tied" : "untied",
+              " embeddings)");
+  return weights;
+}
+
+}  // namespace qat::inline v0
