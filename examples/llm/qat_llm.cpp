@@ -5,7 +5,9 @@
 
 #include "completion.hpp"
 #include "demo_verb.hpp"
+#include "diff_verb.hpp"
 #include "eval_verb.hpp"
+#include "export_verb.hpp"
 #include "generate_verb.hpp"
 #include "inspect_verb.hpp"
 #include "quantize_verb.hpp"
@@ -19,7 +21,9 @@ struct Verbs {
   qat_llm::TrainVerb train;
   qat_llm::QuantizeVerb quantize;
   qat_llm::GenerateVerb generate;
+  qat_llm::ExportVerb export_;
   qat_llm::InspectVerb inspect;
+  qat_llm::DiffVerb diff;
   qat_llm::RecipeVerb recipe;
   qat_llm::DemoVerb demo;
   qat_llm::CompletionVerb completion;
@@ -29,7 +33,9 @@ struct Verbs {
     train.add_to(app);
     quantize.add_to(app);
     generate.add_to(app);
+    export_.add_to(app);
     inspect.add_to(app);
+    diff.add_to(app);
     recipe.add_to(app);
     demo.add_to(app);
     completion.add_to(app);

@@ -12,9 +12,9 @@
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/io/llama.hpp"
+#include "qat/recipe/compressed_tensors_checkpoint.hpp"
 #include "qat/recipe/evaluate.hpp"
 #include "qat/recipe/multiple_choice.hpp"
-#include "qat/recipe/packed_checkpoint.hpp"
 #include "qat/recipe/train.hpp"
 
 namespace qat_llm {
@@ -26,13 +26,14 @@ using OrderedJson = nlohmann::ordered_json;
 class Checkpoint {
  public:
   explicit Checkpoint(const std::string& path) : path_(path) {
-    if (!recipe::is_packed_checkpoint(path)) weights_ = load_llama(path);
+    compressed_ = recipe::is_compressed_tensors(path);
+    if (!compressed_ && !recipe::is_packed_checkpoint(path)) weights_ = load_llama(path);
   }
   const std::string& path() const { return path_; }
   bool is_packed() const { return weights_.tensors.empty(); }
   const LlamaConfig& config() const { return weights_.config; }
   nn::Transformer model() const {
-    if (is_packed()) return recipe::load_packed(path_);
+    if (is_packed()) return compressed_ ? recipe::load_compressed_tensors(path_) : recipe::load_packed(path_);
     nn::Transformer model(weights_.config);
     std::map<std::string, Tensor<float>> tensors;
     for (const auto& [name, tensor] : weights_.tensors) tensors.emplace(name, tensor.clone());
@@ -42,6 +43,7 @@ class Checkpoint {
 
  private:
   std::string path_;
+  bool compressed_ = false;
   LlamaWeights weights_;
 };
 

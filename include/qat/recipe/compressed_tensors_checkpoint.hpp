@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "qat/io/compressed_tensors.hpp"
-#include "qat/recipe/packed_checkpoint.hpp"
+#include "qat/recipe/on_grid_weights.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -117,13 +117,6 @@ class TensorFile {
   std::deque<std::vector<std::int64_t>> shapes_;
 };
 
-inline Tensor<float> dequantized_weight(const PackedWeight& weight) {
-  Tensor<float> value = Tensor<float>::uninitialized({weight.rows(), weight.columns()});  // (V, C)
-  for (index_t n = 0; n < weight.rows(); ++n)
-    for (index_t k = 0; k < weight.columns(); ++k) value[n * weight.columns() + k] = weight.dequantized(n, k);
-  return value;
-}
-
 }  // namespace detail
 
 /// Writes config.json and model.safetensors into `directory` (created when absent); each appears completely or not at
@@ -155,17 +148,14 @@ inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, c
     if (!in_linear) {
       if (layer.linear != nullptr) ignored.push_back(layer.name);
       if (layer.is_tied) {
-        const auto* table = dynamic_cast<const nn::PackedEmbedding*>(model.embed_tokens().quantization());
-        QAT_CHECK(packed == nullptr || (table != nullptr && *table->packed() == *packed), kUnsupported, layer.name,
-                  ": is packed, the embedding whose table it shares is not, or otherwise; compressed-tensors holds one "
-                  "table: quantize both alike, or neither");
+        detail::check_tied_head(model, layer, "compressed-tensors");
         continue;
       }
       report.in_float += layer.linear != nullptr || layer.embedding != nullptr;
       if (packed == nullptr) {
         file.add_float(layer.name + ".weight", layer.weight->value);
       } else {
-        file.add_float(layer.name + ".weight", embeddings.emplace_back(detail::dequantized_weight(*packed)));
+        file.add_float(layer.name + ".weight", embeddings.emplace_back(dequantized_weight(*packed)));
         report.remarks.push_back(layer.name +
                                  ": the format has no packed embeddings; written as the values of its codes");
       }

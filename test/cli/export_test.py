@@ -1,0 +1,78 @@
+"""Models leave for other programs and come back with the codes, scales and scores they had; what a format cannot hold is refused."""
+import json
+import os
+import sys
+import tempfile
+
+import tiny
+from tiny import check, run
+
+
+def load(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def score(model, text, folder):
+    path = os.path.join(folder, "score.json")
+    code, _, errors = run("eval", "--model", model, "--data", text, "--length", "48", "--json", path)
+    return load(path)["nats_per_token"] if code == 0 else errors
+
+
+def differing(a, b, folder):
+    path = os.path.join(folder, "diff.json")
+    code, _, errors = run("diff", a, b, "--json", path)
+    return load(path)["differing"] if code == 0 else errors
+
+
+def refuses(name, arguments, *parts):
+    code, _, errors = run(*arguments)
+    missing = [part for part in parts if part not in errors]
+    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        model, text = tiny.make(folder)
+        at = lambda name: os.path.join(folder, name)
+        for scheme in ("8da4w:group16", "weight=int4:group16:asymmetric:bf16safe", "int8_weight_only:axis0"):
+            packed, out = at("packed"), at("ct")
+            code, _, errors = run("quantize", "--model", model, "--scheme", scheme, "--out", packed)
+            check(f"{scheme}: packs", code == 0, errors)
+            code, _, errors = run("export", "--model", packed, "--to", "compressed-tensors", "--out", out, "--json", at("e.json"))
+            check(f"{scheme}: exports", code == 0 and load(at("e.json"))["packed"] == 7, errors)
+            check(f"{scheme}: no code or scale differs", differing(packed, out, folder) == 0)
+            check(f"{scheme}: scores the same", score(packed, text, folder) == score(out, text, folder))
+            check(f"{scheme}: has a tokenizer", os.path.exists(os.path.join(out, "tokenizer.bin")))
+            code, _, errors = run("export", "--model", packed, "--to", "hf", "--out", at("hf"))
+            check(f"{scheme}: float weights on the grid", code == 0 and differing(packed, at("hf"), folder) == 0, errors)
+            code, _, errors = run("export", "--model", packed, "--to", "llama2c", "--out", at("grid.bin"))
+            check(f"{scheme}: the same as llama2.c", code == 0 and differing(at("hf"), at("grid.bin"), folder) == 0, errors)
+        code, _, errors = run("export", "--model", model, "--scheme", "qat4:group16", "--to", "compressed-tensors", "--out", at("ptq"),
+                              "--dtype", "bf16")
+        check("a float model is quantized on the way", code == 0, errors)
+        check("another scheme differs", differing(at("packed"), at("ptq"), folder) >= 7)
+        refuses("a float model is no compressed-tensors", ["export", "--model", model, "--to", "compressed-tensors", "--out", at("no")],
+                "no packed linear layer")
+        refuses("groups that do not divide a row", ["export", "--model", model, "--scheme", "8da4w", "--to", "compressed-tensors", "--out", at("no")],
+                "down_proj", "48 columns do not divide into groups of 32", "accepted")
+        refuses("scales that 16 bits cannot hold", ["export", "--model", model, "--scheme", "8da4w:group16", "--to", "compressed-tensors",
+                                                    "--dtype", "bf16", "--out", at("no")], "BF16 cannot hold")
+        refuses("a directory for llama2.c", ["export", "--model", model, "--to", "llama2c", "--out", at("no")], "ends in .bin")
+        check("nothing is left of what was refused", not os.path.exists(at("no")))
+        code, _, errors = run("export", "--model", model, "--to", "gguff", "--out", at("no"))
+        check("an unknown format", code == 2 and "compressed-tensors" in errors, errors)
+        tiny.write_model(at("wide.bin"), hidden=64)
+        refuses("models of different shapes", ["diff", model, at("wide.bin")], "gate_proj has shape")
+        refuses("a model that is not there", ["diff", model, at("none")], "does not exist")
+        config = os.path.join(at("ct"), "config.json")
+        with open(config) as file:
+            changed = file.read().replace('"num_bits": 8', '"num_bits": 4')
+        with open(config, "w") as file:
+            file.write(changed)
+        refuses("a configuration that its tensors contradict", ["eval", "--model", at("ct"), "--data", text], "weight_packed", "accepted")
+    return 1 if tiny.results["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
