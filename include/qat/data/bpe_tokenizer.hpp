@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -12,7 +13,7 @@
 #include <vector>
 
 #include "qat/data/added_tokens.hpp"
-#include "qat/data/bpe_merge.hpp"
+#include "qat/data/bpe_encoder.hpp"
 #include "qat/data/text_split.hpp"
 #include "qat/data/token_decoder.hpp"
 #include "qat/data/tokenizer.hpp"
@@ -69,6 +70,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
     std::vector<std::int32_t> ids;
     if (bos && bos_id_ >= 0) ids.push_back(bos_id_);
+    BpeEncoder::Session session(*encoder_);
     added_raw_.for_each_segment(text, [&](std::string_view segment, std::int32_t token, bool first) {
       if (token >= 0) {
         ids.push_back(token);
@@ -80,7 +82,7 @@ class BpeTokenizer final : public Tokenizer {
         if (inner >= 0) {
           ids.push_back(inner);
         } else {
-          pre_tokenize(rest, first && inner_first, ids);
+          pre_tokenize(rest, first && inner_first, session, ids);
         }
       });
     });
@@ -214,8 +216,6 @@ class BpeTokenizer final : public Tokenizer {
     QAT_CHECK(model.number_or("dropout", 0.0) == 0.0, kUnsupported, model.source(), ": 'dropout' is ",
               model.number("dropout"), "; accepted: 0 or null");
     byte_fallback_ = model.boolean_or("byte_fallback", false);
-    fuse_unk_ = model.boolean_or("fuse_unk", false);
-    ignore_merges_ = model.boolean_or("ignore_merges", false);
     const Json& vocab = model.at("vocab");
     QAT_CHECK(vocab.is_object() && !vocab.empty(), kBadFile, model.source(), ": 'vocab' is ", json_text(vocab),
               "; accepted: an object from piece to id");
@@ -224,24 +224,29 @@ class BpeTokenizer final : public Tokenizer {
                 json_text(id), "; accepted: an integer");
       set_piece(piece, id.get<std::int64_t>(), model.source());
     }
+    BpeEncoder& encoder = encoder_.emplace(byte_level_ ? Symbols::kBytes : Symbols::kCodePoints);
+    encoder.set_whole_pieces(model.boolean_or("ignore_merges", false));
     if (model.find("unk_token")) {
       unk_id_ = token_id(model.string("unk_token"));
       QAT_CHECK(unk_id_ >= 0, kBadFile, model.source(), ": 'unk_token' ", printable(model.string("unk_token")),
                 " is not in the vocab");
+      encoder.set_unknown(unk_id_, model.boolean_or("fuse_unk", false));
     }
     for (const auto& [piece, id] : piece_ids_) {
       if (!byte_level_) {
-        symbols_.emplace(piece, id);
+        encoder.add_piece(piece, id);
       } else if (auto bytes = detail::byte_level_to_bytes(piece)) {
-        symbols_.emplace(std::move(*bytes), id);
+        encoder.add_piece(std::move(*bytes), id);
       }
     }
-    byte_ids_.fill(-1);
-    for (int byte = 0; byte < 256; ++byte) {
-      char name[8];
-      std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
-      const auto it = symbols_.find(byte_level_ ? std::string(1, static_cast<char>(byte)) : name);
-      if (it != symbols_.end()) byte_ids_[static_cast<std::size_t>(byte)] = it->second;
+    if (byte_fallback_ && !byte_level_) {
+      std::array<std::int32_t, 256> byte_ids;
+      for (int byte = 0; byte < 256; ++byte) {
+        char name[8];
+        std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
+        byte_ids[static_cast<std::size_t>(byte)] = token_id(name);
+      }
+      encoder.set_byte_ids(byte_ids);
     }
     load_merges(model);
   }
@@ -269,7 +274,8 @@ class BpeTokenizer final : public Tokenizer {
                           : right_id < 0 ? right
                                          : left + right),
                 " is not in the vocab");
-      merges_.set(left_id, right_id, {rank, merged});
+      encoder_->add_merge(left, left_id, right, right_id, {rank, merged});
+      merges_.push_back({left_id, right_id});
       ++rank;
     }
   }
@@ -354,11 +360,11 @@ class BpeTokenizer final : public Tokenizer {
     return out;
   }
 
-  void pre_tokenize(std::string_view text, bool first, std::vector<std::int32_t>& ids,
+  void pre_tokenize(std::string_view text, bool first, BpeEncoder::Session& session, std::vector<std::int32_t>& ids,
                     std::size_t step_index = 0) const {
     if (text.empty()) return;
     if (step_index == steps_.size()) {
-      encode_piece(text, ids);
+      session.encode(text, ids);
       return;
     }
     const PreStep& step = steps_[step_index];
@@ -372,7 +378,7 @@ class BpeTokenizer final : public Tokenizer {
         std::size_t start = 0;
         while (start < text.size()) {
           const std::size_t end = (std::min)(text.find(step.replacement, start + 1), text.size());
-          pre_tokenize(text.substr(start, end - start), first && start == 0, ids, step_index + 1);
+          pre_tokenize(text.substr(start, end - start), first && start == 0, session, ids, step_index + 1);
           start = end;
         }
         return;
@@ -386,48 +392,15 @@ class BpeTokenizer final : public Tokenizer {
                                              step.kind == PreStep::kSplit ? step.pattern : detail::SplitPattern::kGpt2);
       for (std::size_t start = 0; start < text.size();) {
         const std::size_t end = splitter.match(start);
-        pre_tokenize(text.substr(start, end - start), first && start == 0, ids, step_index + 1);
+        pre_tokenize(text.substr(start, end - start), first && start == 0, session, ids, step_index + 1);
         start = end;
       }
       return;
     }
-    pre_tokenize(text, first, ids, step_index + 1);
+    pre_tokenize(text, first, session, ids, step_index + 1);
   }
 
-  void encode_piece(std::string_view piece, std::vector<std::int32_t>& ids) const {
-    if (ignore_merges_) {
-      if (const auto it = symbols_.find(std::string(piece)); it != symbols_.end()) {
-        ids.push_back(it->second);
-        return;
-      }
-    }
-    std::vector<std::int32_t> symbols;
-    symbols.reserve(piece.size());
-    bool after_unknown = false;
-    for (std::size_t i = 0; i < piece.size();) {
-      const std::size_t length = byte_level_ ? 1 : decode_utf8(piece, i).length;
-      const std::string_view bytes = piece.substr(i, length);
-      i += length;
-      if (const auto it = symbols_.find(std::string(bytes)); it != symbols_.end()) {
-        symbols.push_back(it->second);
-        after_unknown = false;
-        continue;
-      }
-      const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
-      const bool all_bytes = std::all_of(bytes.begin(), bytes.end(), [&](char byte) { return byte_id(byte) >= 0; });
-      if (byte_fallback_ && all_bytes) {
-        for (const char byte : bytes) symbols.push_back(byte_id(byte));
-        after_unknown = false;
-      } else if (unk_id_ >= 0) {  // without an unknown token the character is dropped, as upstream does
-        if (!(fuse_unk_ && after_unknown)) symbols.push_back(unk_id_);
-        after_unknown = true;
-      }
-    }
-    merges_.apply(symbols);
-    ids.insert(ids.end(), symbols.begin(), symbols.end());
-  }
-
-  bool byte_level_ = false, byte_fallback_ = false, fuse_unk_ = false, ignore_merges_ = false;
+  bool byte_level_ = false, byte_fallback_ = false;
   std::int32_t unk_id_ = -1, bos_id_ = -1, eos_id_ = -1;
   std::vector<Normalizer> normalizers_;
   std::vector<PreStep> steps_;
@@ -435,10 +408,8 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<std::string> pieces_;  // by id, as spelled in the file
   std::vector<bool> used_;
   std::unordered_map<std::string, std::int32_t> piece_ids_;
-  std::unordered_map<std::string, std::int32_t>
-      symbols_;  // what text is matched with: raw bytes at byte level, else pieces
-  std::array<std::int32_t, 256> byte_ids_{};
-  MergeTable<std::int32_t> merges_;  // key: the merge's rank
+  std::vector<std::pair<std::int32_t, std::int32_t>> merges_;  // by rank
+  std::optional<BpeEncoder> encoder_;                          // of raw bytes at byte level, else of pieces as spelled
   std::vector<std::int32_t> special_ids_;
   AddedTokens added_raw_, added_normalized_;
 };

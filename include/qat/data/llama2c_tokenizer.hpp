@@ -2,11 +2,13 @@
 // Source: https://github.com/karpathy/llama2.c, tokenizer.py export and run.c encode/decode.
 #pragma once
 
+#include <array>
 #include <cstring>
+#include <numeric>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
-#include "qat/data/bpe_merge.hpp"
+#include "qat/data/bpe_encoder.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/io/file.hpp"
 
@@ -41,7 +43,6 @@ class Llama2cTokenizer final : public Tokenizer {
     take(&max_length, sizeof max_length);
     QAT_CHECK(max_length > 0 && max_length <= 65536, kBadFile, path, ": max_token_length is ", max_length,
               "; accepted in a llama2.c tokenizer: 1 to 65536");
-    std::vector<float> scores;
     while (position < file.size()) {
       float score = 0;
       std::uint32_t length = 0;
@@ -52,7 +53,7 @@ class Llama2cTokenizer final : public Tokenizer {
       QAT_CHECK(score == score, kBadFile, path, ": token ", pieces_.size(), " has the score NaN");
       std::string piece(length, '\0');
       take(piece.data(), length);
-      scores.push_back(score);
+      scores_.push_back(score);
       pieces_.push_back(std::move(piece));
     }
     QAT_CHECK(pieces_.size() >= kFirstByte + 256, kBadFile, path, ": has ", pieces_.size(),
@@ -62,38 +63,20 @@ class Llama2cTokenizer final : public Tokenizer {
       QAT_CHECK(parse_byte_token(piece) == byte, kBadFile, path, ": token ", kFirstByte + byte, " is ",
                 printable(piece), "; accepted: the token of byte ", byte);
     }
-    for (std::size_t id = 0; id < pieces_.size(); ++id) ids_.emplace(pieces_[id], static_cast<std::int32_t>(id));
-    // A pair merges when its concatenation is a token: every split of every token, once and for all.
-    for (const auto& [piece, id] : ids_) {
-      for (std::size_t cut = 1; cut < piece.size(); ++cut) {
-        const auto left = ids_.find(piece.substr(0, cut)), right = ids_.find(piece.substr(cut));
-        if (left != ids_.end() && right != ids_.end())
-          merges_.set(left->second, right->second, {-scores[static_cast<std::size_t>(id)], id});
-      }
-    }
+    std::array<std::int32_t, 256> byte_ids;
+    std::iota(byte_ids.begin(), byte_ids.end(), kFirstByte);
+    encoder_.set_byte_ids(byte_ids);
+    for (std::size_t id = 0; id < pieces_.size(); ++id) encoder_.add_piece(pieces_[id], static_cast<std::int32_t>(id));
+    encoder_.add_scored_merges([&](std::int32_t id) { return scores_[static_cast<std::size_t>(id)]; });
   }
 
   std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
     std::vector<std::int32_t> ids;
-    if (!text.empty()) {
-      if (const auto space = ids_.find(" "); space != ids_.end())
-        ids.push_back(space->second);  // sentencepiece's dummy prefix
-    }
-    for (std::size_t i = 0; i < text.size();) {
-      // A code point as run.c takes it: a byte and the continuation bytes after it, at most four in all.
-      std::size_t length = 1;
-      while (length < 4 && i + length < text.size() && (static_cast<unsigned char>(text[i + length]) & 0xC0) == 0x80)
-        ++length;
-      const auto it = ids_.find(std::string(text.substr(i, length)));
-      if (it != ids_.end()) {
-        ids.push_back(it->second);
-      } else {
-        for (std::size_t k = 0; k < length; ++k) ids.push_back(kFirstByte + static_cast<unsigned char>(text[i + k]));
-      }
-      i += length;
-    }
-    merges_.apply(ids);
-    if (bos) ids.insert(ids.begin(), bos_id());
+    if (bos) ids.push_back(bos_id());
+    if (text.empty()) return ids;
+    std::string prefixed;
+    if (encoder_.find(" ") >= 0) text = prefixed = " " + std::string(text);  // sentencepiece's dummy prefix
+    BpeEncoder::Session(encoder_).encode(text, ids);
     return ids;
   }
 
@@ -124,8 +107,8 @@ class Llama2cTokenizer final : public Tokenizer {
   static constexpr std::int32_t kFirstByte = 3;
 
   std::vector<std::string> pieces_;
-  std::unordered_map<std::string, std::int32_t> ids_;
-  MergeTable<float> merges_;  // key: minus the score
+  std::vector<float> scores_;
+  BpeEncoder encoder_{Symbols::kContinuations};
 };
 
 }  // namespace qat::inline v0

@@ -140,6 +140,9 @@ class PatternSplitter {
   SplitPattern pattern_;
 };
 
+/// U+2581, sentencepiece's stand-in for a space.
+inline constexpr const char* kSpacePiece = "\xE2\x96\x81";
+
 inline std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
   std::string out;
   for (std::size_t i = 0;;) {

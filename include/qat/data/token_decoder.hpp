@@ -14,8 +14,6 @@ namespace qat::inline v0 {
 
 namespace detail {
 
-inline constexpr const char* kSpacePiece = "\xE2\x96\x81";  // U+2581, sentencepiece's stand-in for a space
-
 /// Calls f(fields) for a component, or for each member of a Sequence under `list_key`.
 template <class F>
 void for_each_component(const Json* component, const char* list_key, const std::string& source, F&& f) {

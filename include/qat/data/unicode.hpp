@@ -186,6 +186,15 @@ inline CodePoint decode_utf8(std::string_view text, std::size_t position) {
   return {value, length};
 }
 
+inline bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const CodePoint point = decode_utf8(text, i);
+    if (point.value == 0xFFFFFFFFu) return false;
+    i += point.length;
+  }
+  return true;
+}
+
 inline void append_utf8(std::string& out, std::uint32_t point) {
   const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
   if (point < 0x80) {

@@ -35,7 +35,7 @@ TEST_CASE("heap and naive merging agree on random tables with equal keys") {
   CounterRandom random(3);
   for (int round = 0; round < 300; ++round) {
     Rules rules;
-    MergeTable<int> table;
+    MergeTable table;
     const std::uint32_t symbols = 2 + random.next_below(6);
     std::int32_t next = static_cast<std::int32_t>(symbols);
     for (int k = 0; k < 12; ++k) {
@@ -54,7 +54,7 @@ TEST_CASE("heap and naive merging agree on random tables with equal keys") {
 }
 
 TEST_CASE("empty and single sequences are left alone") {
-  MergeTable<int> table;
+  MergeTable table;
   table.set(1, 1, {0, 2});
   std::vector<std::int32_t> none, one = {1};
   table.apply(none);
@@ -64,7 +64,7 @@ TEST_CASE("empty and single sequences are left alone") {
 }
 
 TEST_CASE("half a million symbols that merge twenty times over take seconds at most") {
-  MergeTable<int> table;
+  MergeTable table;
   for (int level = 0; level < 20; ++level) table.set(level, level, {level, level + 1});
   std::vector<std::int32_t> ids(1 << 19, 0);
   const auto start = std::chrono::steady_clock::now();

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include "qat/base/random.hpp"
+
 #include "support/files.hpp"
 #include "support/token_golden.hpp"
 
@@ -25,6 +27,26 @@ TEST_CASE("sentencepiece models give the recorded ids and texts") {
     CHECK(tokenizer.token_bytes(1).empty());
     CHECK(tokenizer.token_bytes(3 + 10) == "\n");
     QAT_CHECK_ERROR(tokenizer.token_bytes(tokenizer.vocab_size()), "token id is");
+  }
+}
+
+TEST_CASE("random texts and real ones get the ids that the library gives") {
+  const auto path = test::shared_data("stories260K/tok512.model"), text = test::shared_data("tinystories/v2-valid.txt");
+  if (!path || !text) return;
+  const SentencePieceTokenizer tokenizer(path->string());
+  sentencepiece::SentencePieceProcessor library;
+  REQUIRE(library.Load(path->string()).ok());
+  const auto expected = [&](const std::string& of) { return library.EncodeAsIds(of); };
+  const std::string story = test::read_file(*text).substr(0, 20000);
+  CHECK(tokenizer.encode(story, false) == expected(story));
+  const char* parts[] = {" ",   "  ", "\n", "\xE2\x96\x81", "the", "\xC3\xA9", "\xE2\x80\x9C", "\xFF", "'s",
+                         "<s>", "z",  "."};
+  CounterRandom random(5);
+  for (int round = 0; round < 500; ++round) {
+    std::string mixed;
+    for (std::uint32_t n = random.next_below(12); n > 0; --n) mixed += parts[random.next_below(std::size(parts))];
+    INFO(printable(mixed));
+    CHECK(tokenizer.encode(mixed, false) == expected(mixed));
   }
 }
 

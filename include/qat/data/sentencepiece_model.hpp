@@ -1,0 +1,92 @@
+// What a sentencepiece .model says of its kind and its normalizer, which libsentencepiece does not tell.
+// Source: sentencepiece_model.proto of https://github.com/google/sentencepiece, the numbers of its fields.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "qat/base/config.hpp"
+
+namespace qat::inline v0 {
+
+struct SentencePieceModel {
+  bool bpe = false;                      ///< trainer_spec.model_type is BPE
+  bool whitespace_as_suffix = false;     ///< trainer_spec.treat_whitespace_as_suffix
+  bool has_rules = false;                ///< normalizer_spec.precompiled_charsmap: text is rewritten
+  bool dummy_prefix = true;              ///< normalizer_spec.add_dummy_prefix
+  bool remove_extra_whitespaces = true;  ///< normalizer_spec.remove_extra_whitespaces
+  bool escape_whitespaces = true;        ///< normalizer_spec.escape_whitespaces
+  bool plain_pieces = true;              ///< none is user defined or unused
+};
+
+namespace detail {
+
+/// Calls f(number, value, bytes) for each field of a serialized message; false when the bytes are none. `value`: of a
+/// varint; `bytes`: of a string or message.
+template <class F>
+bool for_each_proto_field(std::string_view message, F&& f) {
+  std::size_t i = 0;
+  const auto varint = [&](std::uint64_t& value) {
+    value = 0;
+    for (int shift = 0; shift < 64 && i < message.size(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(message[i++]);
+      value |= std::uint64_t{byte & 0x7Fu} << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  };
+  while (i < message.size()) {
+    std::uint64_t key = 0, value = 0;
+    if (!varint(key)) return false;
+    std::string_view bytes;
+    std::uint64_t size = 0;
+    switch (key & 7) {
+      case 0:
+        if (!varint(value)) return false;
+        break;
+      case 1:
+        size = 8;
+        break;
+      case 2:
+        if (!varint(size)) return false;
+        break;
+      case 5:
+        size = 4;
+        break;
+      default:
+        return false;
+    }
+    if (size > message.size() - i) return false;
+    bytes = message.substr(i, static_cast<std::size_t>(size));
+    i += bytes.size();
+    if (!f(key >> 3, value, bytes)) return false;
+  }
+  return true;
+}
+
+}  // namespace detail
+
+/// Nothing when the bytes are no serialized model.
+inline std::optional<SentencePieceModel> read_sentencepiece_model(std::string_view bytes) {
+  SentencePieceModel out;
+  const bool valid =
+      detail::for_each_proto_field(bytes, [&](std::uint64_t number, std::uint64_t, std::string_view message) {
+        return detail::for_each_proto_field(number >= 1 && number <= 3 ? message : std::string_view(),
+                                            [&](std::uint64_t field, std::uint64_t value, std::string_view text) {
+                                              constexpr std::uint64_t kUserDefined = 4, kUnused = 5;
+                                              if (number == 1 && field == 3)
+                                                out.plain_pieces &= value != kUserDefined && value != kUnused;
+                                              if (number == 2 && field == 3) out.bpe = value == 2;
+                                              if (number == 2 && field == 24) out.whitespace_as_suffix = value != 0;
+                                              if (number == 3 && field == 2) out.has_rules = !text.empty();
+                                              if (number == 3 && field == 3) out.dummy_prefix = value != 0;
+                                              if (number == 3 && field == 4) out.remove_extra_whitespaces = value != 0;
+                                              if (number == 3 && field == 5) out.escape_whitespaces = value != 0;
+                                              return true;
+                                            });
+      });
+  return valid ? std::optional(out) : std::nullopt;
+}
+
+}  // namespace qat::inline v0
