@@ -3,6 +3,7 @@
 // unusable.
 #include "golden/ggml_blocks.hpp"
 #include "golden/runners.hpp"
+#include "golden/tokenizer_ids.hpp"
 
 namespace qat::golden {
 namespace {
@@ -48,6 +49,7 @@ void run_case(const Json& json, const Folder& folder, Tally& tally) {
 }
 
 Totals run_folder(const std::string& folder) {
+  if (const auto files = tokenizer_files(folder); !files.empty()) return run_tokenizer_folder(folder, files);
   const Json cases = read_json(join_path(folder, "cases.json"));
   const Safetensors tensors = Safetensors::open(join_path(folder, "tensors.safetensors"));
   if (is_ggml_folder(cases)) return run_ggml_folder(cases, tensors);
@@ -97,7 +99,8 @@ Totals run_folder(const std::string& folder) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: qat-golden DIR...   (each with cases.json and tensors.safetensors)\n");
+    std::fprintf(stderr,
+                 "usage: qat-golden DIR...   (each with cases.json and tensors.safetensors, or ids of tokenizers)\n");
     return 2;
   }
   qat::golden::Totals sum;

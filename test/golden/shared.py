@@ -6,8 +6,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 data = os.environ.get("QAT_SHARED_DATA") or os.path.join(os.path.dirname(ROOT), "shared", "data")
-folders = [f for f in (os.path.join(data, "golden", name) for name in ("torchao", "ggml")) if os.path.isdir(f)]
+folders = [f for f in (os.path.join(data, "golden", name) for name in ("torchao", "ggml", "tokenizers")) if os.path.isdir(f)]
 if not folders:
-    print("SKIPPED: golden/torchao, golden/ggml (not in $QAT_SHARED_DATA nor in ../shared/data)")
+    print("SKIPPED: golden/torchao, golden/ggml, golden/tokenizers (not in $QAT_SHARED_DATA nor in ../shared/data)")
     sys.exit(0)
 sys.exit(subprocess.run([sys.argv[1], *folders]).returncode)
