@@ -26,6 +26,9 @@ inline constexpr GgufModuleName kGgufBlockModules[] = {
     {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
     {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"}};
 
+/// The name of a model's family in a file.
+inline const char* metadata_architecture(const LlamaConfig&) { return "llama"; }
+
 inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
 /// [factor, low_freq_factor, high_freq_factor, original context]: what the divisors came from. llama.cpp ignores it.
 inline constexpr const char* kGgufLlama3Rope = "qat.rope.llama3";

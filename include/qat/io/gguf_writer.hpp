@@ -54,6 +54,13 @@ class GgufMetadata {
     bytes_.append(value.bytes);
   }
 
+  /// All keys of another, after those here.
+  void append(const GgufMetadata& other) {
+    for (const std::string& key : other.keys_)
+      QAT_CHECK(keys_.insert(key).second, kInvalidArgument, "GgufMetadata: key ", printable(key), " is given twice");
+    bytes_ += other.bytes_;
+  }
+
   std::size_t size() const { return keys_.size(); }
   bool contains(std::string_view key) const { return keys_.find(key) != keys_.end(); }
   const std::string& bytes() const { return bytes_; }

@@ -112,14 +112,17 @@ inline void interleaved_rows_to_halves(const float* in, index_t heads, index_t h
     }
 }
 
+/// The row of q_proj or k_proj in halves that is row `row` in interleaved pairs.
+constexpr index_t half_row_of_interleaved(index_t row, index_t head_dim) {
+  const index_t i = row % head_dim;
+  return row - i + (i % 2) * (head_dim / 2) + i / 2;
+}
+
 /// The inverse of interleaved_rows_to_halves.
 inline void halves_rows_to_interleaved(const float* in, index_t heads, index_t head_dim, index_t columns, float* out) {
-  for (index_t head = 0; head < heads; ++head)
-    for (index_t i = 0; i < head_dim; ++i) {
-      const index_t from = head * head_dim + (i % 2) * (head_dim / 2) + i / 2;
-      std::memcpy(out + (head * head_dim + i) * columns, in + from * columns,
-                  static_cast<std::size_t>(columns) * sizeof(float));
-    }
+  for (index_t row = 0; row < heads * head_dim; ++row)
+    std::memcpy(out + row * columns, in + half_row_of_interleaved(row, head_dim) * columns,
+                static_cast<std::size_t>(columns) * sizeof(float));
 }
 
 }  // namespace qat::inline v0

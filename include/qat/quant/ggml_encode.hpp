@@ -274,6 +274,79 @@ inline void ggml_encode(GgmlType type, const float* x, index_t n, std::uint8_t* 
   for (index_t i = 0; i < n; i += t.block, out += t.bytes) encode(x + i, out);
 }
 
+namespace ggml {
+inline bool is_half(float value) { return static_cast<float>(half(value)) == value && !is_nonfinite(value); }
+
+/// Codes q + offset, if all lie in [0, largest].
+inline bool shift_codes(const int* q, int n, int offset, int largest, int* u) {
+  for (int i = 0; i < n; ++i) {
+    u[i] = q[i] + offset;
+    if (u[i] < 0 || u[i] > largest) return false;
+  }
+  return true;
+}
+/// Q4_1: u = q - low with a minimum low * d that a half holds; low may be anything from max - 15 to min.
+inline bool store_q4_1_integers(const int* q, float d, std::uint8_t* b) {
+  int u[32], min = q[0], max = q[0];
+  for (int i = 1; i < 32; ++i) {
+    if (q[i] < min) min = q[i];
+    if (q[i] > max) max = q[i];
+  }
+  for (int low = min; low >= max - 15; --low) {
+    const float m = static_cast<float>(low) * d;
+    if (!is_half(m)) continue;
+    shift_codes(q, 32, -low, 15, u);
+    store_half(b, d);
+    store_half(b + 2, m);
+    store_nibbles(b + 4, u);
+    return true;
+  }
+  return false;
+}
+}  // namespace ggml
+
+/// One block of the values q * d with the integers and the scale as they are, never requantized.
+/// @param type  Q4_0, Q4_1, Q5_0, Q8_0, TQ1_0 or TQ2_0
+/// @return false where the block does not hold them exactly: an integer beyond the type's range, a scale (or minimum)
+///         that no half holds
+inline bool ggml_store_integers(GgmlType type, const int* q, float d, std::uint8_t* out) {
+  if (!ggml::is_half(d)) return false;
+  int u[256];
+  switch (type) {
+    case GgmlType::kQ4_0:
+      if (!ggml::shift_codes(q, 32, 8, 15, u)) return false;
+      ggml::store_half(out, d);
+      ggml::store_nibbles(out + 2, u);
+      return true;
+    case GgmlType::kQ4_1:
+      return ggml::store_q4_1_integers(q, d, out);
+    case GgmlType::kQ5_0:
+      if (!ggml::shift_codes(q, 32, 16, 31, u)) return false;
+      ggml::store_half(out, d);
+      ggml::store_fifth_bits(out + 2, u);
+      ggml::store_nibbles(out + 6, u);
+      return true;
+    case GgmlType::kQ8_0:
+      if (!ggml::shift_codes(q, 32, 128, 255, u)) return false;
+      ggml::store_half(out, d);
+      for (int i = 0; i < 32; ++i) out[2 + i] = static_cast<std::uint8_t>(q[i]);
+      return true;
+    case GgmlType::kTQ1_0:
+      if (!ggml::shift_codes(q, 256, 1, 2, u)) return false;
+      ggml::store_trits(out, u);
+      ggml::store_half(out + 52, d);
+      return true;
+    case GgmlType::kTQ2_0:
+      if (!ggml::shift_codes(q, 256, 1, 2, u)) return false;
+      ggml::store_pairs(out, u);
+      ggml::store_half(out + 64, d);
+      return true;
+    default:
+      raise(ErrorCode::kUnsupported, "ggml_store_integers: type ", info(type).name,
+            "; accepted: Q4_0, Q4_1, Q5_0, Q8_0, TQ1_0, TQ2_0");
+  }
+}
+
 /// ggml's two ways to quantize activations to Q8_0. They differ on ties and where amax is near the smallest floats.
 enum class Q8Rounding {
   kReference,  ///< x * (1 / (amax / 127)), ties away from zero: quantize_row_q8_0_ref, and plain C on any processor

@@ -92,6 +92,43 @@ TEST_CASE("ggml blocks: infinities, NaN and huge numbers encode to something, wi
   }
 }
 
+TEST_CASE("ggml blocks: integers and a scale are stored as they are, or refused") {
+  const struct {
+    GgmlType type;
+    int min, max;
+  } ranges[] = {{GgmlType::kQ4_0, -8, 7},     {GgmlType::kQ4_1, -3, 12}, {GgmlType::kQ5_0, -16, 15},
+                {GgmlType::kQ8_0, -128, 127}, {GgmlType::kTQ1_0, -1, 1}, {GgmlType::kTQ2_0, -1, 1}};
+  for (const auto& r : ranges) {
+    INFO(info(r.type).name);
+    for (const float d : {0.375f, -0.0123291015625f, 0x1p-20f, 0.0f}) {
+      int q[256];
+      std::uint8_t block[66];
+      const int n = info(r.type).block;
+      for (int i = 0; i < n; ++i) q[i] = r.min + i * 7 % (r.max - r.min + 1);
+      if (r.type == GgmlType::kQ4_1 && d == -0.0123291015625f) continue;  // its minimum is no half
+      REQUIRE(ggml_store_integers(r.type, q, d, block));
+      std::vector<float> y(static_cast<std::size_t>(n));
+      ggml_decode(r.type, block, n, y.data());
+      for (int i = 0; i < n; ++i) CHECK(y[static_cast<std::size_t>(i)] == static_cast<float>(q[i]) * d);
+      CHECK_FALSE(ggml_store_integers(r.type, q, 0.1f, block));
+      CHECK_FALSE(ggml_store_integers(r.type, q, 1e6f, block));
+      q[5] = r.max + 1 + (r.type == GgmlType::kQ4_1 ? 15 : 0);
+      CHECK_FALSE(ggml_store_integers(r.type, q, d, block));
+      q[5] = r.min - 1 - (r.type == GgmlType::kQ4_1 ? 15 : 0);
+      CHECK_FALSE(ggml_store_integers(r.type, q, d, block));
+    }
+  }
+  int q[32] = {-15};
+  std::uint8_t block[20];
+  CHECK_FALSE(ggml_store_integers(GgmlType::kQ4_1, q, 1.0f + 0x1p-10f, block));  // 15 * d needs 15 bits
+  q[0] = -14;
+  q[1] = 1;
+  CHECK_FALSE(ggml_store_integers(GgmlType::kQ4_1, q, 1.0f + 0x1p-10f, block));
+  q[0] = 0;
+  CHECK(ggml_store_integers(GgmlType::kQ4_1, q, 1.0f + 0x1p-10f, block));
+  QAT_CHECK_ERROR(ggml_store_integers(GgmlType::kQ4_K, q, 1.0f, block), "Q4_K", "accepted: Q4_0");
+}
+
 TEST_CASE("ggml blocks: a part of a block and a type that is not encoded are refused by name") {
   const float x[64] = {};
   std::uint8_t out[64];

@@ -1,0 +1,141 @@
+// A converted model as a GGUF file that llama.cpp runs: the integers and scales as they were trained, never
+// requantized.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qat/io/gguf_llama_writer.hpp"
+#include "qat/quant/ggml_target.hpp"
+#include "qat/recipe/packed_checkpoint.hpp"
+
+namespace qat::inline v0::recipe {
+
+struct GgufExportOptions {
+  std::string model_name = "model";      ///< general.name
+  std::optional<GgmlType> type;          ///< of the packed linear layers of blocks; absent: the shortest that is exact
+  GgmlType float_type = GgmlType::kF32;  ///< of matrices in floating point: F32, or F16 or BF16 (rounded)
+};
+
+/// What became of one tensor.
+struct GgufLayer {
+  std::string name;  ///< in the model
+  GgmlType type = GgmlType::kF32;
+  index_t bytes = 0;
+  std::string remark;  ///< why it is stored otherwise than asked for; else empty
+};
+using GgufReport = std::vector<GgufLayer>;
+
+namespace detail {
+
+/// One row of a packed weight in a type; false where it is not exact.
+inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row, std::uint8_t* out) {
+  const int block = info(type).block;
+  if (block == 1) {
+    for (index_t k = 0; k < w.columns(); ++k, out += info(type).bytes) {
+      const float value = w.dequantized(row, k);
+      float stored = 0.0f;
+      ggml_encode(type, &value, 1, out);
+      ggml_decode(type, out, 1, &stored);
+      if (stored != value) return false;
+    }
+    return true;
+  }
+  if (w.has_float_zero_point()) return false;
+  int steps[256];
+  for (index_t k = 0; k < w.columns(); k += block, out += info(type).bytes) {
+    const index_t group = w.group_of(row, k);
+    if (w.group_of(row, k + block - 1) != group) return false;
+    const int zero_point = static_cast<int>(w.zero_point(group));
+    for (int i = 0; i < block; ++i) steps[i] = w.code(row, k + i) - zero_point;
+    if (!ggml_store_integers(type, steps, w.scale(group), out)) return false;
+  }
+  return true;
+}
+
+/// Whether a type holds every row exactly.
+inline bool holds_packed(const PackedWeight& w, GgmlType type) {
+  if (w.columns() % info(type).block != 0) return false;
+  std::vector<std::uint8_t> row_bytes(static_cast<std::size_t>(ggml_row_bytes(type, w.columns())));
+  for (index_t row = 0; row < w.rows(); ++row)
+    if (!encode_packed_row(w, type, row, row_bytes.data())) return false;
+  return true;
+}
+
+inline GgmlType shortest_type(const PackedWeight& w) {
+  for (const GgmlType type :
+       {GgmlType::kTQ2_0, GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16})
+    if (holds_packed(w, type)) return type;
+  return GgmlType::kF32;
+}
+
+/// The type that was asked for; F16 or F32 for rows that are no whole blocks.
+inline GgmlType requested_type(const PackedWeight& w, GgmlType type, const std::string& name, std::string& remark) {
+  if (w.columns() % info(type).block != 0) {
+    remark = concat("rows of ", w.columns(), " are no whole blocks of ", info(type).block).c_str();
+    return holds_packed(w, GgmlType::kF16) ? GgmlType::kF16 : GgmlType::kF32;
+  }
+  if (holds_packed(w, type)) return type;
+  const char* reason = ggml_misfit(type, w.spec(), w.columns());
+  if (reason == nullptr) reason = "a scale is beyond the range of a half";
+  const char* scheme = ggml_scheme(type);
+  raise(ErrorCode::kUnsupported, name, ": weights trained as ", to_string(w.spec()), " are not exact in ",
+        info(type).name, ": ", reason,
+        "; accepted: ", scheme != nullptr ? concat("weight=", scheme) : concat("type ", info(shortest_type(w)).name));
+}
+
+}  // namespace detail
+
+/// Writes a model that convert() made (or one in floating point), completely or not at all. A packed layer is written
+/// with the integers and scales that were trained; decoding gives the values it multiplied with, bit for bit but for
+/// the sign of zeros. The report names each tensor's type.
+/// @param tokenizer  the keys tokenizer.ggml.*, as add_vocabulary or another GGUF file has them
+/// @throws qat::Error (kUnsupported) naming the layer, its scheme and one that fits, if options.type does not hold it
+inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokenizer, const std::string& path,
+                              const GgufExportOptions& options = {}, const GgufProgress& progress = {}) {
+  const GgmlType float_type = options.float_type;
+  QAT_CHECK(float_type == GgmlType::kF32 || float_type == GgmlType::kF16 || float_type == GgmlType::kBF16, kUnsupported,
+            path, ": float_type is ", info(float_type).name, "; accepted: F32, F16, BF16");
+  GgufReport report;
+  std::vector<GgufRows> tensors;
+  LlamaConfig config = model.config();
+  std::shared_ptr<const PackedWeight> packed_embedding;
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    GgufLayer line{layer.name, GgmlType::kF32, 0, ""};
+    const std::string name = layer.name + ".weight";
+    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
+    QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
+              layer.name, ": is prepared, not converted; call convert before exporting");
+    if (layer.embedding != nullptr) packed_embedding = packed;
+    if (layer.is_tied) {
+      if (packed == packed_embedding) continue;  // one table, written as the embedding
+      config.tied = false;
+    }
+    if (packed != nullptr) {
+      line.type = options.type && layer.block >= 0
+                      ? detail::requested_type(*packed, *options.type, layer.name, line.remark)
+                      : detail::shortest_type(*packed);
+      tensors.push_back({name,
+                         line.type,
+                         {packed->rows(), packed->columns()},
+                         [packed, type = line.type](index_t row, std::uint8_t* out) {
+                           (void)detail::encode_packed_row(*packed, type, row, out);
+                         }});
+    } else {
+      const Tensor<float>& value = layer.weight->value;
+      const bool is_matrix = value.rank() == 2;
+      line.type = is_matrix ? float_type : GgmlType::kF32;
+      if (is_matrix && float_type != GgmlType::kF32) line.remark = "rounded from fp32";
+      tensors.push_back(gguf_rows_of(name, value, line.type));
+    }
+    line.bytes = ggml_row_bytes(line.type, tensors.back().shape.size());
+    report.push_back(std::move(line));
+  }
+  write_gguf_llama(path, config, tokenizer, std::move(tensors), options.model_name, progress);
+  return report;
+}
+
+}  // namespace qat::inline v0::recipe
