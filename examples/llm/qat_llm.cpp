@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
+      "gguf:q4_0, gguf:q5_0, gguf:q8_0: what llama.cpp runs as it was trained;\n"
       "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.\n"
       "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 128 + N a run "
       "that signal N\n"

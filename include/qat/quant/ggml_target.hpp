@@ -45,6 +45,12 @@ constexpr const char* ggml_misfit(GgmlType type, const QuantSpec& spec, index_t 
   }
 }
 
+/// A scheme fixed at compile time (a QuantPolicy) is always held exactly by a type, in rows of kColumns:
+/// static_assert(Deploys<QuantPolicy<Int4, PerGroup<32>, SignedExtremum, Bfloat16Safe>, GgmlType::kQ4_0, 4096>).
+template <class Policy, GgmlType kType, index_t kColumns>
+concept Deploys = ggml_misfit(kType, Policy::spec, kColumns)
+== nullptr;
+
 /// The scheme of weights that a type was made for, in parse_spec's text; nullptr if there is none.
 constexpr const char* ggml_scheme(GgmlType type) {
   switch (type) {

@@ -29,7 +29,8 @@ struct LayerRule {
 struct PrepareOptions {
   nn::Product product = nn::Product::kInteger;  ///< of int8-activation schemes
   SteMask mask = SteMask::kInclusive;
-  bool learn_scales = false;  ///< scales of weights are trained (LSQ), from those that the scheme chooses on
+  bool learn_scales = false;            ///< scales of weights are trained (LSQ), from those that the scheme chooses on
+  std::optional<GgmlType> target = {};  ///< a GGUF type that has to hold the linear layers of the blocks exactly
 };
 
 /// One line of a report: what became of a layer, or why nothing did.
@@ -130,8 +131,21 @@ inline const LayerRule* deciding_rule(const std::vector<LayerRule>& rules, const
   return rule;
 }
 
+/// What is trained must be what is shipped: refuses a scheme whose weights the target would not hold exactly.
+inline void check_target(GgmlType target, const QuantSpec& spec, const NamedLayer& layer) {
+  const char* reason = ggml_misfit(target, spec, layer.weight->value.dim(1));
+  if (reason == nullptr) return;
+  const char* scheme = ggml_scheme(target);
+  raise(ErrorCode::kUnsupported, layer.name, ": ", to_string(spec), " is not exact in the target ", info(target).name,
+        ": ", reason,
+        scheme != nullptr ? "; the nearest scheme that fits is weight="
+                          : "; accepted targets with a scheme"
+                            " of their own are Q4_0, Q5_0, Q8_0",
+        scheme != nullptr ? scheme : "");
+}
+
 inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<NamedLayer>& layers, int blocks,
-                        bool learn_scales) {
+                        const PrepareOptions& options) {
   for (const LayerRule& rule : rules) {
     const NamedLayer* selected = nullptr;
     bool only_norms = true;
@@ -149,9 +163,11 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
       QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument,
                 layer.name, ": group_size is ", g.group_size, ", accepted are 1 to its row length ",
                 layer.weight->value.dim(1));
-      QAT_CHECK(!learn_scales || rule.scheme.weight->mapping != MappingKind::kFloatZeroPoint, kUnsupported, layer.name,
-                ": scales of ", to_string(*rule.scheme.weight),
+      QAT_CHECK(!options.learn_scales || rule.scheme.weight->mapping != MappingKind::kFloatZeroPoint, kUnsupported,
+                layer.name, ": scales of ", to_string(*rule.scheme.weight),
                 " are not learned; accepted are mappings with an integer zero point");
+      if (options.target && layer.block >= 0 && deciding_rule(rules, layer, blocks) == &rule)
+        check_target(*options.target, *rule.scheme.weight, layer);
     }
     QAT_CHECK(selected != nullptr, kInvalidArgument, "layer pattern \"", rule.pattern,
               "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ",
@@ -197,7 +213,7 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
   for (const detail::NamedLayer& layer : layers)
     QAT_CHECK(!layer.weight->value.empty(), kInvalidArgument, layer.name,
               ": is converted already; prepare a floating-point model");
-  detail::check_rules(rules, layers, blocks, options.learn_scales);
+  detail::check_rules(rules, layers, blocks, options);
   Report report;
   for (const detail::NamedLayer& layer : layers) {
     const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <variant>
 
+#include "qat/quant/ggml_target.hpp"
 #include "qat/quantizer/layer_scheme.hpp"
 
 namespace qat::inline v0::recipe {
@@ -165,15 +166,16 @@ class QATConfig {
 ///   intN_weight_only intN weights, likewise (torchao)                                                      N = 2..8
 ///   tinygemm         uint4 weights, float zero point, bfloat16 scales (torchao's Int4WeightOnlyQATQuantizer)
 ///   qatN, qatNa8     qat's own: signed extremum, bf16-safe scales; with a8 also int8 dynamic activations   N = 2..8
+///   gguf:TYPE        what a type of ggml holds exactly: q4_0, q5_0, q8_0 (qat4, qat5, qat8 in groups of 32)
 ///   weight=SPEC[,activation=SPEC] or activation=SPEC
-/// The named ones take ":groupG" or ":axis0" (default group32).
+/// The other named ones take ":groupG" or ":axis0" (default group32).
 /// @throws qat::Error (kUnsupported) that lists these
 inline LayerScheme parse_scheme(std::string_view text) {
   const auto fail = [&]() {
     raise(ErrorCode::kUnsupported, "scheme \"", text,
           "\" is unknown, accepted: 8da2w..8da8w, int2_weight_only..int8_weight_only, tinygemm, qat2..qat8, "
           "qat2a8..qat8a8, each "
-          "with :groupG or :axis0, or weight=SPEC[,activation=SPEC]");
+          "with :groupG or :axis0, gguf:q4_0, gguf:q5_0, gguf:q8_0, or weight=SPEC[,activation=SPEC]");
   };
   LayerScheme scheme;
   if (text.find('=') != std::string_view::npos) {
@@ -191,6 +193,14 @@ inline LayerScheme parse_scheme(std::string_view text) {
     if (scheme.weight) config.weight_config({*scheme.weight});
     if (scheme.activation) config.activation_config({*scheme.activation});
     return config.scheme();
+  }
+  if (text.starts_with("gguf:")) {
+    const std::string_view type_name = text.substr(5);
+    const GgmlTypeInfo* type = find_ggml_type_by_name(type_name.data(), type_name.size());
+    const char* spec = type == nullptr ? nullptr : ggml_scheme(type->type);
+    if (spec == nullptr) fail();
+    scheme.weight = parse_spec(spec);
+    return scheme;
   }
   const std::string_view name = text.substr(0, text.find(':'));
   Granularity granularity{GranularityKind::kPerGroup, 0, 32};

@@ -11,6 +11,10 @@ namespace {
 constexpr QuantSpec kInt4 = spec_of<Int4, PerGroup<32>, SignedExtremum, Bfloat16Safe>;
 static_assert(ggml_misfit(GgmlType::kQ4_0, kInt4, 64) == nullptr);
 static_assert(ggml_misfit(GgmlType::kQ4_0, spec_of<Int4, PerGroup<32>, Symmetric>, 64) != nullptr);
+static_assert(Deploys<QuantPolicy<Int4, PerGroup<32>, SignedExtremum, Bfloat16Safe>, GgmlType::kQ4_0, 4096>);
+static_assert(!Deploys<QuantPolicy<Int4, PerGroup<32>, Symmetric>, GgmlType::kQ4_0, 4096>);
+static_assert(!Deploys<QuantPolicy<Int8, PerGroup<32>, Symmetric, half>, GgmlType::kQ4_0, 4096>);
+static_assert(Deploys<QuantPolicy<Int8, PerGroup<32>, Symmetric, half>, GgmlType::kQ8_0, 4096>);
 }  // namespace
 
 TEST_CASE("ggml targets: a type holds what its integers and scales can hold") {

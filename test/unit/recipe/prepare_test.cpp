@@ -299,3 +299,21 @@ TEST_CASE("gradients reach every weight through fake quantization, and converted
                  }),
                  "packed weights have no gradient"));
 }
+
+TEST_CASE("a target refuses a scheme that it does not hold, before training, and names one that fits") {
+  nn::Transformer model = tiny_model();
+  const auto prepared = [&](std::vector<LayerRule> rules, GgmlType target) {
+    return error_of([&] { prepare(model, rules, {.target = target}); });
+  };
+  const LayerRule good{"linear", parse_scheme("gguf:q4_0")};
+  CHECK(prepared({good}, GgmlType::kQ4_0) == "(no error)");
+  CHECK(prepared({good, {"embedding", parse_scheme("int8_weight_only")}}, GgmlType::kQ4_0) == "(no error)");
+  CHECK(prepared({{"linear", parse_scheme("8da4w")}, good}, GgmlType::kQ4_0) == "(no error)");  // overridden
+  const std::string message = prepared({good, {"layers.1.mlp.up_proj", parse_scheme("8da4w")}}, GgmlType::kQ4_0);
+  INFO(message);
+  CHECK(contains(message, "model.layers.1.mlp.up_proj: int4:group32:symmetric:input is not exact in the target Q4_0"));
+  CHECK(contains(message, "the nearest scheme that fits is weight=int4:group32:signed_extremum:bf16safe"));
+  CHECK(contains(prepared({{"linear", parse_scheme("qat5")}}, GgmlType::kQ4_0), "do not fit"));
+  CHECK(contains(prepared({{"linear", parse_scheme("qat4:group16")}}, GgmlType::kQ4_0), "no whole blocks"));
+  CHECK(contains(prepared({good}, GgmlType::kQ4_K), "accepted targets with a scheme of their own are Q4_0"));
+}

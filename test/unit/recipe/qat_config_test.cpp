@@ -94,8 +94,10 @@ TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is 
     const LayerScheme scheme = parse_scheme("qat" + n + "a8");
     CHECK(parse_scheme(to_string(scheme).c_str()) == scheme);
   }
-  for (const char* bad : {"", "8da9w", "8da1w", "int4", "qat", "qat4a4", "mxfp4",
-                          "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
+  CHECK(parse_scheme("gguf:q4_0") == parse_scheme("qat4"));
+  CHECK(parse_scheme("gguf:Q8_0") == parse_scheme("qat8"));
+  for (const char* bad : {"", "gguf:", "gguf:q4_k", "gguf:q4_0:group64", "8da9w", "8da1w", "int4", "qat", "qat4a4",
+                          "mxfp4", "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
     CHECK(contains(error_of([&] { parse_scheme(bad); }), "accepted"));
   CHECK(contains(error_of([] { parse_scheme("8da4w:group0"); }), "group0"));
 }
