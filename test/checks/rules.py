@@ -24,6 +24,7 @@ NO_OWN_TEST = {
     "kernels/cuda/attention_forward.hpp": "unit/cuda/attention_test.cpp",
     "kernels/cuda/attention_order.hpp": "unit/cuda/attention_test.cpp",
     "backend/cuda.hpp": "unit/cuda/emulator_test.cpp",
+    "data/vocabulary.hpp": "unit/data/gguf_vocabulary_test.cpp",
     "base/bit_cast.hpp": "unit/numeric/bfloat16_test.cpp",
     "kernels/cuda/context.hpp": "unit/cuda/emulator_test.cpp",
     "kernels/cuda/device.hpp": "gpu/device_check.cpp",

@@ -69,28 +69,35 @@ class BpeEncoder {
     joins_.set(pair_class(symbol_class(left, last), symbol_class(right, 0)));
   }
 
-  /// Merges of a vocabulary with scores: adjacent pieces merge where both together are a piece, the highest score
-  /// first, the leftmost of equals. `score(id)` of every piece, none NaN. Returns whether each symbol of each piece has
-  /// an id; where one has none, other programs may still merge it.
+  /// Merges of a vocabulary with scores: adjacent texts merge where both together are a piece, the highest score
+  /// first, the leftmost of equals. `score(id)` of every piece, none NaN. A symbol that is no piece takes part too,
+  /// except where text is read as llama2.c does, which falls back on bytes before it merges.
   template <class Score>
-  bool add_scored_merges(Score&& score) {
-    bool complete = true;
+  void add_scored_merges(Score&& score) {
     std::map<float, std::int32_t, std::greater<>> ranks;
-    for (const auto& [piece, id] : ids_) ranks.emplace(score(id), 0);
+    std::vector<std::pair<std::string, std::int32_t>> pieces(ids_.begin(), ids_.end());
+    for (const auto& [piece, id] : pieces) ranks.emplace(score(id), 0);
     std::int32_t next = 0;
     for (auto& [value, rank] : ranks) rank = next++;
-    for (const auto& [piece, id] : ids_) {
+    if (symbols_ == Symbols::kCodePoints)
+      for (const auto& [piece, id] : pieces)
+        for (std::size_t i = 0, length; i < piece.size(); i += length) {
+          length = symbol_length(piece, i);
+          std::string symbol = piece.substr(i, length);
+          if (find(symbol) < 0) {
+            ids_.emplace(symbol, kNoPiece + static_cast<std::int32_t>(no_pieces_.size()));
+            no_pieces_.push_back(std::move(symbol));
+          }
+        }
+    for (const auto& [piece, id] : pieces) {
       const std::string_view text = piece;
       const std::int32_t rank = ranks.at(score(id));
-      for (std::size_t i = 0, length; i < text.size(); i += length)
-        complete &= find(text.substr(i, length = symbol_length(text, i))) >= 0;
       for (std::size_t cut = 1; cut < text.size(); ++cut) {
         const std::int32_t left = find(text.substr(0, cut));
         const std::int32_t right = left < 0 ? -1 : find(text.substr(cut));
         if (right >= 0) add_merge(text.substr(0, cut), left, text.substr(cut), right, {rank, id});
       }
     }
-    return complete;
   }
 
   /// Encodes the pieces of one text. While it lives it has the encoder's cache of words to itself, or, where another
@@ -197,22 +204,39 @@ class BpeEncoder {
       if (const std::int32_t id = find(symbol); id >= 0) {
         symbols.push_back(id);
         after_unknown = false;
-        continue;
-      }
-      const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
-      if (std::all_of(symbol.begin(), symbol.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
-        for (const char byte : symbol) symbols.push_back(byte_id(byte));
-        after_unknown = false;
-      } else if (unknown_id_ >= 0) {
-        if (!(fuse_unknown_ && after_unknown)) symbols.push_back(unknown_id_);
-        after_unknown = true;
+      } else {
+        after_unknown = fall_back(symbol, after_unknown, symbols);
       }
     }
     merges_.apply(symbols);
+    if (no_pieces_.empty() || std::none_of(symbols.begin(), symbols.end(), [](auto id) { return id >= kNoPiece; }))
+      return;
+    std::vector<std::int32_t> merged;
+    merged.swap(symbols);
+    for (const std::int32_t id : merged) {
+      if (id < kNoPiece) {
+        symbols.push_back(id);
+      } else {
+        fall_back(no_pieces_[static_cast<std::size_t>(id - kNoPiece)], false, symbols);
+      }
+    }
+  }
+
+  /// Ids of a symbol that is no piece. Returns whether it is unknown.
+  bool fall_back(std::string_view symbol, bool after_unknown, std::vector<std::int32_t>& symbols) const {
+    const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
+    if (std::all_of(symbol.begin(), symbol.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
+      for (const char byte : symbol) symbols.push_back(byte_id(byte));
+      return false;
+    }
+    if (unknown_id_ >= 0 && !(fuse_unknown_ && after_unknown)) symbols.push_back(unknown_id_);
+    return unknown_id_ >= 0;
   }
 
   Symbols symbols_;
   std::unordered_map<std::string, std::int32_t, TextHash, std::equal_to<>> ids_;
+  static constexpr std::int32_t kNoPiece = 1 << 30;
+  std::vector<std::string> no_pieces_;  // ids kNoPiece and up, while text merges
   std::array<std::int32_t, 256> byte_ids_;
   std::int32_t unknown_id_ = -1;
   std::unordered_set<std::int32_t> opaque_;  // ids whose piece is not the text they stand for

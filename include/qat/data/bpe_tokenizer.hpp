@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@
 
 #include "qat/data/added_tokens.hpp"
 #include "qat/data/bpe_encoder.hpp"
+#include "qat/data/merge_scores.hpp"
+#include "qat/data/normalizer.hpp"
+#include "qat/data/pre_tokenizer.hpp"
 #include "qat/data/text_split.hpp"
 #include "qat/data/token_decoder.hpp"
 #include "qat/data/tokenizer.hpp"
@@ -35,12 +39,14 @@ class BpeTokenizer final : public Tokenizer {
     load_model(model);
     load_added_tokens(top);
     load_post_processor(top.find("post_processor"), path);
+    adds_bos_ = bos_id_ >= 0;
     const std::string config = join_path(parent_directory(path), "tokenizer_config.json");
     if (file_exists(config)) {
       const Json config_json = read_json(config);
       const JsonFields fields(config_json, config);
       if (bos_id_ < 0) bos_id_ = special_token(fields, "bos_token");
       if (eos_id_ < 0) eos_id_ = special_token(fields, "eos_token");
+      adds_bos_ = fields.boolean_or("add_bos_token", adds_bos_) && bos_id_ >= 0;
     }
     find_default_specials();
   }
@@ -59,11 +65,20 @@ class BpeTokenizer final : public Tokenizer {
     }
     BpeTokenizer out;
     out.byte_level_ = true;
-    out.steps_.push_back({PreStep::kByteLevel, true, false, {}, {}, false, false});
+    out.pre_tokenizer_ = byte_level_split(detail::SplitPattern::kGpt2);
     out.decoder_ = TokenDecoder::byte_level();
     const Json model = {{"vocab", read_json(vocab_path)}, {"merges", std::move(merges)}};
     out.load_model(JsonFields(model, vocab_path));
     out.find_default_specials();
+    return out;
+  }
+
+  /// The tokenizer of a GGUF file, `source` for messages. Control, unknown and user-defined tokens are found in text,
+  /// as by llama.cpp where special tokens are parsed.
+  static BpeTokenizer from_vocabulary(const Vocabulary& vocabulary, const std::string& source) {
+    BpeTokenizer out;
+    out.kind_ = "gguf";
+    out.load_vocabulary(vocabulary, source);
     return out;
   }
 
@@ -77,12 +92,13 @@ class BpeTokenizer final : public Tokenizer {
         return;
       }
       std::string normalized;
-      if (!normalizers_.empty()) segment = normalized = normalize(segment);
+      if (!normalizer_.steps().empty()) segment = normalized = normalizer_.apply(segment);
       added_normalized_.for_each_segment(segment, [&](std::string_view rest, std::int32_t inner, bool inner_first) {
         if (inner >= 0) {
           ids.push_back(inner);
         } else {
-          pre_tokenize(rest, first && inner_first, session, ids);
+          pre_tokenizer_.for_each_word(rest, first && inner_first,
+                                       [&](std::string_view word) { session.encode(word, ids); });
         }
       });
     });
@@ -112,7 +128,34 @@ class BpeTokenizer final : public Tokenizer {
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(pieces_.size()); }
   std::int32_t bos_id() const override { return bos_id_; }
   std::int32_t eos_id() const override { return eos_id_; }
-  const char* kind() const override { return "tokenizer.json"; }
+  const char* kind() const override { return kind_; }
+  /// GGUF has no place for what lstrip, rstrip and single_word of added tokens say: text around such tokens may get
+  /// other ids in llama.cpp.
+  Vocabulary vocabulary() const override {
+    Vocabulary out;
+    out.bos = bos_id_;
+    out.eos = eos_id_;
+    out.unknown = unk_id_;
+    out.add_bos = adds_bos_;
+    out.tokens = pieces_;
+    for (std::size_t id = 0; id < pieces_.size(); ++id) {
+      if (!used_[id]) out.tokens[id] = "[PAD" + std::to_string(id) + "]";
+      const auto token = static_cast<std::int32_t>(id);
+      const bool added = std::find(added_ids_.begin(), added_ids_.end(), token) != added_ids_.end();
+      out.types.push_back(!used_[id]                                             ? TokenType::kUnused
+                          : token == unk_id_ && !byte_level_                     ? TokenType::kUnknown
+                          : is_special(token)                                    ? TokenType::kControl
+                          : added                                                ? TokenType::kUserDefined
+                          : byte_fallback_ && parse_byte_token(pieces_[id]) >= 0 ? TokenType::kByte
+                                                                                 : TokenType::kNormal);
+    }
+    if (byte_level_) {
+      describe_byte_level(out);
+    } else {
+      describe_scored(out);
+    }
+    return out;
+  }
   /// -1 when no piece or added token is spelled so.
   std::int32_t token_id(const std::string& piece) const {
     const auto it = piece_ids_.find(piece);
@@ -120,83 +163,160 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  static constexpr std::int64_t kMaxId = 10'000'000;
+  static constexpr std::int64_t kSpareIds = 100'000;  // beyond four times the size of the vocab
 
-  struct Normalizer {
-    enum Kind { kPrepend, kReplace } kind;
-    std::string from, to;
-  };
-  struct PreStep {
-    enum Kind { kByteLevel, kSplit, kMetaspace } kind;
-    bool use_regex;
-    bool add_prefix_space;
-    detail::SplitPattern pattern;
-    std::string replacement;
-    bool first_only;
-    bool split;
-  };
   BpeTokenizer() = default;
+
+  // ---- GGUF --------------------------------------------------------------------------------------------------------
+
+  [[noreturn]] void no_vocabulary(const std::string& why) const {
+    raise(ErrorCode::kUnsupported, kind(), " tokenizer: has no form in GGUF that gives the same ids: ", why);
+  }
+
+  void describe_byte_level(Vocabulary& out) const {
+    out.model = "gpt2";
+    const auto& steps = pre_tokenizer_.steps();
+    const bool split = steps.size() == 2 && steps[0].kind == PreTokenizer::Step::kSplit && !steps[1].use_regex;
+    const bool digits =
+        steps.size() == 2 && steps[0].kind == PreTokenizer::Step::kDigits && steps[0].individual && steps[1].use_regex;
+    const auto pattern = split ? steps[0].pattern : detail::SplitPattern::kGpt2;
+    if ((!split && !digits && (steps.size() != 1 || !steps[0].use_regex)) || steps.back().add_prefix_space ||
+        !normalizer_.steps().empty())
+      no_vocabulary("text is prepared in another way than GPT-2's, Llama 3's, Qwen 2's or SmolLM's");
+    out.pre = digits                                     ? "smollm"
+              : pattern == detail::SplitPattern::kGpt2   ? "gpt-2"
+              : pattern == detail::SplitPattern::kLlama3 ? "llama-bpe"
+                                                         : "qwen2";
+    if (ignore_merges_ != (out.pre == "llama-bpe"))
+      no_vocabulary("'ignore_merges' is " + std::string(ignore_merges_ ? "true" : "false") + " with the split '" +
+                    out.pre + "'");
+    for (const auto& [left, right] : merges_)
+      out.merges.push_back(pieces_[static_cast<std::size_t>(left)] + " " + pieces_[static_cast<std::size_t>(right)]);
+  }
+
+  void describe_scored(Vocabulary& out) const {
+    out.model = "llama";
+    out.pre = "default";
+    const bool prefix = normalizer_.steps() == Normalizer::llama(true).steps();
+    const bool spaces = prefix || normalizer_.steps() == Normalizer::llama(false).steps();
+    const auto& steps = pre_tokenizer_.steps();
+    const bool metaspace = steps.size() == 1 && steps[0].kind == PreTokenizer::Step::kMetaspace && !steps[0].split &&
+                           steps[0].replacement == detail::kSpacePiece;
+    if (metaspace && normalizer_.steps().empty()) {
+      out.add_space_prefix = steps[0].add_prefix_space;
+    } else if (spaces && steps.empty()) {
+      out.add_space_prefix = prefix;
+    } else {
+      no_vocabulary("text is prepared in another way than Llama 2's");
+    }
+    if (ignore_merges_) no_vocabulary("'ignore_merges' is true");
+    for (int byte = 0; byte < 256; ++byte)
+      if (!byte_fallback_ || token_id(byte_token(byte)) < 0)
+        no_vocabulary("it has no token " + byte_token(byte) + " to fall back on");
+    const std::string why = score_merges(
+        merges_, [&](const std::string& piece) { return token_id(piece); }, out);
+    if (!why.empty()) no_vocabulary(why);
+  }
+
+  void load_vocabulary(const Vocabulary& vocabulary, const std::string& source) {
+    const std::size_t count = vocabulary.tokens.size();
+    QAT_CHECK(count > 0, kBadFile, source, ": the vocabulary has no tokens");
+    QAT_CHECK(vocabulary.types.empty() || vocabulary.types.size() == count, kBadFile, source, ": the vocabulary has ",
+              count, " tokens and ", vocabulary.types.size(), " types; accepted: as many");
+    const bool scored = vocabulary.model == "llama";
+    QAT_CHECK(scored || vocabulary.model == "gpt2", kUnsupported, source, ": the vocabulary is of model ",
+              printable(vocabulary.model), "; accepted: llama, gpt2");
+    QAT_CHECK(!scored || vocabulary.scores.size() == count, kBadFile, source, ": the vocabulary has ", count,
+              " tokens and ", vocabulary.scores.size(), " scores; accepted: as many");
+    for (const auto& [id, name] : {std::pair{vocabulary.bos, "BOS"}, std::pair{vocabulary.eos, "EOS"},
+                                   std::pair{vocabulary.unknown, "the unknown token"}})
+      QAT_CHECK(id >= -1 && id < static_cast<std::int64_t>(count), kBadFile, source, ": ", name, " is token ", id,
+                "; accepted: 0 to ", count - 1);
+    max_id_ = static_cast<std::int64_t>(count);
+    const auto type_of = [&](std::size_t id) {
+      return vocabulary.types.empty() ? TokenType::kNormal : vocabulary.types[id];
+    };
+    for (std::size_t id = 0; id < count; ++id) {
+      const std::string& token = vocabulary.tokens[id];
+      set_piece(token, static_cast<std::int64_t>(id), source);
+      const TokenType type = type_of(id);
+      const bool found_in_text =
+          type == TokenType::kControl || type == TokenType::kUserDefined || type == TokenType::kUnknown;
+      if (!found_in_text || token.empty()) continue;
+      AddedToken added;
+      added.content = token;
+      added.id = static_cast<std::int32_t>(id);
+      added.special = type == TokenType::kControl;
+      if (added.special) special_ids_.push_back(added.id);
+      added_ids_.push_back(added.id);
+      added_raw_.add(std::move(added));
+    }
+    bos_id_ = vocabulary.bos;
+    eos_id_ = vocabulary.eos;
+    unk_id_ = vocabulary.unknown;
+    adds_bos_ = vocabulary.add_bos;
+    if (scored) {
+      load_scored(vocabulary, source);
+    } else {
+      load_byte_level(vocabulary, source);
+    }
+  }
+
+  void load_scored(const Vocabulary& vocabulary, const std::string& source) {
+    byte_fallback_ = true;
+    for (int byte = 0; byte < 256; ++byte)
+      QAT_CHECK(token_id(byte_token(byte)) >= 0 || unk_id_ >= 0, kBadFile, source,
+                ": the vocabulary has neither token ", byte_token(byte), " nor an unknown token");
+    for (std::size_t id = 0; id < vocabulary.scores.size(); ++id)
+      QAT_CHECK(!std::isnan(vocabulary.scores[id]), kBadFile, source, ": token ", printable(vocabulary.tokens[id]),
+                " has the score NaN");
+    normalizer_ = Normalizer::llama(vocabulary.add_space_prefix);
+    decoder_ = TokenDecoder::llama(vocabulary.add_space_prefix);
+    make_encoder(false);
+    encoder_->add_scored_merges([&](std::int32_t id) { return vocabulary.scores[static_cast<std::size_t>(id)]; });
+  }
+
+  static PreTokenizer byte_level_split(detail::SplitPattern pattern, bool digits = false) {
+    using Step = PreTokenizer::Step;
+    std::vector<Step> steps;
+    if (digits) steps.push_back({Step::kDigits, false, false, {}, true, {}, false, false});
+    if (pattern == detail::SplitPattern::kGpt2) {
+      steps.push_back({Step::kByteLevel, true, false, {}, false, {}, false, false});
+    } else {
+      steps.push_back({Step::kSplit, false, false, pattern, false, {}, false, false});
+      steps.push_back({Step::kByteLevel, false, false, {}, false, {}, false, false});
+    }
+    return PreTokenizer(std::move(steps));
+  }
+
+  void load_byte_level(const Vocabulary& vocabulary, const std::string& source) {
+    byte_level_ = true;
+    decoder_ = TokenDecoder::byte_level();
+    const bool gpt2 = vocabulary.pre == "gpt-2", llama3 = vocabulary.pre == "llama-bpe",
+               digits = vocabulary.pre == "smollm";
+    QAT_CHECK(gpt2 || llama3 || digits || vocabulary.pre == "qwen2", kUnsupported, source,
+              ": the vocabulary's 'pre' is ", printable(vocabulary.pre), "; accepted: gpt-2, llama-bpe, qwen2, smollm");
+    ignore_merges_ = llama3;
+    pre_tokenizer_ = byte_level_split(llama3           ? detail::SplitPattern::kLlama3
+                                      : gpt2 || digits ? detail::SplitPattern::kGpt2
+                                                       : detail::SplitPattern::kQwen2,
+                                      digits);
+    make_encoder(false);
+    for (const std::string& merge : vocabulary.merges) add_merge(merge, source);
+  }
 
   // ---- loading -----------------------------------------------------------------------------------------------------
 
   void load_pipeline(const JsonFields& top) {
-    detail::for_each_component(
-        top.find("normalizer"), "normalizers", top.source() + ": 'normalizer'", [&](const JsonFields& f) {
-          const std::string type = f.string("type");
-          if (type == "Prepend") {
-            normalizers_.push_back({Normalizer::kPrepend, {}, f.string("prepend")});
-          } else if (type == "Replace") {
-            normalizers_.push_back({Normalizer::kReplace, detail::pattern_string(f, "String"), f.string("content")});
-          } else {
-            detail::refuse(f, "Prepend, Replace, Sequence, null");
-          }
-        });
-    detail::for_each_component(
-        top.find("pre_tokenizer"), "pretokenizers", top.source() + ": 'pre_tokenizer'", [&](const JsonFields& f) {
-          const std::string type = f.string("type");
-          QAT_CHECK(!byte_level_, kUnsupported, f.source(), ": ", printable(type),
-                    " comes after ByteLevel; accepted: ByteLevel last");
-          PreStep step{};
-          if (type == "ByteLevel") {
-            step.kind = PreStep::kByteLevel;
-            step.use_regex = f.boolean_or("use_regex", true);
-            step.add_prefix_space = f.boolean_or("add_prefix_space", true);
-            byte_level_ = true;
-          } else if (type == "Split") {
-            step.kind = PreStep::kSplit;
-            const std::string regex = detail::pattern_string(f, "Regex");
-            if (regex == detail::kGpt2Pattern) {
-              step.pattern = detail::SplitPattern::kGpt2;
-            } else if (regex == detail::kLlama3Pattern) {
-              step.pattern = detail::SplitPattern::kLlama3;
-            } else if (regex == detail::kQwen2Pattern) {
-              step.pattern = detail::SplitPattern::kQwen2;
-            } else {
-              raise(ErrorCode::kUnsupported, f.source(), ": 'Regex' is ", printable(regex),
-                    "; accepted: the patterns of GPT-2, Llama 3 and Qwen 2");
-            }
-            const std::string behavior = f.string_or("behavior", "Isolated");
-            QAT_CHECK(behavior == "Isolated" && !f.boolean_or("invert", false), kUnsupported, f.source(),
-                      ": Split has behavior ", printable(behavior), f.boolean_or("invert", false) ? " inverted" : "",
-                      "; accepted: Isolated, not inverted");
-          } else if (type == "Metaspace") {
-            step.kind = PreStep::kMetaspace;
-            step.replacement = f.string_or("replacement", detail::kSpacePiece);
-            const std::string scheme = detail::prepend_scheme(f);
-            step.add_prefix_space = scheme != "never";
-            step.first_only = scheme == "first";
-            step.split = f.boolean_or("split", true);
-          } else {
-            detail::refuse(f, "ByteLevel, Split (GPT-2, Llama 3 and Qwen 2 patterns), Metaspace, Sequence, null");
-          }
-          steps_.push_back(std::move(step));
-        });
+    normalizer_ = Normalizer(top);
+    pre_tokenizer_ = PreTokenizer(top);
+    byte_level_ = pre_tokenizer_.byte_level();
     decoder_ = TokenDecoder(top);
   }
 
   void set_piece(const std::string& piece, std::int64_t id, const std::string& source) {
-    QAT_CHECK(id >= 0 && id < kMaxId, kBadFile, source, ": token ", printable(piece), " has id ", id,
-              "; accepted: 0 to ", kMaxId - 1);
+    QAT_CHECK(id >= 0 && id < max_id_, kBadFile, source, ": token ", printable(piece), " has id ", id,
+              "; accepted: 0 to ", max_id_ - 1);
     const auto index = static_cast<std::size_t>(id);
     if (index >= pieces_.size()) pieces_.resize(index + 1), used_.resize(index + 1, false);
     QAT_CHECK(!used_[index] || pieces_[index] == piece, kBadFile, source, ": tokens ", printable(pieces_[index]),
@@ -219,19 +339,27 @@ class BpeTokenizer final : public Tokenizer {
     const Json& vocab = model.at("vocab");
     QAT_CHECK(vocab.is_object() && !vocab.empty(), kBadFile, model.source(), ": 'vocab' is ", json_text(vocab),
               "; accepted: an object from piece to id");
+    max_id_ = kSpareIds + 4 * static_cast<std::int64_t>(vocab.size());
     for (const auto& [piece, id] : vocab.items()) {
       QAT_CHECK(id.is_number_integer(), kBadFile, model.source(), ": 'vocab' gives ", printable(piece), " the id ",
                 json_text(id), "; accepted: an integer");
       set_piece(piece, id.get<std::int64_t>(), model.source());
     }
-    BpeEncoder& encoder = encoder_.emplace(byte_level_ ? Symbols::kBytes : Symbols::kCodePoints);
-    encoder.set_whole_pieces(model.boolean_or("ignore_merges", false));
     if (model.find("unk_token")) {
       unk_id_ = token_id(model.string("unk_token"));
       QAT_CHECK(unk_id_ >= 0, kBadFile, model.source(), ": 'unk_token' ", printable(model.string("unk_token")),
                 " is not in the vocab");
-      encoder.set_unknown(unk_id_, model.boolean_or("fuse_unk", false));
     }
+    ignore_merges_ = model.boolean_or("ignore_merges", false);
+    make_encoder(model.boolean_or("fuse_unk", false));
+    load_merges(model);
+  }
+
+  /// From the pieces, before the merges.
+  void make_encoder(bool fuse_unknown) {
+    BpeEncoder& encoder = encoder_.emplace(byte_level_ ? Symbols::kBytes : Symbols::kCodePoints);
+    encoder.set_whole_pieces(ignore_merges_);
+    if (unk_id_ >= 0) encoder.set_unknown(unk_id_, fuse_unknown);
     for (const auto& [piece, id] : piece_ids_) {
       if (!byte_level_) {
         encoder.add_piece(piece, id);
@@ -239,45 +367,42 @@ class BpeTokenizer final : public Tokenizer {
         encoder.add_piece(std::move(*bytes), id);
       }
     }
-    if (byte_fallback_ && !byte_level_) {
-      std::array<std::int32_t, 256> byte_ids;
-      for (int byte = 0; byte < 256; ++byte) {
-        char name[8];
-        std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
-        byte_ids[static_cast<std::size_t>(byte)] = token_id(name);
-      }
-      encoder.set_byte_ids(byte_ids);
-    }
-    load_merges(model);
+    if (!byte_fallback_ || byte_level_) return;
+    std::array<std::int32_t, 256> byte_ids;
+    for (int byte = 0; byte < 256; ++byte) byte_ids[static_cast<std::size_t>(byte)] = token_id(byte_token(byte));
+    encoder.set_byte_ids(byte_ids);
   }
 
   void load_merges(const JsonFields& model) {
-    std::int32_t rank = 0;
     for (const Json& merge : model.array("merges")) {
-      std::string left, right;
-      bool valid = false;
       if (merge.is_string()) {  // "a b"
-        const auto& text = merge.get_ref<const std::string&>();
-        const std::size_t space = text.find(' ');
-        valid = space != text.npos && text.find(' ', space + 1) == text.npos;
-        if (valid) left = text.substr(0, space), right = text.substr(space + 1);
-      } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {  // ["a", "b"]
-        valid = true;
-        left = merge[0].get<std::string>(), right = merge[1].get<std::string>();
+        add_merge(merge.get_ref<const std::string&>(), model.source());
+        continue;
       }
-      QAT_CHECK(valid, kBadFile, model.source(), ": merge ", rank, " is ", json_text(merge),
+      QAT_CHECK(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(), kBadFile,
+                model.source(), ": merge ", merges_.size(), " is ", json_text(merge),
                 "; accepted: \"a b\" or [\"a\", \"b\"]");
-      const std::int32_t left_id = token_id(left), right_id = token_id(right), merged = token_id(left + right);
-      QAT_CHECK(left_id >= 0 && right_id >= 0 && merged >= 0, kBadFile, model.source(), ": merge ", rank, " is ",
-                json_text(merge), " but ",
-                printable(left_id < 0    ? left
-                          : right_id < 0 ? right
-                                         : left + right),
-                " is not in the vocab");
-      encoder_->add_merge(left, left_id, right, right_id, {rank, merged});
-      merges_.push_back({left_id, right_id});
-      ++rank;
+      add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(), model.source());
     }
+  }
+
+  void add_merge(const std::string& merge, const std::string& source) {
+    const std::size_t space = merge.find(' ');
+    QAT_CHECK(space != merge.npos && merge.find(' ', space + 1) == merge.npos, kBadFile, source, ": merge ",
+              merges_.size(), " is ", printable(merge), "; accepted: \"a b\" or [\"a\", \"b\"]");
+    add_merge(merge.substr(0, space), merge.substr(space + 1), source);
+  }
+
+  void add_merge(const std::string& left, const std::string& right, const std::string& source) {
+    const std::int32_t left_id = token_id(left), right_id = token_id(right), merged = token_id(left + right);
+    QAT_CHECK(left_id >= 0 && right_id >= 0 && merged >= 0, kBadFile, source, ": merge ", merges_.size(), " is ",
+              printable(left), " and ", printable(right), " but ",
+              printable(left_id < 0    ? left
+                        : right_id < 0 ? right
+                                       : left + right),
+              " is not in the vocab");
+    encoder_->add_merge(left, left_id, right, right_id, {static_cast<std::int32_t>(merges_.size()), merged});
+    merges_.push_back({left_id, right_id});
   }
 
   void load_added_tokens(const JsonFields& top) {
@@ -296,7 +421,9 @@ class BpeTokenizer final : public Tokenizer {
       token.special = f.boolean_or("special", false);
       token.normalized = f.boolean_or("normalized", !token.special);
       if (token.special) special_ids_.push_back(token.id);
-      if (token.normalized) pieces_[static_cast<std::size_t>(id)] = token.content = normalize(token.content);
+      added_ids_.push_back(token.id);
+      if (token.normalized) pieces_[static_cast<std::size_t>(id)] = token.content = normalizer_.apply(token.content);
+      QAT_CHECK(!token.content.empty(), kBadFile, f.source(), ": token ", id, " is empty when it is normalized");
       AddedTokens& tokens = token.normalized ? added_normalized_ : added_raw_;
       tokens.add(std::move(token));
     }
@@ -346,71 +473,19 @@ class BpeTokenizer final : public Tokenizer {
     return id == bos_id_ || id == eos_id_ || std::binary_search(special_ids_.begin(), special_ids_.end(), id);
   }
 
-  // ---- encoding ----------------------------------------------------------------------------------------------------
-
-  std::string normalize(std::string_view text) const {
-    std::string out(text);
-    for (const Normalizer& step : normalizers_) {
-      if (step.kind == Normalizer::kReplace) {
-        out = detail::replace_all(out, step.from, step.to);
-      } else if (!out.empty()) {
-        out = step.to + out;
-      }
-    }
-    return out;
-  }
-
-  void pre_tokenize(std::string_view text, bool first, BpeEncoder::Session& session, std::vector<std::int32_t>& ids,
-                    std::size_t step_index = 0) const {
-    if (text.empty()) return;
-    if (step_index == steps_.size()) {
-      session.encode(text, ids);
-      return;
-    }
-    const PreStep& step = steps_[step_index];
-    std::string changed;
-    if (step.kind == PreStep::kMetaspace) {
-      changed = detail::replace_all(text, " ", step.replacement);
-      if (step.add_prefix_space && (first || !step.first_only) && !changed.starts_with(step.replacement))
-        changed = step.replacement + changed;
-      text = changed;
-      if (step.split) {
-        std::size_t start = 0;
-        while (start < text.size()) {
-          const std::size_t end = (std::min)(text.find(step.replacement, start + 1), text.size());
-          pre_tokenize(text.substr(start, end - start), first && start == 0, session, ids, step_index + 1);
-          start = end;
-        }
-        return;
-      }
-    } else if (step.kind == PreStep::kByteLevel && step.add_prefix_space && !text.starts_with(' ')) {
-      changed = " " + std::string(text);
-      text = changed;
-    }
-    if (step.kind == PreStep::kSplit || (step.kind == PreStep::kByteLevel && step.use_regex)) {
-      const detail::PatternSplitter splitter(text,
-                                             step.kind == PreStep::kSplit ? step.pattern : detail::SplitPattern::kGpt2);
-      for (std::size_t start = 0; start < text.size();) {
-        const std::size_t end = splitter.match(start);
-        pre_tokenize(text.substr(start, end - start), first && start == 0, session, ids, step_index + 1);
-        start = end;
-      }
-      return;
-    }
-    pre_tokenize(text, first, session, ids, step_index + 1);
-  }
-
-  bool byte_level_ = false, byte_fallback_ = false;
+  const char* kind_ = "tokenizer.json";
+  bool byte_level_ = false, byte_fallback_ = false, ignore_merges_ = false, adds_bos_ = false;
+  std::int64_t max_id_ = 0;  // ids are below
   std::int32_t unk_id_ = -1, bos_id_ = -1, eos_id_ = -1;
-  std::vector<Normalizer> normalizers_;
-  std::vector<PreStep> steps_;
+  Normalizer normalizer_;
+  PreTokenizer pre_tokenizer_;
   TokenDecoder decoder_;
   std::vector<std::string> pieces_;  // by id, as spelled in the file
   std::vector<bool> used_;
   std::unordered_map<std::string, std::int32_t> piece_ids_;
-  std::vector<std::pair<std::int32_t, std::int32_t>> merges_;  // by rank
-  std::optional<BpeEncoder> encoder_;                          // of raw bytes at byte level, else of pieces as spelled
-  std::vector<std::int32_t> special_ids_;
+  std::vector<MergedPair> merges_;     // by rank
+  std::optional<BpeEncoder> encoder_;  // of raw bytes at byte level, else of pieces as spelled
+  std::vector<std::int32_t> special_ids_, added_ids_;
   AddedTokens added_raw_, added_normalized_;
 };
 

@@ -34,6 +34,21 @@ class ByteTokenizer final : public Tokenizer {
   std::int32_t bos_id() const override { return 0; }
   std::int32_t eos_id() const override { return 0; }
   const char* kind() const override { return "bytes"; }
+  /// A U+2581 in a text is a space in llama.cpp.
+  Vocabulary vocabulary() const override {
+    Vocabulary out;
+    out.model = "llama";
+    out.pre = "default";
+    out.bos = out.eos = out.unknown = 0;
+    out.add_bos = true;
+    for (int byte = 0; byte < 256; ++byte) {
+      // Before llama.cpp falls back on bytes it writes U+2581 for a space.
+      out.tokens.push_back(byte == 0 ? "<s>" : byte == ' ' ? "\xE2\x96\x81" : byte_token(byte));
+      out.types.push_back(byte == 0 ? TokenType::kControl : byte == ' ' ? TokenType::kNormal : TokenType::kByte);
+      out.scores.push_back(0.0f);
+    }
+    return out;
+  }
 };
 
 }  // namespace qat::inline v0

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qat/data/bpe_encoder.hpp"
+#include "qat/data/text_split.hpp"
 #include "qat/data/tokenizer.hpp"
 #include "qat/io/file.hpp"
 
@@ -102,6 +103,30 @@ class Llama2cTokenizer final : public Tokenizer {
   std::int32_t bos_id() const override { return 1; }
   std::int32_t eos_id() const override { return 2; }
   const char* kind() const override { return "llama2.c"; }
+  Vocabulary vocabulary() const override {
+    Vocabulary out;
+    out.model = "llama";
+    out.pre = "default";
+    out.bos = bos_id();
+    out.eos = eos_id();
+    out.unknown = 0;
+    out.add_bos = true;
+    out.add_space_prefix = encoder_.find(" ") >= 0;
+    out.scores = scores_;
+    for (std::int32_t id = 0; id < vocab_size(); ++id) {
+      const std::string& piece = pieces_[static_cast<std::size_t>(id)];
+      const bool byte = id >= kFirstByte && id < kFirstByte + 256;
+      out.tokens.push_back(id == 0          ? "<unk>"
+                           : id == bos_id() ? "<s>"
+                           : id == eos_id() ? "</s>"
+                                            : detail::replace_all(piece, " ", detail::kSpacePiece));
+      out.types.push_back(id == 0           ? TokenType::kUnknown
+                          : id < kFirstByte ? TokenType::kControl
+                          : byte            ? TokenType::kByte
+                                            : TokenType::kNormal);
+    }
+    return out;
+  }
 
  private:
   static constexpr std::int32_t kFirstByte = 3;

@@ -6,6 +6,7 @@
 
 #include "qat/data/bpe_tokenizer.hpp"
 #include "qat/data/byte_tokenizer.hpp"
+#include "qat/data/gguf_vocabulary.hpp"
 #include "qat/data/llama2c_tokenizer.hpp"
 #include "qat/data/tokenizer.hpp"
 #if defined(QAT_WITH_SENTENCEPIECE)
@@ -14,13 +15,13 @@
 
 namespace qat::inline v0 {
 
-/// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin) or a directory that holds, in
-/// this order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tokenizer.bin.
+/// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin, a .gguf that holds one) or a
+/// directory that holds, in this order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or
+/// tokenizer.bin.
 inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   constexpr const char* kAccepted =
       "accepted: 'bytes', tokenizer.json, a sentencepiece .model, vocab.json with merges.txt, a llama2.c tokenizer "
-      ".bin, or a "
-      "directory with one of them";
+      ".bin, a .gguf, or a directory with tokenizer.json, tokenizer.model, vocab.json or tokenizer.bin";
   if (path == "bytes") return std::make_unique<ByteTokenizer>();
   if (is_directory(path)) {
     for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"})
@@ -32,6 +33,8 @@ inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
     return std::make_unique<BpeTokenizer>(
         BpeTokenizer::from_gpt2_files(path, join_path(parent_directory(path), "merges.txt")));
   if (path.ends_with(".json")) return std::make_unique<BpeTokenizer>(path);
+  if (path.ends_with(".gguf"))
+    return std::make_unique<BpeTokenizer>(BpeTokenizer::from_vocabulary(read_vocabulary(Gguf::open(path)), path));
   if (path.ends_with(".bin")) return std::make_unique<Llama2cTokenizer>(path);
   if (path.ends_with(".model")) {
 #if defined(QAT_WITH_SENTENCEPIECE)
@@ -44,10 +47,11 @@ inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   raise(ErrorCode::kUnsupported, path, ": is no tokenizer by its name; ", kAccepted);
 }
 
-/// The tokenizer that belongs to a model: in its directory for a Hugging Face model; beside a llama2.c .bin as
-/// tokenizer.bin, tok<vocab_size>.bin, <model>.tokenizer.bin, or what load_tokenizer finds in that directory.
+/// The tokenizer that belongs to a model: in its directory for a Hugging Face model; in the file for a .gguf; beside a
+/// llama2.c .bin as tokenizer.bin, tok<vocab_size>.bin, <model>.tokenizer.bin, or what load_tokenizer finds in that
+/// directory.
 inline std::unique_ptr<Tokenizer> load_model_tokenizer(const std::string& model_path, index_t vocab_size) {
-  if (is_directory(model_path)) return load_tokenizer(model_path);
+  if (is_directory(model_path) || model_path.ends_with(".gguf")) return load_tokenizer(model_path);
   std::string directory = parent_directory(model_path);
   if (directory.empty()) directory = ".";
   const std::string sized = "tok" + std::to_string(vocab_size);

@@ -27,7 +27,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     const MappedFile file(path);  // before the library sees it: its own message for a missing file has no reason
     const auto status = processor_.LoadFromSerializedProto({reinterpret_cast<const char*>(file.data()), file.size()});
     QAT_CHECK(status.ok() && processor_.GetPieceSize() > 0, kBadFile, path, ": is not a sentencepiece model");
-    if (const auto model = read_sentencepiece_model(file.text())) prepare_encoder(*model);
+    const auto model = read_sentencepiece_model(file.text());
+    QAT_CHECK(model, kBadFile, path, ": is not a sentencepiece model");
+    model_ = *model;
+    prepare_encoder();
   }
 
   std::vector<std::int32_t> encode(std::string_view text, bool bos) const override {
@@ -67,11 +70,35 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::int32_t bos_id() const override { return processor_.bos_id(); }
   std::int32_t eos_id() const override { return processor_.eos_id(); }
   const char* kind() const override { return "sentencepiece"; }
+  /// llama.cpp does not squeeze spaces where the model does: texts with several in a row get other ids there.
+  Vocabulary vocabulary() const override {
+    QAT_CHECK(encoder_, kUnsupported,
+              "sentencepiece tokenizer: this model has no GGUF form here; accepted: BPE with a piece for each byte, "
+              "without rules that rewrite text, user defined or unused pieces");
+    Vocabulary out;
+    out.model = "llama";
+    out.pre = "default";
+    out.bos = bos_id();
+    out.eos = eos_id();
+    out.unknown = processor_.unk_id();
+    out.add_bos = bos_id() >= 0;
+    out.add_space_prefix = model_.dummy_prefix;
+    for (std::int32_t id = 0; id < vocab_size(); ++id) {
+      out.tokens.push_back(processor_.IdToPiece(id));
+      out.scores.push_back(processor_.GetScore(id));
+      out.types.push_back(processor_.IsUnknown(id)   ? TokenType::kUnknown
+                          : processor_.IsControl(id) ? TokenType::kControl
+                          : processor_.IsByte(id)    ? TokenType::kByte
+                                                     : TokenType::kNormal);
+    }
+    return out;
+  }
 
  private:
   /// Models of the common kind (BPE, bytes for unknown characters, text not rewritten) are encoded here, many times
   /// faster than by the library and to the same ids; encoder_ stays empty for others.
-  void prepare_encoder(const SentencePieceModel& model) {
+  void prepare_encoder() {
+    const SentencePieceModel& model = model_;
     if (!model.bpe || !model.plain_pieces || model.has_rules || model.whitespace_as_suffix || !model.escape_whitespaces)
       return;
     BpeEncoder encoder(Symbols::kCodePoints);
@@ -90,20 +117,18 @@ class SentencePieceTokenizer final : public Tokenizer {
     }
     if (std::find(byte_ids.begin(), byte_ids.end(), -1) != byte_ids.end()) return;
     encoder.set_byte_ids(byte_ids);
-    if (!encoder.add_scored_merges([&](std::int32_t id) { return processor_.GetScore(id); })) return;
+    encoder.add_scored_merges([&](std::int32_t id) { return processor_.GetScore(id); });
     encoder_ = std::move(encoder);
-    dummy_prefix_ = model.dummy_prefix;
-    remove_extra_whitespaces_ = model.remove_extra_whitespaces;
   }
 
   /// As sentencepiece's normalizer without rules.
   std::string normalize(std::string_view text) const {
-    const bool squeeze = remove_extra_whitespaces_;
+    const bool squeeze = model_.remove_extra_whitespaces;
     if (squeeze) text.remove_prefix((std::min)(text.find_first_not_of(' '), text.size()));
     std::string out;
     if (text.empty()) return out;
     out.reserve(text.size() + text.size() / 2);
-    if (dummy_prefix_) out += detail::kSpacePiece;
+    if (model_.dummy_prefix) out += detail::kSpacePiece;
     for (std::size_t i = 0; i < text.size(); ++i) {
       if (text[i] != ' ') {
         out += text[i];
@@ -117,7 +142,7 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   sentencepiece::SentencePieceProcessor processor_;
   std::optional<BpeEncoder> encoder_;
-  bool dummy_prefix_ = true, remove_extra_whitespaces_ = true;
+  SentencePieceModel model_;
 };
 
 }  // namespace qat::inline v0

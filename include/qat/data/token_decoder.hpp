@@ -85,6 +85,16 @@ class TokenDecoder {
     return out;
   }
 
+  /// Llama 2's; `prefix`: text begins with a space that is dropped.
+  static TokenDecoder llama(bool prefix) {
+    TokenDecoder out;
+    out.steps_.push_back({Step::kReplace, detail::kSpacePiece, " ", 0, 0});
+    out.steps_.push_back({Step::kByteFallback, {}, {}, 0, 0});
+    out.steps_.push_back({Step::kFuse, {}, {}, 0, 0});
+    if (prefix) out.steps_.push_back({Step::kStrip, " ", {}, 1, 0});
+    return out;
+  }
+
   std::string decode(std::vector<std::string> pieces) const {
     for (const Step& step : steps_) apply(step, pieces);
     std::string text;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qat/base/check.hpp"
+#include "qat/data/vocabulary.hpp"
 
 namespace qat::inline v0 {
 
@@ -26,13 +27,22 @@ class Tokenizer {
   virtual std::int32_t vocab_size() const = 0;
   virtual std::int32_t bos_id() const = 0;  ///< -1: none
   virtual std::int32_t eos_id() const = 0;  ///< -1: none
-  /// "llama2.c", "sentencepiece", "tokenizer.json" or "bytes".
+  /// "llama2.c", "sentencepiece", "tokenizer.json", "gguf" or "bytes".
   virtual const char* kind() const = 0;
+  /// The tokenizer as GGUF keeps it.
+  /// @throws qat::Error (kUnsupported) if llama.cpp would give other ids
+  virtual Vocabulary vocabulary() const { raise(ErrorCode::kUnsupported, kind(), " tokenizer: has no form in GGUF"); }
 
  protected:
   Tokenizer() = default;
   Tokenizer(const Tokenizer&) = default;
   Tokenizer& operator=(const Tokenizer&) = default;
+
+  /// <0x0A> for 10.
+  static std::string byte_token(int byte) {
+    constexpr char kHex[] = "0123456789ABCDEF";
+    return std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">";
+  }
 
   void check_id(std::int32_t id) const {
     QAT_CHECK(id >= 0 && id < vocab_size(), kInvalidArgument, kind(), " tokenizer: token id is ", id,

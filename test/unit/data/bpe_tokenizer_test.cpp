@@ -112,7 +112,7 @@ TEST_CASE("what cannot be done faithfully is refused by name") {
       {"/model/vocab/c", "\"x\"", "'c'", "an integer"},
       {"/model/merges", "[\"a c\"]", "merge 0", "'c' is not in the vocab"},
       {"/model/merges", "[\"b a\"]", "merge 0", "'ba' is not in the vocab"},
-      {"/model/merges", "[\"a b c\"]", "\"a b c\"", "accepted: \"a b\""},
+      {"/model/merges", "[\"a b c\"]", "'a b c'", "accepted: \"a b\""},
       {"/model/merges", "[[\"a\"]]", "[\"a\"]", "accepted: \"a b\""},
       {"/model/merges", "3", "'merges' is 3", "an array"},
       {"/normalizer", "{\"type\":\"NFC\"}", "'NFC'", "Prepend, Replace"},
