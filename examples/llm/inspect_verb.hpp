@@ -6,24 +6,6 @@
 
 namespace qat_llm {
 
-inline OrderedJson to_json(const recipe::LayerStatistics& s) {
-  OrderedJson shape = OrderedJson::array();
-  for (int d = 0; d < s.shape.rank(); ++d) shape.push_back(s.shape[d]);
-  OrderedJson json = {{"name", s.name},
-                      {"scheme", s.scheme},
-                      {"shape", shape},
-                      {"bytes", s.bytes},
-                      {"bits_per_weight", s.bits_per_weight}};
-  if (s.codes.empty()) return json;
-  json["scales"] = {{"count", s.scale_count},         {"zero", s.zero_scales},     {"negative", s.negative_scales},
-                    {"least", s.least_scale},         {"median", s.median_scale},  {"largest", s.largest_scale},
-                    {"first_octave", s.scales.first}, {"octaves", s.scales.counts}};
-  json["codes"] = s.codes;
-  json["extreme_codes"] = s.extreme_codes;
-  json["sqnr_db"] = s.has_sqnr && std::isfinite(s.sqnr_db) ? OrderedJson(s.sqnr_db) : OrderedJson(nullptr);
-  return json;
-}
-
 /// Counts as one character each, from ' ' for none to the tallest for the largest.
 inline std::string bars(const std::vector<index_t>& counts) {
   static const char* const kBars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -64,7 +46,7 @@ struct InspectVerb {
     OrderedJson json = {{"model", model.model}, {"layers", OrderedJson::array()}};
     for (const recipe::LayerStatistics& s : layers) {
       bytes += s.bytes;
-      json["layers"].push_back(to_json(s));
+      json["layers"].push_back(recipe::to_json(s));
       char sqnr[16] = "";
       if (s.has_sqnr) std::snprintf(sqnr, sizeof sqnr, "%.2f", s.sqnr_db);
       std::printf("%-40s %14s %10td %6.2f %7s  %s\n", s.name.c_str(), to_string(s.shape).c_str(), s.bytes,

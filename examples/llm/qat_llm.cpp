@@ -12,6 +12,7 @@
 #include "inspect_verb.hpp"
 #include "quantize_verb.hpp"
 #include "recipe_verb.hpp"
+#include "report_verb.hpp"
 #include "train_verb.hpp"
 
 namespace {
@@ -25,6 +26,7 @@ struct Verbs {
   qat_llm::InspectVerb inspect;
   qat_llm::DiffVerb diff;
   qat_llm::RecipeVerb recipe;
+  qat_llm::ReportVerb report;
   qat_llm::DemoVerb demo;
   qat_llm::CompletionVerb completion;
 
@@ -37,6 +39,7 @@ struct Verbs {
     inspect.add_to(app);
     diff.add_to(app);
     recipe.add_to(app);
+    report.add_to(app);
     demo.add_to(app);
     completion.add_to(app);
   }

@@ -27,6 +27,7 @@ struct LayerStatistics {
   index_t scale_count = 0, negative_scales = 0, zero_scales = 0;
   double least_scale = 0.0, median_scale = 0.0, largest_scale = 0.0;  ///< of |scale|
   OctaveHistogram scales;
+  int first_code = 0;          ///< qmin
   std::vector<index_t> codes;  ///< how often each code from qmin to qmax occurs
   double extreme_codes = 0.0;  ///< share of codes that are qmin or qmax
   bool has_sqnr = false;
@@ -63,6 +64,7 @@ inline void add_scale_statistics(const PackedWeight& packed, LayerStatistics& s)
 
 inline void add_code_statistics(const PackedWeight& packed, LayerStatistics& s) {
   const int qmin = packed.spec().qmin(), qmax = packed.spec().qmax();
+  s.first_code = qmin;
   s.codes.assign(static_cast<std::size_t>(qmax - qmin + 1), 0);
   for (index_t row = 0; row < packed.rows(); ++row)
     for (index_t k = 0; k < packed.columns(); ++k) ++s.codes[static_cast<std::size_t>(packed.code(row, k) - qmin)];
@@ -116,6 +118,27 @@ inline std::vector<LayerStatistics> layer_statistics(nn::Transformer& model,
     s.sqnr_db = sqnr_decibel(signal, noise);
   }
   return all;
+}
+
+/// The members that its layer has; SQNR is null where nothing moved.
+inline nlohmann::ordered_json to_json(const LayerStatistics& s) {
+  using Ordered = nlohmann::ordered_json;
+  Ordered shape = Ordered::array();
+  for (int d = 0; d < s.shape.rank(); ++d) shape.push_back(s.shape[d]);
+  Ordered json = {{"name", s.name},
+                  {"scheme", s.scheme},
+                  {"shape", shape},
+                  {"bytes", s.bytes},
+                  {"bits_per_weight", s.bits_per_weight}};
+  if (s.codes.empty()) return json;
+  json["scales"] = {{"count", s.scale_count},         {"zero", s.zero_scales},     {"negative", s.negative_scales},
+                    {"least", s.least_scale},         {"median", s.median_scale},  {"largest", s.largest_scale},
+                    {"first_octave", s.scales.first}, {"octaves", s.scales.counts}};
+  json["first_code"] = s.first_code;
+  json["codes"] = s.codes;
+  json["extreme_codes"] = s.extreme_codes;
+  json["sqnr_db"] = s.has_sqnr && std::isfinite(s.sqnr_db) ? Ordered(s.sqnr_db) : Ordered(nullptr);
+  return json;
 }
 
 }  // namespace qat::inline v0::recipe

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "qat/io/file.hpp"
 #include "qat/io/json.hpp"
@@ -83,5 +86,44 @@ class MetricsFile {
   off_t size_ = 0;
   index_t kept_ = 0, missing_ = 0;
 };
+
+/// What a line of the file states.
+struct StepMetrics {
+  index_t step = 0;
+  double loss = 0.0, grad_norm = 0.0;  ///< NaN where they were not finite
+  double lr = 0.0, seconds = 0.0, tokens_per_second = 0.0;
+  index_t peak_memory = 0;                                       ///< bytes
+  std::optional<double> validation_float, validation_quantized;  ///< nats per token after the step, where it was scored
+};
+
+/// The lines of a metrics file, of a run at work too: text behind the last line's end is left out.
+/// @throws qat::Error naming file and line
+inline std::vector<StepMetrics> read_metrics(const std::string& path) {
+  const MappedFile file(path);
+  std::vector<StepMetrics> steps;
+  std::string_view rest = file.text();
+  for (std::size_t end; (end = rest.find('\n')) != rest.npos; rest = rest.substr(end + 1)) {
+    const std::string place = path + ":" + std::to_string(steps.size() + 1);
+    const Json json = parse_json(rest.substr(0, end), place);
+    const JsonFields fields(json, place);
+    const auto number_or_nan = [](const JsonFields& f, const char* key) { return f.number_or(key, std::nan("")); };
+    StepMetrics& s = steps.emplace_back();
+    s.step = fields.integer("step");
+    QAT_CHECK(s.step >= 0 && (steps.size() < 2 || s.step > steps[steps.size() - 2].step), kBadFile, place,
+              ": 'step' is ", s.step, "; accepted: more than in the line before");
+    s.loss = number_or_nan(fields, "loss");
+    s.grad_norm = number_or_nan(fields, "grad_norm");
+    s.lr = number_or_nan(fields, "lr");
+    s.seconds = fields.number_or("seconds", 0.0);
+    s.tokens_per_second = number_or_nan(fields, "tokens_per_second");
+    s.peak_memory = fields.integer_or("peak_memory", 0);
+    if (const Json* const scores = fields.find("validation"); scores != nullptr) {
+      const JsonFields validation(*scores, place + ": 'validation'");
+      if (validation.find("float") != nullptr) s.validation_float = validation.number("float");
+      if (validation.find("quantized") != nullptr) s.validation_quantized = validation.number("quantized");
+    }
+  }
+  return steps;
+}
 
 }  // namespace qat::inline v0::recipe

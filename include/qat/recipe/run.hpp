@@ -13,6 +13,7 @@
 
 #include "qat/recipe/evaluate.hpp"
 #include "qat/recipe/interruption.hpp"
+#include "qat/recipe/machine.hpp"
 #include "qat/recipe/metrics_file.hpp"
 #include "qat/recipe/run_directory.hpp"
 
@@ -115,6 +116,7 @@ class Run {
                         {"version", 1},
                         {"qat", detail::version_text()},
                         {"steps", config.steps},
+                        {"processes", processes()},
                         {"identity", identity_}});
     directory_.write_description(description);
   }
@@ -180,6 +182,18 @@ class Run {
       if (!damaged || steps.size() < 2) throw;
       raise(error.code(), error.what(), "; remove ", last, " to go on after step ", steps[steps.size() - 2]);
     }
+  }
+
+  /// Who has worked on the run: [{"first_step": N, "qat": VERSION, "processor": NAME, ...}]. Steps that are done again
+  /// are the later process's.
+  Json processes() const {
+    Json list = Json::array();
+    if (const Json* const before = find_member(directory_.description(), "processes"); before != nullptr)
+      for (const Json& process : *before)
+        if (process.is_object() && process.value("first_step", Json()) < first_step_) list.push_back(process);
+    list.push_back(machine_json(backend_));
+    list.back().update({{"first_step", first_step_}, {"qat", detail::version_text()}});
+    return list;
   }
 
   double write_checkpoint() {

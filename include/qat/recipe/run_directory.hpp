@@ -1,6 +1,6 @@
 // Where a run keeps what it writes:
-//   run.json         {"format": "qat-run", "version": 1, "qat": VERSION, "steps": N, "identity": {...}, and what the
-//                    program that started it adds}
+//   run.json         {"format": "qat-run", "version": 1, "qat": VERSION, "steps": N, "identity": {...}, "processes":
+//                    [{"first_step": N, "processor": NAME, ...}], and what the program that started it adds}
 //   metrics.jsonl    one line a step (metrics_file.hpp)
 //   checkpoints/     step-NNNNNN/ each (run_checkpoint.hpp)
 //   run.lock         held by the process that is at work here
@@ -54,6 +54,17 @@ class RunDirectory {
   std::string metrics() const { return join_path(path_, "metrics.jsonl"); }
   std::string checkpoint(index_t step) const { return join_path(checkpoints(), step_name(step)); }
 
+  /// run.json of the run that a directory holds.
+  /// @throws qat::Error naming the file
+  static Json read_description(const std::string& path) {
+    const std::string file = join_path(path, "run.json");
+    Json json = read_json(file);
+    const JsonFields fields(json, file);
+    QAT_CHECK(fields.string_or("format", "absent") == "qat-run" && fields.integer("version") == 1, kBadFile, file,
+              ": is no description of a run; accepted: 'format' qat-run, 'version' 1");
+    return json;
+  }
+
   /// run.json of the run that is resumed; null where one begins.
   const Json& description() const { return description_; }
   void write_description(const Json& description) const {
@@ -81,14 +92,6 @@ class RunDirectory {
   static std::string step_name(index_t step) {
     const std::string digits = std::to_string(step);
     return "step-" + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
-  }
-  static Json read_description(const std::string& path) {
-    const std::string file = join_path(path, "run.json");
-    Json json = read_json(file);
-    const JsonFields fields(json, file);
-    QAT_CHECK(fields.string_or("format", "absent") == "qat-run" && fields.integer("version") == 1, kBadFile, file,
-              ": is no description of a run; accepted: 'format' qat-run, 'version' 1");
-    return json;
   }
   static std::vector<index_t> steps_in(const std::string& directory) {
     std::vector<index_t> steps;

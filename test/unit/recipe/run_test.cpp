@@ -117,6 +117,11 @@ TEST_CASE("a run that was interrupted or killed at any step ends as one that was
     Run& run = part.resume();
     CHECK(run.first_step() == 24);  // there is a checkpoint after the last step
     CHECK(run.drive([](const RunStep&) { FAIL("a step too many"); }));
+    std::vector<index_t> first_steps;  // of the processes whose steps stand
+    const Json description = read_json(place + "/run.json");
+    for (const Json& process : description.at("processes")) first_steps.push_back(process.at("first_step"));
+    CHECK(first_steps ==
+          (killed ? std::vector<index_t>{0, 5, 10, 15, 20, 24} : std::vector<index_t>{0, 2, 8, 9, 14, 15, 22, 24}));
     CHECK(bits_of(run) == bits_of(*whole.run));
     CHECK(metrics_of(place) == expected);
     CHECK(same_bits(logits(part.model), logits(whole.model)));
