@@ -137,7 +137,7 @@ inline nlohmann::ordered_json to_json(const LayerStatistics& s) {
   json["first_code"] = s.first_code;
   json["codes"] = s.codes;
   json["extreme_codes"] = s.extreme_codes;
-  json["sqnr_db"] = s.has_sqnr && std::isfinite(s.sqnr_db) ? Ordered(s.sqnr_db) : Ordered(nullptr);
+  json["sqnr_db"] = s.has_sqnr && (std::isfinite)(s.sqnr_db) ? Ordered(s.sqnr_db) : Ordered(nullptr);
   return json;
 }
 
