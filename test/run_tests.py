@@ -24,7 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("QAT_JOBS", "2")
 FIRST = ["unit"]
-REST = ["property", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "train"]
+REST = ["property", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "foreign", "train"]
 # Built by a cross compiler and run by an emulator: the kernels, on the targets of that architecture.
 AARCH64 = dict(compiler="aarch64-linux-gnu-g++", emulator=["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
                packages="g++-aarch64-linux-gnu qemu-user", tests=["unit/numeric", "unit/kernels", "unit/ops", "consistency/consistency"])
