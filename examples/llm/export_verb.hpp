@@ -2,7 +2,10 @@
 #pragma once
 
 #include "options.hpp"
+#include "qat/data/gguf_vocabulary.hpp"
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
+#include "qat/recipe/gguf_export.hpp"
+#include "qat/recipe/onnx_export.hpp"
 
 namespace qat_llm {
 
@@ -16,47 +19,93 @@ struct ExportVerb {
         app.add_subcommand("export", "write a model for other programs, with the integers it was trained to");
     model.add_to(verb, true);
     scheme.add_to(verb, "quantize a floating-point model with this scheme first");
-    verb->add_option("--to", to,
-                     "hf: Hugging Face directory, float weights on the trained grid; compressed-tensors: packed\n"
-                     "integers for vLLM and transformers; llama2c: .bin, float weights on the trained grid")
-        ->required()
-        ->check(CLI::IsMember({"hf", "compressed-tensors", "llama2c"}));
+    verb->add_option(
+            "--to", to,
+            "gguf: llama.cpp, each layer in the shortest type that holds it exactly; gguf:q4_0, gguf:q8_0 ...: "
+            "in that type or not at all; compressed-tensors: vLLM and transformers, packed integers; onnx: ONNX "
+            "Runtime, packed integers; hf: a Hugging Face directory, llama2c: a .bin, both with float weights "
+            "on the trained grid")
+        ->required();
     verb->add_option("--out", out, "directory or file to write")->required();
-    verb->add_option("--dtype", dtype, "hf, compressed-tensors: of what is not integer; bf16 and f16 round it")
+    verb->add_option("--dtype", dtype, "gguf, compressed-tensors, hf: of what is not integer; bf16 and f16 round it")
         ->capture_default_str()
         ->check(CLI::IsMember({"f32", "bf16", "f16"}));
     verb->footer(
         "Examples:\n"
+        "  qat-llm export --model run/packed --to gguf:q4_0 --out model.gguf\n"
         "  qat-llm export --model run/packed --to compressed-tensors --out for-vllm\n"
-        "  qat-llm export --model run/packed --to hf --out floats --dtype bf16\n"
-        "  qat-llm export --model stories260K.bin --scheme qat4:axis0 --to compressed-tensors --out ptq");
+        "  qat-llm export --model run/packed --to onnx --out model.onnx\n"
+        "  qat-llm export --model stories260K.bin --scheme qat4:axis0 --to hf --out floats --dtype bf16");
     verb->callback([this] { run(); });
   }
 
   void run() {
+    const bool to_gguf = to == "gguf" || to.starts_with("gguf:"),
+               to_directory = to == "hf" || to == "compressed-tensors";
+    QAT_CHECK(to_gguf || to_directory || to == "onnx" || to == "llama2c", kInvalidArgument, "--to is ", to,
+              "; accepted: gguf, gguf:TYPE, compressed-tensors, onnx, hf, llama2c");
+    const char* const suffix = to_gguf ? ".gguf" : to == "onnx" ? ".onnx" : to == "llama2c" ? ".bin" : "";
+    QAT_CHECK(out.ends_with(suffix) && !(to_directory && out.ends_with(".bin")), kInvalidArgument, "--out is ", out,
+              "; --to ", to, " writes a ", to_directory ? "directory" : "file whose name ends in ", suffix);
     const CpuBackend backend = model.backend();
     const Checkpoint checkpoint(model.model);
     nn::Transformer network = checkpoint.model();
     quantize_if_asked(backend, checkpoint, network, scheme);
-    const DType type = dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32;
     OrderedJson json = {{"model", model.model}, {"to", to}, {"out", out}, {"remarks", OrderedJson::array()}};
-    if (to == "compressed-tensors") {
-      const recipe::CompressedTensorsReport report = recipe::save_compressed_tensors(network, out, {type});
-      std::printf("wrote %s: %td linear layers packed, %td layers in floating point\n", out.c_str(), report.packed,
-                  report.in_float);
-      for (const std::string& remark : report.remarks) std::printf("  %s\n", remark.c_str());
-      json.update({{"packed", report.packed}, {"in_float", report.in_float}, {"remarks", report.remarks}});
+    if (to_gguf) {
+      write_gguf(network, json);
+    } else if (to == "compressed-tensors") {
+      const recipe::CompressedTensorsReport report = recipe::save_compressed_tensors(network, out, {type()});
+      tell(report.packed, report.in_float, report.remarks, json);
+    } else if (to == "onnx") {
+      const recipe::OnnxReport report = recipe::save_onnx(network, out);
+      tell(report.packed, report.in_float, report.remarks, json);
     } else {
-      const bool is_file = to == "llama2c";
-      QAT_CHECK(is_file == out.ends_with(".bin"), kInvalidArgument, "--out is ", out, "; --to ", to, " writes a ",
-                is_file ? "file whose name ends in .bin" : "directory");
-      save_llama({network.config(), recipe::on_grid_weights(network)}, out, type);
+      save_llama({network.config(), recipe::on_grid_weights(network)}, out, type());
       std::printf("wrote %s: %s\n", out.c_str(),
                   checkpoint.is_packed() || !scheme.scheme.empty() ? "the values that the packed codes stand for"
                                                                    : "the weights as they are");
     }
-    if (to != "llama2c") copy_tokenizer(model.model, network.config().vocab_size, out);
+    if (to_directory) copy_tokenizer(model.model, network.config().vocab_size, out);
     write_json(model.json, json);
+  }
+
+ private:
+  DType type() const { return dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32; }
+  void tell(index_t packed, index_t in_float, const std::vector<std::string>& remarks, OrderedJson& json) const {
+    std::printf("wrote %s: %td linear layers packed, %td layers in floating point\n", out.c_str(), packed, in_float);
+    for (const std::string& remark : remarks) std::printf("  %s\n", remark.c_str());
+    json.update({{"packed", packed}, {"in_float", in_float}, {"remarks", remarks}});
+  }
+  void write_gguf(nn::Transformer& network, OrderedJson& json) const {
+    recipe::GgufExportOptions options;
+    options.model_name = file_name(model.model);
+    if (to != "gguf") {
+      const GgmlTypeInfo* found = find_ggml_type_by_name(to.data() + 5, to.size() - 5);
+      QAT_CHECK(found != nullptr, kInvalidArgument, "--to is ", to,
+                "; accepted: gguf:TYPE with a type of ggml: q4_0, q4_1, q5_0, q8_0, tq1_0, tq2_0, iq4_nl, mxfp4");
+      options.type = found->type;
+    }
+    options.float_type = dtype == "bf16" ? GgmlType::kBF16 : dtype == "f16" ? GgmlType::kF16 : GgmlType::kF32;
+    GgufMetadata tokenizer;
+    add_vocabulary(tokenizer, model.load_tokenizer(network.config().vocab_size)->vocabulary());
+    const recipe::GgufReport report = recipe::export_gguf(
+        network, tokenizer, out, options,
+        [progress = std::make_shared<Progress>("export")](std::uint64_t done, std::uint64_t total) {
+          progress->show(static_cast<index_t>(done >> 10), static_cast<index_t>(total >> 10), "KiB");
+        });
+    std::map<std::string, index_t> types;
+    json["layers"] = OrderedJson::array();
+    for (const recipe::GgufLayer& layer : report) {
+      ++types[info(layer.type).name];
+      json["layers"].push_back(
+          {{"name", layer.name}, {"type", info(layer.type).name}, {"bytes", layer.bytes}, {"remark", layer.remark}});
+    }
+    std::printf("wrote %s:", out.c_str());
+    for (const auto& [name, count] : types) std::printf(" %td x %s", count, name.c_str());
+    std::printf("\n");
+    for (const recipe::GgufLayer& layer : report)
+      if (!layer.remark.empty()) std::printf("  %s: %s\n", layer.name.c_str(), layer.remark.c_str());
   }
 };
 
