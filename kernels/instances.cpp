@@ -5,6 +5,7 @@
 #include "qat/kernels/cpu/backward_operands.hpp"
 #include "qat/kernels/cpu/bf16_gemm.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/layernorm.hpp"
 #include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
 #include "qat/kernels/cpu/packed_gemm.hpp"

@@ -22,29 +22,30 @@ namespace qat_llm {
 using namespace qat;
 using OrderedJson = nlohmann::ordered_json;
 
-/// A checkpoint in memory, from which any number of models are made.
+/// A checkpoint, from which any number of models are made.
 class Checkpoint {
  public:
-  explicit Checkpoint(const std::string& path) : path_(path) {
-    compressed_ = recipe::is_compressed_tensors(path);
-    if (!compressed_ && !recipe::is_packed_checkpoint(path)) weights_ = load_llama(path);
+  explicit Checkpoint(const std::string& path)
+      : path_(path),
+        compressed_(recipe::is_compressed_tensors(path)),
+        packed_(compressed_ || recipe::is_packed_checkpoint(path)) {
+    if (!packed_) config_ = load_llama_config(path);
   }
   const std::string& path() const { return path_; }
-  bool is_packed() const { return weights_.tensors.empty(); }
-  const LlamaConfig& config() const { return weights_.config; }
+  bool is_packed() const { return packed_; }
+  const LlamaConfig& config() const { return config_; }  // of a checkpoint that is not packed
+  /// Read anew each time: the weights are in memory once, those of the model.
   nn::Transformer model() const {
-    if (is_packed()) return compressed_ ? recipe::load_compressed_tensors(path_) : recipe::load_packed(path_);
-    nn::Transformer model(weights_.config);
-    std::map<std::string, Tensor<float>> tensors;
-    for (const auto& [name, tensor] : weights_.tensors) tensors.emplace(name, tensor.clone());
-    model.load(std::move(tensors));
+    if (packed_) return compressed_ ? recipe::load_compressed_tensors(path_) : recipe::load_packed(path_);
+    nn::Transformer model(config_);
+    model.load(load_llama(path_).tensors);
     return model;
   }
 
  private:
   std::string path_;
-  bool compressed_ = false;
-  LlamaWeights weights_;
+  bool compressed_, packed_;
+  LlamaConfig config_;
 };
 
 /// Text as windows of tokens for evaluation.

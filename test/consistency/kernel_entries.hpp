@@ -13,6 +13,7 @@
 #include "qat/kernels/cpu/bf16_gemm.hpp"
 #include "qat/kernels/cpu/elementwise.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/layernorm.hpp"
 #include "qat/kernels/cpu/lsq.hpp"
 #include "qat/kernels/cpu/optimizer.hpp"
 #include "qat/kernels/cpu/pack_weight.hpp"
@@ -133,27 +134,21 @@ inline void add_float_entries(std::vector<KernelEntry>& list) {
   list.push_back({"scale", [](const CpuBackend& b, Operands& o, index_t n) {
                     return [&b, n, x = o.input(n), y = o.output(n)] { kernels::scale(b, x, 0.3f, y, n); };
                   }});
-  list.push_back({"swiglu", [](const CpuBackend& b, Operands& o, index_t n) {
-                    return [&b, n, gate = o.input(n), up = o.input(n), y = o.output(n)] {
-                      kernels::swiglu(b, gate, up, n, y);
-                    };
-                  }});
-  for (const bool accumulate : {false, true})
-    list.push_back({"swiglu_backward", [=](const CpuBackend& b, Operands& o, index_t n) {
-                      return [&b, n, accumulate, gate = o.input(n), up = o.input(n), dy = o.input(n),
-                              dgate = o.in_out(n), dup = o.in_out(n)] {
-                        kernels::swiglu_backward(b, gate, up, dy, n, dgate, accumulate, dup, accumulate);
-                      };
-                    }});
-  list.push_back({"silu", [](const CpuBackend& b, Operands& o, index_t n) {
-                    return [&b, n, x = o.input(n), y = o.output(n)] { kernels::silu(b, x, n, y); };
-                  }});
-  for (const bool accumulate : {false, true})
-    list.push_back({"silu_backward", [=](const CpuBackend& b, Operands& o, index_t n) {
-                      return [&b, n, accumulate, x = o.input(n), dy = o.input(n), dx = o.in_out(n)] {
-                        kernels::silu_backward(b, x, dy, n, dx, accumulate);
-                      };
-                    }});
+  for (const Activation kind : {Activation::kSilu, Activation::kGeluTanh})
+    for (const bool gated : {false, true}) {
+      list.push_back({"activation", [=](const CpuBackend& b, Operands& o, index_t n) {
+                        return [=, &b, gate = o.input(n), up = gated ? o.input(n) : nullptr, y = o.output(n)] {
+                          kernels::activation(b, kind, gate, up, n, y);
+                        };
+                      }});
+      for (const bool accumulate : {false, true})
+        list.push_back({"activation_backward", [=](const CpuBackend& b, Operands& o, index_t n) {
+                          return [=, &b, gate = o.input(n), up = gated ? o.input(n) : nullptr, dy = o.input(n),
+                                  dgate = o.in_out(n), dup = gated ? o.in_out(n) : nullptr] {
+                            kernels::activation_backward(b, kind, gate, up, dy, n, dgate, accumulate, dup, accumulate);
+                          };
+                        }});
+    }
   list.push_back({"add", [](const CpuBackend& b, Operands& o, index_t n) {
                     return
                         [&b, n, x = o.input(n), y = o.input(n), out = o.output(n)] { kernels::add(b, x, y, n, out); };
@@ -187,6 +182,22 @@ inline void add_float_entries(std::vector<KernelEntry>& list) {
                         kernels::rmsnorm_backward(b, x, w, inverse, dy, kRows, n, dx, accumulate, dw, accumulate);
                       };
                     }});
+  list.push_back({"layernorm", [](const CpuBackend& b, Operands& o, index_t n) {
+                    return [&b, n, x = o.input(3 * n), w = o.input(n), bias = o.input(n), y = o.output(3 * n),
+                            mean = o.output(3), inverse = o.output(3)] {
+                      kernels::layernorm(b, x, w, bias, 1e-5f, 3, n, y, mean, inverse);
+                    };
+                  }});
+  for (const bool accumulate : {false, true})
+    list.push_back({"layernorm_backward", [=](const CpuBackend& b, Operands& o, index_t n) {
+                      constexpr index_t kRows = 131;  // several chunks
+                      return [&b, n, accumulate, x = o.input(kRows * n), w = o.input(n), mean = o.input(kRows),
+                              inverse = o.positive(kRows), dy = o.input(kRows * n), dx = o.in_out(kRows * n),
+                              dw = o.in_out(2 * n)] {
+                        kernels::layernorm_backward(b, x, w, mean, inverse, dy, kRows, n, dx, accumulate, dw,
+                                                    accumulate);
+                      };
+                    }});
   list.push_back({"softmax_cross_entropy", [](const CpuBackend& b, Operands& o, index_t n) -> std::function<void()> {
                     if (n == 0) return {};
                     return [&b, n, x = o.input(5 * n, 8.0f),
@@ -212,7 +223,7 @@ inline void add_rope_entries(std::vector<KernelEntry>& list) {
 }
 
 /// Extents with n as tokens and as head dimension; strides larger than a token.
-inline kernels::AttentionExtents attention_extents(index_t n, bool decoding) {
+inline kernels::AttentionExtents attention_extents(index_t n, bool decoding, index_t window) {
   kernels::AttentionExtents e{};
   e.batch = 2, e.heads = 4, e.kv_heads = 2;
   e.head_dim = n % 9 + 1;
@@ -220,42 +231,45 @@ inline kernels::AttentionExtents attention_extents(index_t n, bool decoding) {
   e.q_stride = e.heads * e.head_dim + 3, e.kv_stride = e.kv_heads * e.head_dim + 1;
   e.q_batch_stride = e.query_tokens * e.q_stride, e.kv_batch_stride = e.key_tokens * e.kv_stride;
   e.scale = 0.4f;
+  e.window = window;
   return e;
 }
 
 inline void add_attention_entries(std::vector<KernelEntry>& list) {
   using Operands = KernelOperands;
-  for (const bool decoding : {false, true}) {
-    list.push_back({decoding ? "attention, one query" : "attention",
-                    [=](const CpuBackend& b, Operands& o, index_t n) -> std::function<void()> {
-                      if (n == 0) return {};
-                      const kernels::AttentionExtents e = attention_extents(n, decoding);
-                      // The last token of the last sequence has no gap behind it.
-                      const index_t q_size = e.batch * e.q_batch_stride - 3, kv_size = e.batch * e.kv_batch_stride - 1;
-                      const index_t rows = e.batch * e.heads * e.query_tokens;
-                      return [&b, &o, e, q = o.input(q_size), k = o.input(kv_size), v = o.input(kv_size),
-                              out = o.output(q_size), high = o.output(rows), inverse = o.output(rows)] {
-                        kernels::attention(b, e, q, k, v, out, high, inverse);
-                        o.expect_gaps(out, e.batch * e.query_tokens, e.q_stride - 3, e.q_stride);
-                      };
-                    }});
-    list.push_back({decoding ? "attention_backward, one query" : "attention_backward",
-                    [=](const CpuBackend& b, Operands& o, index_t n) -> std::function<void()> {
-                      if (n == 0) return {};
-                      const kernels::AttentionExtents e = attention_extents(n, decoding);
-                      const index_t q_size = e.batch * e.q_batch_stride - 3, kv_size = e.batch * e.kv_batch_stride - 1;
-                      const index_t rows = e.batch * e.heads * e.query_tokens;
-                      return [&b, &o, e, q = o.input(q_size), k = o.input(kv_size), v = o.input(kv_size),
-                              out = o.input(q_size), high = o.positive(rows), inverse = o.positive(rows),
-                              dout = o.input(q_size), dq = o.output(q_size), dk = o.output(kv_size),
-                              dv = o.output(kv_size)] {
-                        kernels::attention_backward(b, e, q, k, v, out, high, inverse, dout, dq, dk, dv);
-                        o.expect_gaps(dq, e.batch * e.query_tokens, e.q_stride - 3, e.q_stride);
-                        o.expect_gaps(dk, e.batch * e.key_tokens, e.kv_stride - 1, e.kv_stride);
-                        o.expect_gaps(dv, e.batch * e.key_tokens, e.kv_stride - 1, e.kv_stride);
-                      };
-                    }});
-  }
+  for (const index_t window : {index_t{0}, index_t{11}})
+    for (const bool decoding : {false, true}) {
+      list.push_back({decoding ? "attention, one query" : "attention",
+                      [=](const CpuBackend& b, Operands& o, index_t n) -> std::function<void()> {
+                        if (n == 0) return {};
+                        const kernels::AttentionExtents e = attention_extents(n, decoding, window);
+                        // The last token of the last sequence has no gap behind it.
+                        const index_t q_size = e.batch * e.q_batch_stride - 3,
+                                      kv_size = e.batch * e.kv_batch_stride - 1;
+                        const index_t rows = e.batch * e.heads * e.query_tokens;
+                        return [&b, &o, e, q = o.input(q_size), k = o.input(kv_size), v = o.input(kv_size),
+                                out = o.output(q_size), high = o.output(rows), inverse = o.output(rows)] {
+                          kernels::attention(b, e, q, k, v, out, high, inverse);
+                          o.expect_gaps(out, e.batch * e.query_tokens, e.q_stride - 3, e.q_stride);
+                        };
+                      }});
+      list.push_back(
+          {decoding ? "attention_backward, one query" : "attention_backward",
+           [=](const CpuBackend& b, Operands& o, index_t n) -> std::function<void()> {
+             if (n == 0) return {};
+             const kernels::AttentionExtents e = attention_extents(n, decoding, window);
+             const index_t q_size = e.batch * e.q_batch_stride - 3, kv_size = e.batch * e.kv_batch_stride - 1;
+             const index_t rows = e.batch * e.heads * e.query_tokens;
+             return [&b, &o, e, q = o.input(q_size), k = o.input(kv_size), v = o.input(kv_size), out = o.input(q_size),
+                     high = o.positive(rows), inverse = o.positive(rows), dout = o.input(q_size), dq = o.output(q_size),
+                     dk = o.output(kv_size), dv = o.output(kv_size)] {
+               kernels::attention_backward(b, e, q, k, v, out, high, inverse, dout, dq, dk, dv);
+               o.expect_gaps(dq, e.batch * e.query_tokens, e.q_stride - 3, e.q_stride);
+               o.expect_gaps(dk, e.batch * e.key_tokens, e.kv_stride - 1, e.kv_stride);
+               o.expect_gaps(dv, e.batch * e.key_tokens, e.kv_stride - 1, e.kv_stride);
+             };
+           }});
+    }
 }
 
 /// M, N and K from one number, so that a list of sizes gives every mix of whole and ragged tiles.

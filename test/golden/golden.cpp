@@ -1,6 +1,8 @@
 // qat-golden DIR...: compares qat with golden cases of another program, role by role, and says what came of it.
+// A folder with config.json and expected.safetensors is a Hugging Face checkpoint with recorded results.
 // Exit code: 0 all compared and equal or within their bounds, 1 something failed or no case ran, 2 the folder is
 // unusable.
+#include "golden/checkpoint_record.hpp"
 #include "golden/ggml_blocks.hpp"
 #include "golden/runners.hpp"
 #include "golden/tokenizer_ids.hpp"
@@ -48,8 +50,25 @@ void run_case(const Json& json, const Folder& folder, Tally& tally) {
     std::printf("FAILED: %s: %s; spec %s\n", c.id().c_str(), failure.c_str(), c.spec_text().c_str());
 }
 
+/// A checkpoint of one of the architectures with recorded results: one case.
+Totals run_checkpoint(const std::string& folder) {
+  const RecordDifferences d = compare_with_record(CpuBackend::shared(), folder);
+  const auto line = [](const char* what, double found, double bound) {
+    std::printf("  %s %.2g (bound %.0e)%s\n", what, found, bound, found < bound ? "" : ": FAILED");
+  };
+  line("logits differ by", d.logits, RecordDifferences::kLogits);
+  line("loss differs by", d.loss, RecordDifferences::kLoss);
+  line("gradient norms differ by, relative,", d.gradient_norms, RecordDifferences::kGradientNorms);
+  line("gradients differ by, of their norm,", d.gradients, RecordDifferences::kGradients);
+  if (!d.within_bounds())
+    std::printf("FAILED: %s: beyond a bound; the gradient furthest off is %s\n", folder.c_str(),
+                d.worst_gradient.c_str());
+  return d.within_bounds() ? Totals{1, 0, 0} : Totals{0, 1, 0};
+}
+
 Totals run_folder(const std::string& folder) {
   if (const auto files = tokenizer_files(folder); !files.empty()) return run_tokenizer_folder(folder, files);
+  if (is_checkpoint_record(folder)) return run_checkpoint(folder);
   const Json cases = read_json(join_path(folder, "cases.json"));
   const Safetensors tensors = Safetensors::open(join_path(folder, "tensors.safetensors"));
   if (is_ggml_folder(cases)) return run_ggml_folder(cases, tensors);
@@ -100,7 +119,8 @@ Totals run_folder(const std::string& folder) {
 int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr,
-                 "usage: qat-golden DIR...   (each with cases.json and tensors.safetensors, or ids of tokenizers)\n");
+                 "usage: qat-golden DIR...   (each with cases.json and tensors.safetensors, ids of tokenizers, or a "
+                 "checkpoint with its expected.safetensors)\n");
     return 2;
   }
   qat::golden::Totals sum;

@@ -4,16 +4,17 @@
 #include <utility>
 
 #include "qat/autodiff/tape.hpp"
+#include "qat/ops/activation.hpp"
 #include "qat/ops/attention.hpp"
 #include "qat/ops/elementwise.hpp"
 #include "qat/ops/embedding.hpp"
+#include "qat/ops/layernorm.hpp"
 #include "qat/ops/linear.hpp"
 #include "qat/ops/lsq.hpp"
 #include "qat/ops/rmsnorm.hpp"
 #include "qat/ops/rope.hpp"
 #include "qat/ops/sequences.hpp"
 #include "qat/ops/softmax_cross_entropy.hpp"
-#include "qat/ops/swiglu.hpp"
 
 namespace qat::inline v0::autodiff {
 
@@ -42,14 +43,37 @@ struct EmbeddingRecord {
   }
 };
 
+/// A tensor of features as rows as long as a vector of parameters: (rows, parameters).
+template <class T>
+auto rows_like(T& tensor, const Tensor<float>& parameters) {
+  return view(tensor.data(), parameters.empty() ? 0 : tensor.size() / parameters.size(), parameters.size());
+}
+/// The same of a gradient's place, which may be nowhere.
+inline View<float, 2> rows_like(const GradTarget& target, const Tensor<float>& parameters) {
+  return target.tensor == nullptr ? View<float, 2>{} : rows_like(*target.tensor, parameters);
+}
+
 struct RmsNormRecord {
   Variable x, weight;
   ops::RmsNormSaved saved;
   void backward(Tape& tape, Tensor<float> dy) {
     const GradTarget dx = tape.target(x), dweight = tape.target(weight);
-    const Tensor<float>&x_value = tape.value(x), &weight_value = tape.value(weight), &upstream = dy;
-    ops::rmsnorm_backward(tape.backend(), x_value.matrix(), weight_value.flat(), saved, upstream.matrix(), dx.matrix(),
-                          dx.mode, dweight.flat(), dweight.mode);
+    const Tensor<float>&x_value = tape.value(x), &w = tape.value(weight), &upstream = dy;
+    ops::rmsnorm_backward(tape.backend(), rows_like(x_value, w), w.flat(), saved, rows_like(upstream, w),
+                          rows_like(dx, w), dx.mode, dweight.flat(), dweight.mode);
+    tape.unsave(x);
+    tape.unsave(weight);
+  }
+};
+
+struct LayerNormRecord {
+  Variable x, weight, bias;
+  ops::LayerNormSaved saved;
+  void backward(Tape& tape, Tensor<float> dy) {
+    const GradTarget dx = tape.target(x), dweight = tape.target(weight), dbias = tape.target(bias);
+    const Tensor<float>&x_value = tape.value(x), &w = tape.value(weight), &upstream = dy;
+    ops::layernorm_backward(tape.backend(), rows_like(x_value, w), w.flat(), saved, rows_like(upstream, w),
+                            rows_like(dx, w), dx.mode, dweight.flat(), dweight.mode, dbias.flat(), dbias.mode);
     tape.unsave(x);
     tape.unsave(weight);
   }
@@ -63,34 +87,44 @@ struct AddRecord {
   }
 };
 
-struct SiluRecord {
+struct ScaleRecord {
   Variable x;
+  float factor;
   void backward(Tape& tape, Tensor<float> dy) {
-    const GradTarget dx = tape.target(x);
-    const Tensor<float>&x_value = tape.value(x), &upstream = dy;
-    ops::silu_backward(tape.backend(), x_value.flat(), upstream.flat(), dx.flat(), dx.mode);
-    tape.unsave(x);
+    ops::scale(tape.backend(), std::as_const(dy).flat(), factor, dy.flat());
+    tape.give(x, std::move(dy));
   }
 };
 
-struct SwigluRecord {
-  Variable gate, up;
+struct ShiftRecord {
+  Variable x;
+  void backward(Tape& tape, Tensor<float> dy) { tape.give(x, std::move(dy)); }
+};
+
+struct ActivationRecord {
+  Activation kind;
+  Variable gate, up;  // up is invalid without a gate
   void backward(Tape& tape, Tensor<float> dy) {
-    // The gradients overwrite gate and up where nobody else reads them; dup may take dy's place instead.
+    // The gradients overwrite gate and up where nobody else reads them.
     const bool same = gate.index == up.index;
     Tensor<float> gate_storage = same ? Tensor<float>() : tape.reuse_value(gate);
-    Tensor<float> up_storage = same ? Tensor<float>() : tape.reuse_value(up);
+    Tensor<float> up_storage = same || !up.valid() ? Tensor<float>() : tape.reuse_value(up);
     const Tensor<float>& gate_value = gate_storage.empty() ? tape.value(gate) : gate_storage;
-    const Tensor<float>& up_value = up_storage.empty() ? tape.value(up) : up_storage;
-    const View<const float, 1> g = gate_value.flat(), u = up_value.flat(), upstream = std::as_const(dy).flat();
+    const View<const float, 1> g = gate_value.flat(), upstream = std::as_const(dy).flat();
+    View<const float, 1> u{};
+    if (up.valid()) {
+      const Tensor<float>& up_value = up_storage.empty() ? tape.value(up) : up_storage;
+      u = up_value.flat();
+    }
     Tensor<float> dgate = gate_storage.empty() ? Tensor<float>::uninitialized(dy.shape()) : std::move(gate_storage);
-    Tensor<float> dup = up_storage.empty() ? Tensor<float>::uninitialized(dy.shape()) : std::move(up_storage);
-    ops::swiglu_backward(tape.backend(), g, u, upstream, dgate.flat(), GradMode::kOverwrite, dup.flat(),
-                         GradMode::kOverwrite);
+    Tensor<float> dup;
+    if (up.valid()) dup = up_storage.empty() ? Tensor<float>::uninitialized(dy.shape()) : std::move(up_storage);
+    ops::activation_backward(tape.backend(), kind, g, u, upstream, dgate.flat(), GradMode::kOverwrite, dup.flat(),
+                             up.valid() ? GradMode::kOverwrite : GradMode::kSkip);
     tape.unsave(gate);
-    tape.unsave(up);
+    if (up.valid()) tape.unsave(up);
     tape.give(gate, std::move(dgate));
-    tape.give(up, std::move(dup));
+    if (up.valid()) tape.give(up, std::move(dup));
   }
 };
 
@@ -129,7 +163,7 @@ auto run_view(T& tensor, index_t row, const ops::SequenceRun& run, index_t heads
 struct AttentionRecord {
   Variable q, k, v, out;
   ops::Sequences sequences;
-  index_t heads, kv_heads, head_dim;
+  index_t heads, kv_heads, head_dim, window;
   std::vector<ops::AttentionSaved> saved;  // one a run
   void backward(Tape& tape, Tensor<float> dout) {
     const Shape q_shape = tape.value(q).shape(), kv_shape = tape.value(k).shape();
@@ -141,7 +175,7 @@ struct AttentionRecord {
       const auto of_kv = [&](auto& t) { return run_view(t, row, run, kv_heads, head_dim); };
       ops::attention_backward(tape.backend(), of_q(tape.value(q)), of_kv(tape.value(k)), of_kv(tape.value(v)),
                               of_q(tape.value(out)), saved[index++], of_q(std::as_const(dout)), of_q(dq), of_kv(dk),
-                              of_kv(dv));
+                              of_kv(dv), window);
     });
     for (const Variable input : {q, k, v, out}) tape.unsave(input);
     tape.give(q, std::move(dq));
@@ -215,18 +249,34 @@ inline Variable embedding(Tape& tape, Variable weight, View<const std::int32_t, 
                      detail::EmbeddingRecord{weight, detail::copy_tokens(tokens)});
 }
 
-/// x / sqrt(mean(x^2) + eps) * weight.   x (N, C), weight (C)
+/// x / sqrt(mean(x^2) + eps) * weight, over rows as long as weight.   x (N, k C), weight (C)
 inline Variable rmsnorm(Tape& tape, Variable x, Variable weight, float eps) {
-  const Tensor<float>& x_value = tape.value(x);
+  const Tensor<float>&x_value = tape.value(x), &w = tape.value(weight);
   Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
   const bool needed = tape.needs_grad(x) || tape.needs_grad(weight);
   ops::RmsNormSaved saved;
-  ops::rmsnorm(tape.backend(), x_value.matrix(), tape.value(weight).flat(), eps, y.matrix(), needed ? &saved : nullptr);
+  ops::rmsnorm(tape.backend(), detail::rows_like(x_value, w), w.flat(), eps, detail::rows_like(y, w),
+               needed ? &saved : nullptr);
   if (needed) {
     tape.save(x);
     tape.save(weight);
   }
   return tape.record(std::move(y), needed, detail::RmsNormRecord{x, weight, std::move(saved)});
+}
+
+/// (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, over rows as long as weight.   x (N, k C), weight, bias (C)
+inline Variable layernorm(Tape& tape, Variable x, Variable weight, Variable bias, float eps) {
+  const Tensor<float>&x_value = tape.value(x), &w = tape.value(weight);
+  Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
+  const bool needed = tape.needs_grad(x) || tape.needs_grad(weight) || tape.needs_grad(bias);
+  ops::LayerNormSaved saved;
+  ops::layernorm(tape.backend(), detail::rows_like(x_value, w), w.flat(), tape.value(bias).flat(), eps,
+                 detail::rows_like(y, w), needed ? &saved : nullptr);
+  if (needed) {
+    tape.save(x);
+    tape.save(weight);
+  }
+  return tape.record(std::move(y), needed, detail::LayerNormRecord{x, weight, bias, std::move(saved)});
 }
 
 /// Whether an operation may write its result over an input's value. Afterwards that variable can still receive
@@ -242,27 +292,37 @@ inline Variable add(Tape& tape, Variable a, Variable b, Storage storage = Storag
   return tape.record(std::move(y), tape.needs_grad(a) || tape.needs_grad(b), detail::AddRecord{a, b});
 }
 
-/// x * sigmoid(x)
-inline Variable silu(Tape& tape, Variable x) {
-  const Tensor<float>& x_value = tape.value(x);
-  Tensor<float> y = Tensor<float>::uninitialized(x_value.shape());
-  ops::silu(tape.backend(), x_value.flat(), y.flat());
-  if (tape.needs_grad(x)) tape.save(x);
-  return tape.record(std::move(y), tape.needs_grad(x), detail::SiluRecord{x});
+/// x * factor; with kReuse in x's storage.
+inline Variable scale(Tape& tape, Variable x, float factor, Storage storage = Storage::kFresh) {
+  Tensor<float> y = storage == Storage::kFresh ? tape.value(x).clone() : tape.take_value(x);
+  ops::scale(tape.backend(), std::as_const(y).flat(), factor, y.flat());
+  return tape.record(std::move(y), tape.needs_grad(x), detail::ScaleRecord{x, factor});
 }
 
-/// silu(gate) * up
-inline Variable swiglu(Tape& tape, Variable gate, Variable up) {
-  const Tensor<float>&gate_value = tape.value(gate), &up_value = tape.value(up);
+/// x + number, of few elements.
+inline Variable shift(Tape& tape, Variable x, float number) {
+  Tensor<float> y = tape.value(x).clone();
+  for (float& value : y) value += number;
+  return tape.record(std::move(y), tape.needs_grad(x), detail::ShiftRecord{x});
+}
+
+/// activation(gate) * up, or activation(gate) without up.
+inline Variable activation(Tape& tape, Activation kind, Variable gate, Variable up = {}) {
+  const Tensor<float>& gate_value = tape.value(gate);
   Tensor<float> y = Tensor<float>::uninitialized(gate_value.shape());
-  ops::swiglu(tape.backend(), gate_value.flat(), up_value.flat(), y.flat());
+  ops::activation(tape.backend(), kind, gate_value.flat(),
+                  up.valid() ? std::as_const(tape).value(up).flat() : View<const float, 1>{}, y.flat());
   const bool needed = tape.needs_grad(gate) || tape.needs_grad(up);
   if (needed) {
     tape.save(gate);
-    tape.save(up);
+    if (up.valid()) tape.save(up);
   }
-  return tape.record(std::move(y), needed, detail::SwigluRecord{gate, up});
+  return tape.record(std::move(y), needed, detail::ActivationRecord{kind, gate, up});
 }
+/// x * sigmoid(x)
+inline Variable silu(Tape& tape, Variable x) { return activation(tape, Activation::kSilu, x); }
+/// silu(gate) * up
+inline Variable swiglu(Tape& tape, Variable gate, Variable up) { return activation(tape, Activation::kSilu, gate, up); }
 
 /// Rotates x (rows of sequences, heads * D), every sequence from first_position on, with kReuse in its own storage; the
 /// table must outlive the tape's use.
@@ -305,9 +365,10 @@ inline Variable fake_quantize(Tape& tape, Variable x, Variable scale, const Quan
   return tape.record(std::move(y), needed, detail::LsqRecord{x, scale, spec, mask, gradient_scale, std::move(stored)});
 }
 
-/// Causal attention with grouped queries inside each sequence.   q (rows, heads * D), k and v (rows, kv_heads * D)
+/// Causal attention with grouped queries inside each sequence, with a window (not 0) of the last `window` keys alone.
+/// q (rows, heads * D), k and v (rows, kv_heads * D)
 inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, const ops::Sequences& sequences,
-                          index_t heads, index_t kv_heads) {
+                          index_t heads, index_t kv_heads, index_t window = 0) {
   const Tensor<float>&q_value = tape.value(q), &k_value = tape.value(k), &v_value = tape.value(v);
   const index_t rows = sequences.rows(), head_dim = rows == 0 ? 0 : q_value.size() / (rows * heads);
   QAT_CHECK(q_value.size() == rows * heads * head_dim && k_value.size() == rows * kv_heads * head_dim &&
@@ -322,21 +383,21 @@ inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, const 
     ops::attention(tape.backend(), detail::run_view(q_value, row, run, heads, head_dim),
                    detail::run_view(k_value, row, run, kv_heads, head_dim),
                    detail::run_view(v_value, row, run, kv_heads, head_dim),
-                   detail::run_view(out, row, run, heads, head_dim), needed ? &saved[index++] : nullptr);
+                   detail::run_view(out, row, run, heads, head_dim), needed ? &saved[index++] : nullptr, window);
   });
   if (needed)
     for (const Variable input : {q, k, v}) tape.save(input);
   const Variable result = {tape.node_count()};  // the backward pass reads its own output
-  const Variable recorded =
-      tape.record(std::move(out), needed,
-                  detail::AttentionRecord{q, k, v, result, sequences, heads, kv_heads, head_dim, std::move(saved)});
+  const Variable recorded = tape.record(
+      std::move(out), needed,
+      detail::AttentionRecord{q, k, v, result, sequences, heads, kv_heads, head_dim, window, std::move(saved)});
   if (needed) tape.save(recorded);
   return recorded;
 }
 /// The same for `batch` sequences of `tokens` tokens.
 inline Variable attention(Tape& tape, Variable q, Variable k, Variable v, index_t batch, index_t tokens, index_t heads,
-                          index_t kv_heads) {
-  return attention(tape, q, k, v, ops::Sequences(batch, tokens), heads, kv_heads);
+                          index_t kv_heads, index_t window = 0) {
+  return attention(tape, q, k, v, ops::Sequences(batch, tokens), heads, kv_heads, window);
 }
 
 /// Mean over the targets that are not ignore_index; returns one element. stats, if given, receives sum and count.

@@ -27,7 +27,13 @@ inline constexpr GgufModuleName kGgufBlockModules[] = {
     {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"}};
 
 /// The name of a model's family in a file.
-inline const char* metadata_architecture(const LlamaConfig&) { return "llama"; }
+/// @throws qat::Error (kUnsupported) for a model that none of them describes
+inline const char* metadata_architecture(const LlamaConfig& c) {
+  QAT_CHECK(has_llama_form(c), kUnsupported,
+            "GGUF: the model has biases, a window, normalized heads, learned positions, or other norms or activations; "
+            "accepted: Llama");
+  return "llama";
+}
 
 inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
 /// [factor, low_freq_factor, high_freq_factor, original context]: what the divisors came from. llama.cpp ignores it.

@@ -1,4 +1,4 @@
-// One door for Llama checkpoints: recognizes what a path holds, and writes the format its name asks for.
+// One door for checkpoints: recognizes what a path holds, and writes the format its name asks for.
 #pragma once
 
 #include <string>
@@ -10,25 +10,44 @@
 
 namespace qat::inline v0 {
 
-/// Loads a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face Llama directory (a path to its
-/// config.json will do).
-inline LlamaWeights load_llama(const std::string& path) {
+namespace detail {
+/// on_directory(path) of a Hugging Face directory, on_gguf(path) of a GGUF file, on_llama2c(path) of a llama2.c
+/// checkpoint.
+/// @throws qat::Error saying what the path is and what is accepted
+template <class OnDirectory, class OnGguf, class OnLlama2c>
+auto open_llama(const std::string& path, const OnDirectory& on_directory, const OnGguf& on_gguf,
+                const OnLlama2c& on_llama2c) {
   constexpr const char* kAccepted =
-      "accepted: a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face Llama directory (config.json "
-      "and safetensors)";
-  if (is_directory(path)) return read_hf_llama(path);
+      "accepted: a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face directory (config.json and "
+      "safetensors)";
+  if (is_directory(path)) return on_directory(path);
   if (file_name(path) == "config.json")
-    return read_hf_llama(parent_directory(path).empty() ? "." : parent_directory(path));
+    return on_directory(parent_directory(path).empty() ? "." : parent_directory(path));
   if (path.ends_with(".safetensors") || path.ends_with(".index.json"))
     raise(ErrorCode::kUnsupported, path, ": is only the weights of a checkpoint; give its directory (", kAccepted, ")");
   if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
   const MappedFile file(path);
   const std::string_view text = file.text();
-  if (text.starts_with("GGUF")) return read_gguf_llama(path);
+  if (text.starts_with("GGUF")) return on_gguf(path);
   QAT_CHECK(!text.starts_with("PK\x03\x04"), kUnsupported, path, ": is a zip archive (a PyTorch checkpoint?); ",
             kAccepted);
   QAT_CHECK(!path.ends_with(".json"), kUnsupported, path, ": is no checkpoint; ", kAccepted);
-  return read_llama2c(path);
+  return on_llama2c(path);
+}
+}  // namespace detail
+
+/// Loads a llama2.c checkpoint (.bin, version 0), a GGUF file, or a Hugging Face directory (a path to its config.json
+/// will do).
+inline LlamaWeights load_llama(const std::string& path) {
+  return detail::open_llama(path, read_hf_llama, read_gguf_llama, read_llama2c);
+}
+
+/// The configuration of what load_llama() would load: the weights are not read.
+inline LlamaConfig load_llama_config(const std::string& path) {
+  return detail::open_llama(
+      path, [](const std::string& directory) { return HfCheckpoint(directory).config(); },
+      [](const std::string& file) { return parse_gguf_config(Gguf::open(file)); },
+      [](const std::string& file) { return read_llama2c_config(MappedFile(file)); });
 }
 
 /// Saves as llama2.c when `path` ends in .bin, else as a Hugging Face directory with weights of `dtype`.

@@ -58,17 +58,16 @@ inline std::string llama2c_tensor_name(const char* name, index_t layers, index_t
 
 }  // namespace detail
 
-/// Reads a version 0 checkpoint. The file says nothing of them: norm_eps is 1e-5, theta 10000, BOS 1, EOS 2.
-inline LlamaWeights read_llama2c(const std::string& path) {
-  const MappedFile file(path);
+/// What a version 0 checkpoint says of its model. It says nothing of norm_eps, 1e-5, theta, 10000, BOS, 1, and EOS, 2.
+inline LlamaConfig read_llama2c_config(const MappedFile& file) {
+  const std::string& path = file.path();
   QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": has ", file.size(),
             " bytes; a llama2.c checkpoint has at least ", detail::kLlama2cHeader);
   std::int32_t header[7];
   std::memcpy(header, file.data(), sizeof header);
   QAT_CHECK(header[0] != 0x616b3432, kUnsupported, path, ": is a llama2.c checkpoint of version ", header[1],
             "; accepted: version 0 (no magic number, fp32)");
-  LlamaWeights weights;
-  LlamaConfig& c = weights.config;
+  LlamaConfig c;
   c.dim = header[0];
   c.hidden_dim = header[1];
   c.n_layers = header[2];
@@ -90,6 +89,14 @@ inline LlamaWeights read_llama2c(const std::string& path) {
           ", vocab_size ", header[5], ", seq_len ", c.max_seq_len, ") asks for ", shown, ": ",
           file.size() < expected ? "truncated" : "oversized", ", or no llama2.c checkpoint");
   }
+  return c;
+}
+
+/// Reads a version 0 checkpoint.
+inline LlamaWeights read_llama2c(const std::string& path) {
+  const MappedFile file(path);
+  LlamaWeights weights{read_llama2c_config(file), {}};
+  const LlamaConfig& c = weights.config;
   const unsigned char* position = file.data() + detail::kLlama2cHeader;
   std::vector<float> interleaved;
   detail::for_each_llama2c_array(c, [&](const char* kind, index_t layers, const Shape& shape) {
@@ -117,6 +124,9 @@ inline LlamaWeights read_llama2c(const std::string& path) {
 inline void write_llama2c(const LlamaWeights& weights, const std::string& path) {
   const LlamaConfig& c = weights.config;
   check_weights(weights, path);
+  QAT_CHECK(
+      has_llama_form(c), kUnsupported, path,
+      ": the model is no Llama (biases, window, norms, activation or positions); a llama2.c checkpoint holds one");
   QAT_CHECK(c.head_dim * c.n_heads == c.dim, kUnsupported, path, ": head_dim is ", c.head_dim,
             "; a llama2.c checkpoint holds dim / n_heads = ", c.dim / c.n_heads);
   QAT_CHECK(c.norm_eps == 1e-5f, kUnsupported, path, ": norm_eps is ", c.norm_eps,

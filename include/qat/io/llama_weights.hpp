@@ -1,4 +1,4 @@
-// The form in which Llama checkpoints travel between files and models: a configuration and named fp32 tensors.
+// The form in which checkpoints travel between files and models: a configuration and named fp32 tensors.
 #pragma once
 
 #include <bit>
@@ -13,7 +13,8 @@
 
 namespace qat::inline v0 {
 
-/// Tensors under Hugging Face names ("model.layers.0.mlp.up_proj.weight"), linear weights (out, in), RoPE in halves.
+/// Tensors under the names of nn::Transformer::parameters() ("model.layers.0.mlp.up_proj.weight": Hugging Face's for
+/// Llama, whatever the architecture), linear weights (out, in), RoPE in halves.
 /// A tied model has no "lm_head.weight".
 struct LlamaWeights {
   LlamaConfig config;
@@ -37,10 +38,12 @@ inline void check_config(const LlamaConfig& config, const std::string& source) {
             "; accepted: at most 100000");
   QAT_CHECK(config.n_heads % config.n_kv_heads == 0, kBadFile, source, ": n_heads (num_attention_heads) is ",
             config.n_heads, "; accepted: a multiple of n_kv_heads (num_key_value_heads) ", config.n_kv_heads);
-  QAT_CHECK(config.head_dim % 2 == 0, kBadFile, source, ": head_dim is ", config.head_dim,
+  QAT_CHECK(config.learned_positions || config.head_dim % 2 == 0, kBadFile, source, ": head_dim is ", config.head_dim,
             "; accepted: an even number, RoPE rotates pairs");
   QAT_CHECK(config.norm_eps > 0.0f && config.norm_eps < 1.0f, kBadFile, source, ": norm_eps (rms_norm_eps) is ",
             config.norm_eps, "; accepted: between 0 and 1");
+  QAT_CHECK(config.window >= 0, kBadFile, source, ": sliding_window is ", config.window,
+            "; accepted: a positive number of tokens, or none");
   const RopeConfig& rope = config.rope;
   QAT_CHECK(rope.theta > 0.0, kBadFile, source, ": rope_theta is ", rope.theta, "; accepted: positive");
   QAT_CHECK(rope.scaling == RopeScaling::kNone || rope.factor > 0.0, kBadFile, source, ": rope factor is ", rope.factor,
@@ -59,20 +62,32 @@ inline void check_config(const LlamaConfig& config, const std::string& source) {
 inline std::map<std::string, Shape> llama_tensor_shapes(const LlamaConfig& c) {
   const index_t q_dim = c.n_heads * c.head_dim, kv_dim = c.n_kv_heads * c.head_dim;
   std::map<std::string, Shape> shapes;
+  const auto linear = [&](const std::string& name, index_t out, index_t in, bool bias) {
+    shapes[name + ".weight"] = {out, in};
+    if (bias) shapes[name + ".bias"] = {out};
+  };
+  const auto norm = [&](const std::string& name) {
+    shapes[name + ".weight"] = {c.dim};
+    if (c.norm == NormKind::kLayerNorm) shapes[name + ".bias"] = {c.dim};
+  };
   shapes["model.embed_tokens.weight"] = {c.vocab_size, c.dim};
+  if (c.learned_positions) shapes["model.embed_positions.weight"] = {c.max_seq_len, c.dim};
   for (index_t layer = 0; layer < c.n_layers; ++layer) {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    shapes[prefix + "input_layernorm.weight"] = {c.dim};
-    shapes[prefix + "self_attn.q_proj.weight"] = {q_dim, c.dim};
-    shapes[prefix + "self_attn.k_proj.weight"] = {kv_dim, c.dim};
-    shapes[prefix + "self_attn.v_proj.weight"] = {kv_dim, c.dim};
-    shapes[prefix + "self_attn.o_proj.weight"] = {c.dim, q_dim};
-    shapes[prefix + "post_attention_layernorm.weight"] = {c.dim};
-    shapes[prefix + "mlp.gate_proj.weight"] = {c.hidden_dim, c.dim};
-    shapes[prefix + "mlp.up_proj.weight"] = {c.hidden_dim, c.dim};
-    shapes[prefix + "mlp.down_proj.weight"] = {c.dim, c.hidden_dim};
+    norm(prefix + "input_layernorm");
+    linear(prefix + "self_attn.q_proj", q_dim, c.dim, c.qkv_bias);
+    linear(prefix + "self_attn.k_proj", kv_dim, c.dim, c.qkv_bias);
+    linear(prefix + "self_attn.v_proj", kv_dim, c.dim, c.qkv_bias);
+    linear(prefix + "self_attn.o_proj", c.dim, q_dim, c.out_bias);
+    if (c.qk_norm)
+      for (const char* name : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
+        shapes[prefix + name] = {c.head_dim};
+    norm(prefix + "post_attention_layernorm");
+    if (c.gated) linear(prefix + "mlp.gate_proj", c.hidden_dim, c.dim, c.mlp_bias);
+    linear(prefix + "mlp.up_proj", c.hidden_dim, c.dim, c.mlp_bias);
+    linear(prefix + "mlp.down_proj", c.dim, c.hidden_dim, c.mlp_bias);
   }
-  shapes["model.norm.weight"] = {c.dim};
+  norm("model.norm");
   if (!c.tied) shapes["lm_head.weight"] = {c.vocab_size, c.dim};
   return shapes;
 }

@@ -100,16 +100,19 @@ struct SafetensorView {
   }
 
   /// Converts to fp32 into out[size()]: exact for F32, F16 and BF16; F64 rounds half to even. Other types throw.
-  void to_float(float* out) const {
-    const index_t n = size();
-    const auto load = [this]<class T>(index_t i) {
+  void to_float(float* out) const { to_float(0, size(), out); }
+  /// The same of elements [first, first + n).
+  void to_float(index_t first, index_t n, float* out) const {
+    const auto load = [this, first]<class T>(index_t i) {
       T value;
-      std::memcpy(&value, data + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+      std::memcpy(&value, data + static_cast<std::size_t>(first + i) * sizeof(T), sizeof(T));
       return value;
     };
     switch (dtype) {
       case DType::kF32:
-        if (n > 0) std::memcpy(out, data, bytes);
+        if (n > 0)
+          std::memcpy(out, data + static_cast<std::size_t>(first) * sizeof(float),
+                      static_cast<std::size_t>(n) * sizeof(float));
         return;
       case DType::kF16:
         for (index_t i = 0; i < n; ++i)

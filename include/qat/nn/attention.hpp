@@ -1,14 +1,15 @@
-// Llama's attention block: projections, rotary positions, causal attention with grouped queries, and the key/value
-// cache.
+// Attention block: projections, normalized heads, rotary positions, causal attention with grouped queries, and the
+// key/value cache.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "qat/nn/linear.hpp"
-#include "qat/nn/llama_config.hpp"
+#include "qat/nn/norm.hpp"
 
 namespace qat::inline v0::nn {
 
@@ -46,30 +47,48 @@ struct KvCache {
 };
 
 struct Attention {
-  Linear q_proj;          // (H * D, C)
-  Linear k_proj, v_proj;  // (KV * D, C)
-  Linear o_proj;          // (C, H * D)
-  index_t heads, kv_heads, head_dim;
+  Linear q_proj;                       // (H * D, C)
+  Linear k_proj, v_proj;               // (KV * D, C)
+  Linear o_proj;                       // (C, H * D)
+  std::optional<Norm> q_norm, k_norm;  // (D), of each head
+  index_t heads, kv_heads, head_dim, window;
+  bool rotary;
 
   Attention(const std::string& name, const LlamaConfig& config)
-      : q_proj(name + ".q_proj", config.dim, config.n_heads * config.head_dim),
-        k_proj(name + ".k_proj", config.dim, config.n_kv_heads * config.head_dim),
-        v_proj(name + ".v_proj", config.dim, config.n_kv_heads * config.head_dim),
-        o_proj(name + ".o_proj", config.n_heads * config.head_dim, config.dim),
+      : q_proj(name + ".q_proj", config.dim, config.n_heads * config.head_dim, config.qkv_bias),
+        k_proj(name + ".k_proj", config.dim, config.n_kv_heads * config.head_dim, config.qkv_bias),
+        v_proj(name + ".v_proj", config.dim, config.n_kv_heads * config.head_dim, config.qkv_bias),
+        o_proj(name + ".o_proj", config.n_heads * config.head_dim, config.dim, config.out_bias),
         heads(config.n_heads),
         kv_heads(config.n_kv_heads),
-        head_dim(config.head_dim) {}
+        head_dim(config.head_dim),
+        window(config.window),
+        rotary(!config.learned_positions) {
+    if (!config.qk_norm) return;
+    q_norm.emplace(name + ".q_norm", head_dim, config.norm_eps);
+    k_norm.emplace(name + ".k_norm", head_dim, config.norm_eps);
+  }
+
+  /// f(layer) for each layer: the linear ones in the order of execution, then the norms.
+  template <class F>
+  void visit(const F& f) {
+    for (Linear* layer : {&q_proj, &k_proj, &v_proj, &o_proj}) f(*layer);
+    if (q_norm) f(*q_norm);
+    if (k_norm) f(*k_norm);
+  }
 
   /// x (rows of sequences, C), which nothing else reads; the table covers the positions of the longest sequence.
   Variable forward(Tape& tape, Variable x, const ops::RopeTable& table, const ops::Sequences& sequences) {
-    using autodiff::Storage;
-    const Variable q =
-        autodiff::rope(tape, q_proj.forward(tape, x), table, sequences, heads, 0, RopePairing::kHalf, Storage::kReuse);
-    const Variable k = autodiff::rope(tape, k_proj.forward(tape, x), table, sequences, kv_heads, 0, RopePairing::kHalf,
-                                      Storage::kReuse);
+    const auto heads_of = [&](Linear& projection, std::optional<Norm>& norm, index_t count) {
+      Variable y = projection.forward(tape, x);
+      if (norm) y = norm->forward(tape, y);
+      if (!rotary) return y;
+      return autodiff::rope(tape, y, table, sequences, count, 0, RopePairing::kHalf, autodiff::Storage::kReuse);
+    };
+    const Variable q = heads_of(q_proj, q_norm, heads), k = heads_of(k_proj, k_norm, kv_heads);
     const Variable v = v_proj.forward(tape, x);
     tape.discard(x);
-    const Variable attended = autodiff::attention(tape, q, k, v, sequences, heads, kv_heads);
+    const Variable attended = autodiff::attention(tape, q, k, v, sequences, heads, kv_heads, window);
     const Variable y = o_proj.forward(tape, attended);
     tape.discard(attended);
     return y;
@@ -87,9 +106,14 @@ struct Attention {
     const View<float, 4> q4 = view(q.data, batch, tokens, heads, head_dim);
     View<float, 4> k4 = view(k.data, batch, tokens, kv_heads, head_dim);
     View<float, 4> v4 = view(v.data, batch, tokens, kv_heads, head_dim);
-    const View<const float, 2> cosine = table.cosine.view<2>(), sine = table.sine.view<2>();
-    ops::rope(backend, q4, cosine, sine, first_position, RopePairing::kHalf, q4);
-    ops::rope(backend, k4, cosine, sine, first_position, RopePairing::kHalf, k4);
+    const auto finish = [&](const std::optional<Norm>& norm, const View<float, 4>& x4) {
+      const View<float, 2> rows = view(x4.data, x4.size() / head_dim, head_dim);
+      if (norm) norm->forward(backend, rows, rows);
+      if (!rotary) return;
+      ops::rope(backend, x4, table.cosine.view<2>(), table.sine.view<2>(), first_position, RopePairing::kHalf, x4);
+    };
+    finish(q_norm, q4);
+    finish(k_norm, k4);
     if (cache != nullptr) {
       const std::size_t bytes = static_cast<std::size_t>(tokens * kv_heads * head_dim) * sizeof(float);
       for (index_t b = 0; b < batch; ++b) {
@@ -99,7 +123,7 @@ struct Attention {
       k4 = cache->k.view<4>().slice(1, 0, first_position + tokens);
       v4 = cache->v.view<4>().slice(1, 0, first_position + tokens);
     }
-    ops::attention(backend, q4, k4, v4, view(out.data, batch, tokens, heads, head_dim));
+    ops::attention(backend, q4, k4, v4, view(out.data, batch, tokens, heads, head_dim), nullptr, window);
     o_proj.forward(backend, out, y);
   }
 };

@@ -47,6 +47,9 @@ class CudaLlama {
     QAT_CHECK(options.batch >= 1 && options.length >= 1 && options.length <= config.max_seq_len, kInvalidArgument,
               "CudaLlama: batch is ", options.batch, ", length ", options.length,
               "; accepted: at least 1, length up to max_seq_len, ", config.max_seq_len);
+    QAT_CHECK(has_llama_form(config), kUnsupported,
+              "CudaLlama: the model has biases, windows, normalized heads, learned positions, or other norms or "
+              "activations; accepted: Llama");
     QAT_CHECK(config.dim % 8 == 0 && config.hidden_dim % 8 == 0 && config.head_dim % 8 == 0, kUnsupported,
               "CudaLlama: dim is ", config.dim, ", hidden_dim ", config.hidden_dim, ", head_dim ", config.head_dim,
               "; accepted: multiples of 8");

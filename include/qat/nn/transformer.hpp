@@ -1,9 +1,11 @@
-// Llama-family transformer: pre-norm blocks of grouped-query attention and SwiGLU, tied or untied head.
+// Decoder-only transformer: pre-norm blocks of grouped-query attention and a feed-forward layer, tied or untied head.
+// Llama, Mistral, Qwen, Gemma and GPT-2 are configurations of it.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -13,34 +15,47 @@
 #include "qat/nn/linear_cross_entropy.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/nn/mlp.hpp"
-#include "qat/nn/rmsnorm.hpp"
+#include "qat/nn/norm.hpp"
 
 namespace qat::inline v0::nn {
 
-/// B sequences of T tokens travel as (B * T) tokens and (B * T, C) rows. Parameters carry Hugging Face names.
+/// B sequences of T tokens travel as (B * T) tokens and (B * T, C) rows. Parameters carry the names that
+/// Hugging Face gives Llama's, whatever the architecture.
 ///
 /// Three forward passes: on a tape (training), without one (evaluation: nothing is saved, memory bounded by a fixed
 /// number of rows), and incremental with a key/value cache. All three give the same bits for the same tokens.
 class Transformer {
  public:
   struct Block {
-    RmsNorm input_layernorm;
+    Norm input_layernorm;
     Attention self_attn;
-    RmsNorm post_attention_layernorm;
+    Norm post_attention_layernorm;
     Mlp mlp;
     Block(const std::string& name, const LlamaConfig& c)
-        : input_layernorm(name + ".input_layernorm", c.dim, c.norm_eps),
+        : input_layernorm(name + ".input_layernorm", c.dim, c.norm_eps, c.norm),
           self_attn(name + ".self_attn", c),
-          post_attention_layernorm(name + ".post_attention_layernorm", c.dim, c.norm_eps),
-          mlp(name + ".mlp", c.dim, c.hidden_dim) {}
+          post_attention_layernorm(name + ".post_attention_layernorm", c.dim, c.norm_eps, c.norm),
+          mlp(name + ".mlp", c) {}
+    /// f(Norm&) and f(Linear&) for each layer in order.
+    template <class F>
+    void visit(const F& f) {
+      f(input_layernorm);
+      self_attn.visit(f);
+      f(post_attention_layernorm);
+      mlp.visit(f);
+    }
   };
 
   /// Zero weights, norms of one.
   /// @throws qat::Error (kInvalidArgument) naming a size that does not make a model
   explicit Transformer(const LlamaConfig& config) : config_(checked(config)) {
     embed_tokens_ = Embedding("model.embed_tokens", config.vocab_size, config.dim);
+    if (config.learned_positions) {
+      embed_positions_ =
+          std::make_unique<Parameter>("model.embed_positions.weight", Tensor<float>({config.max_seq_len, config.dim}));
+    }
     for (index_t i = 0; i < config.n_layers; ++i) blocks_.emplace_back("model.layers." + std::to_string(i), config);
-    norm_ = RmsNorm("model.norm", config.dim, config.norm_eps);
+    norm_ = Norm("model.norm", config.dim, config.norm_eps, config.norm);
     lm_head_ = config.tied ? Linear("lm_head", embed_tokens_.shared_weight())
                            : Linear("lm_head", config.dim, config.vocab_size);
   }
@@ -50,38 +65,38 @@ class Transformer {
   const LlamaConfig& config() const { return config_; }
   Embedding& embed_tokens() { return embed_tokens_; }
   std::vector<Block>& blocks() { return blocks_; }
-  RmsNorm& norm() { return norm_; }
+  Parameter* embed_positions() { return embed_positions_.get(); }  // (max_seq_len, C), null with rotary positions
+  Norm& norm() { return norm_; }
   Linear& lm_head() { return lm_head_; }
 
   /// Every linear layer in the order of execution, the head last; its name() is what filters match.
   std::vector<Linear*> linear_layers() {
     std::vector<Linear*> layers;
-    for (Block& b : blocks_) {
-      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj,
-                        &b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj})
-        layers.push_back(l);
-    }
+    for (Block& b : blocks_)
+      b.visit([&](auto& layer) {
+        if constexpr (std::is_same_v<decltype(layer), Linear&>) layers.push_back(&layer);
+      });
     layers.push_back(&lm_head_);
     return layers;
   }
 
-  /// Every trained tensor once, in one fixed order: embedding, layers in order, final norm, untied head.
+  /// Every trained tensor once, in one fixed order: embedding, positions, layers in order, final norm, untied head.
   std::vector<Parameter*> parameters() {
     std::vector<Parameter*> all = {&embed_tokens_.weight()};
-    for (Block& b : blocks_) {
-      all.push_back(&b.input_layernorm.weight());
-      for (Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj})
-        append(all, *l);
-      all.push_back(&b.post_attention_layernorm.weight());
-      for (Linear* l : {&b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj}) append(all, *l);
-    }
-    all.push_back(&norm_.weight());
-    if (lm_head_.shared_weight() != embed_tokens_.shared_weight()) append(all, lm_head_);
+    if (embed_positions_ != nullptr) all.push_back(embed_positions_.get());
+    const auto append = [&all](auto& layer) {
+      all.push_back(&layer.weight());
+      if (layer.bias() != nullptr) all.push_back(layer.bias());
+    };
+    for (Block& b : blocks_) b.visit(append);
+    append(norm_);
+    if (lm_head_.shared_weight() != embed_tokens_.shared_weight()) append(lm_head_);
     return all;
   }
 
   /// Normal weights of the given deviation (the projections back into the residual stream by 1 / sqrt(2 layers) less),
-  /// norms of one. Each tensor draws from its own stream, so the bits depend on the seed and the tensor's place alone.
+  /// norms as Norm::reset() has them, biases of zero. Each tensor draws from its own stream, so the bits depend on the
+  /// seed and the tensor's place alone.
   void randomize(std::uint64_t seed, float deviation = 0.02f) {
     const float residual = deviation / std::sqrt(2.0f * static_cast<float>(config_.n_layers));
     std::uint64_t stream = 0;
@@ -89,7 +104,8 @@ class Transformer {
       const bool back = p->name.ends_with("o_proj.weight") || p->name.ends_with("down_proj.weight");
       CounterRandom random(seed, stream++);
       if (p->value.rank() == 1) {
-        p->value.fill(1.0f);
+        const bool zero = p->name.ends_with(".bias") || config_.norm == NormKind::kRmsPlusOne;
+        p->value.fill(zero ? 0.0f : 1.0f);
         continue;
       }
       for (float& w : p->value) {
@@ -144,7 +160,7 @@ class Transformer {
   Variable hidden(Tape& tape, View<const std::int32_t, 1> tokens, const ops::Sequences& sequences) {
     check_tokens(tokens, sequences);
     ensure_positions(sequences.longest());
-    Variable x = embed_tokens_.forward(tape, tokens);
+    Variable x = embed(tape, tokens, sequences);
     for (Block& b : blocks_) {
       const Variable attended = b.self_attn.forward(tape, b.input_layernorm.forward(tape, x), table_, sequences);
       x = autodiff::add(tape, x, attended, autodiff::Storage::kReuse);
@@ -285,12 +301,11 @@ class Transformer {
       QAT_CHECK(size > 0, kInvalidArgument, "Transformer: ", name, " is ", size, ", must be positive");
     QAT_CHECK(c.n_heads % c.n_kv_heads == 0, kInvalidArgument, "Transformer: n_heads is ", c.n_heads,
               ", must be a multiple of n_kv_heads, ", c.n_kv_heads);
-    QAT_CHECK(c.head_dim % 2 == 0, kInvalidArgument, "Transformer: head_dim is ", c.head_dim, ", must be even");
+    QAT_CHECK(c.learned_positions || c.head_dim % 2 == 0, kInvalidArgument, "Transformer: head_dim is ", c.head_dim,
+              ", must be even");
+    QAT_CHECK(c.window >= 0, kInvalidArgument, "Transformer: window is ", c.window,
+              ", must be positive, or 0 for none");
     return c;
-  }
-  static void append(std::vector<Parameter*>& all, Linear& layer) {
-    all.push_back(&layer.weight());
-    if (layer.bias() != nullptr) all.push_back(layer.bias());
   }
 
   /// Returns the tokens per sequence.
@@ -310,10 +325,37 @@ class Transformer {
   }
   /// The table of angles grows with the longest sequence seen; a longer table starts with the same values.
   void ensure_positions(index_t positions) {
-    if (table_.positions() >= positions) return;
+    if (config_.learned_positions || table_.positions() >= positions) return;
     index_t grown = table_.positions() * 2 > positions ? table_.positions() * 2 : positions;
     if (grown > config_.max_seq_len && positions <= config_.max_seq_len) grown = config_.max_seq_len;
     table_ = ops::rope_table(config_.rope, config_.head_dim, grown);
+  }
+
+  /// Rows of the embedding, scaled, with positions: what the first block reads.
+  Variable embed(Tape& tape, View<const std::int32_t, 1> tokens, const ops::Sequences& sequences) {
+    Variable x = embed_tokens_.forward(tape, tokens);
+    if (config_.embedding_scale != 1.0f)
+      x = autodiff::scale(tape, x, config_.embedding_scale, autodiff::Storage::kReuse);
+    if (embed_positions_ == nullptr) return x;
+    Tensor<std::int32_t> positions = Tensor<std::int32_t>::uninitialized({tokens.shape[0]});
+    index_t row = 0;
+    for (const ops::SequenceRun& run : sequences.runs())
+      for (index_t i = 0; i < run.count * run.length; ++i) positions[row++] = static_cast<std::int32_t>(i % run.length);
+    const Variable learned =
+        autodiff::embedding(tape, tape.parameter(*embed_positions_), std::as_const(positions).flat());
+    return autodiff::add(tape, x, learned, autodiff::Storage::kReuse);
+  }
+  /// The same without a tape, of `batch` sequences of n new tokens.   x, scratch (batch * n, C)
+  void embed(const CpuBackend& backend, View<const std::int32_t, 1> tokens, index_t batch, index_t n,
+             index_t first_position, View<float, 2> x, View<float, 2> scratch) {
+    const auto flat = [](const View<float, 2>& v) { return view(v.data, v.size()); };
+    embed_tokens_.forward(backend, tokens, x);
+    if (config_.embedding_scale != 1.0f) ops::scale(backend, flat(x), config_.embedding_scale, flat(x));
+    if (embed_positions_ == nullptr) return;
+    Tensor<std::int32_t> positions = Tensor<std::int32_t>::uninitialized({batch * n});
+    for (index_t i = 0; i < batch * n; ++i) positions[i] = static_cast<std::int32_t>(first_position + i % n);
+    ops::embedding(backend, std::as_const(embed_positions_->value).view<2>(), std::as_const(positions).flat(), scratch);
+    ops::add(backend, flat(x), flat(scratch), flat(x));
   }
 
   /// Embedding and blocks of `batch` sequences of n new tokens each; the result is left in w.x.
@@ -325,7 +367,7 @@ class Transformer {
     const auto add_to_x = [&] {
       ops::add(backend, view(x.data, x.size()), view(normed.data, x.size()), view(x.data, x.size()));
     };
-    embed_tokens_.forward(backend, tokens, x);
+    embed(backend, tokens, batch, n, first_position, x, normed);
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       Block& b = blocks_[i];
       b.input_layernorm.forward(backend, x, normed);
@@ -344,6 +386,9 @@ class Transformer {
     const index_t batch = cache.batch, n = check_tokens(tokens, batch);
     QAT_CHECK(cache.length + n <= cache.capacity, kInvalidArgument, "Transformer::decode: ", cache.length, " + ", n,
               " tokens exceed the cache of ", cache.capacity);
+    QAT_CHECK(!config_.learned_positions || cache.length + n <= config_.max_seq_len, kInvalidArgument,
+              "Transformer::decode: ", cache.length, " + ", n, " tokens, the model has positions for ",
+              config_.max_seq_len);
     ensure_positions(cache.length + n);
     Workspace w(config_, batch * n);
     run_blocks(backend, w, tokens, batch, n, cache.length, &cache);
@@ -371,8 +416,9 @@ class Transformer {
 
   LlamaConfig config_;
   Embedding embed_tokens_;
+  std::unique_ptr<Parameter> embed_positions_;
   std::vector<Block> blocks_;
-  RmsNorm norm_;
+  Norm norm_;
   Linear lm_head_;
   ops::RopeTable table_;
 };

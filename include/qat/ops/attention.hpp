@@ -22,12 +22,13 @@ inline bool same_layout(const View<const float, 4>& a, const View<const float, 4
 }
 inline kernels::AttentionExtents attention_extents(const char* op, const View<const float, 4>& q,
                                                    const View<const float, 4>& k, const View<const float, 4>& v,
-                                                   const View<const float, 4>& out) {
+                                                   const View<const float, 4>& out, index_t window) {
   const index_t heads = q.shape[2], kv_heads = k.shape[2], dim = q.shape[3];
   QAT_CHECK(kv_heads > 0 && heads % kv_heads == 0, kShapeMismatch, op, ": ", heads, " query heads over ", kv_heads,
             " key heads, must be a multiple");
   QAT_CHECK(k.shape[0] == q.shape[0] && k.shape[3] == dim, kShapeMismatch, op, ": k is (", k.shape[0], ", ", k.shape[1],
             ", ", kv_heads, ", ", k.shape[3], "), q is (", q.shape[0], ", ", q.shape[1], ", ", heads, ", ", dim, ")");
+  QAT_CHECK(window >= 0, kInvalidArgument, op, ": window is ", window, ", must be positive, or 0 for none");
   QAT_CHECK(q.shape[1] <= k.shape[1], kShapeMismatch, op, ": ", q.shape[1], " queries but only ", k.shape[1], " keys");
   QAT_CHECK(k.shape[1] < (1 << 24), kUnsupported, op, ": ", k.shape[1], " keys, at most 2^24 - 1 are supported");
   for (int d = 0; d < 4; ++d) {
@@ -49,20 +50,22 @@ inline kernels::AttentionExtents attention_extents(const char* op, const View<co
           k.stride[1],
           q.stride[0],
           k.stride[0],
-          1.0f / std::sqrt(static_cast<float>(dim))};
+          1.0f / std::sqrt(static_cast<float>(dim)),
+          window};
 }
 }  // namespace detail
 
 /// out = softmax(q k^T / sqrt(D), causal) v
 ///
 /// Shapes:   q, out (B, Tq, H, D); k, v (B, Tk, KV, D), KV divides H, query head h uses key head h / (H / KV)
-///           query t sees the keys 0 .. t + Tk - Tq: Tq = Tk in training, Tq = 1 in a decoding step
+///           query t sees the keys 0 .. t + Tk - Tq: Tq = Tk in training, Tq = 1 in a decoding step; with a window only
+///           the last `window` of them, itself included (0: without). Blocks of keys outside of it are skipped.
 /// Exact:    the bits of a row depend on its query and the keys it sees alone, so decoding equals the full forward pass
 /// Saved:    row_max and row_inverse, if saved is not null
 /// Cost:     scratch of 32 rows of scores per thread; no (Tq, Tk) matrix
 inline void attention(const CpuBackend& backend, View<const float, 4> q, View<const float, 4> k, View<const float, 4> v,
-                      View<float, 4> out, AttentionSaved* saved = nullptr) {
-  const kernels::AttentionExtents extents = detail::attention_extents("attention", q, k, v, out);
+                      View<float, 4> out, AttentionSaved* saved = nullptr, index_t window = 0) {
+  const kernels::AttentionExtents extents = detail::attention_extents("attention", q, k, v, out, window);
   if (saved != nullptr) {
     saved->row_max = Tensor<float>::uninitialized({q.shape[0], q.shape[2], q.shape[1]});
     saved->row_inverse = Tensor<float>::uninitialized({q.shape[0], q.shape[2], q.shape[1]});
@@ -75,9 +78,10 @@ inline void attention(const CpuBackend& backend, View<const float, 4> q, View<co
 /// Overwrites dq, dk and dv (shapes and strides of q, k, v), with the probabilities recomputed block by block.
 inline void attention_backward(const CpuBackend& backend, View<const float, 4> q, View<const float, 4> k,
                                View<const float, 4> v, View<const float, 4> out, const AttentionSaved& saved,
-                               View<const float, 4> dout, View<float, 4> dq, View<float, 4> dk, View<float, 4> dv) {
-  const kernels::AttentionExtents extents = detail::attention_extents("attention_backward", q, k, v, out);
-  detail::attention_extents("attention_backward", dq, dk, dv, dout);
+                               View<const float, 4> dout, View<float, 4> dq, View<float, 4> dk, View<float, 4> dv,
+                               index_t window = 0) {
+  const kernels::AttentionExtents extents = detail::attention_extents("attention_backward", q, k, v, out, window);
+  detail::attention_extents("attention_backward", dq, dk, dv, dout, window);
   for (int d = 0; d < 4; ++d)
     QAT_CHECK(detail::same_layout(dq, q, d) && detail::same_layout(dk, k, d), kShapeMismatch,
               "attention_backward: dq and dk must have the shapes and strides of q and k (dimension ", d, ")");

@@ -1,7 +1,8 @@
-// Sums, SiLU and SwiGLU of whole tensors, forward and backward.
+// Sums and multiples of whole tensors.
 #pragma once
 
 #include "qat/kernels/cpu/elementwise.hpp"
+#include "qat/kernels/cpu/scale.hpp"
 #include "qat/ops/grad_mode.hpp"
 
 namespace qat::inline v0::ops {
@@ -14,20 +15,11 @@ inline void add(const CpuBackend& backend, View<const float, 1> a, View<const fl
   kernels::add(backend, a.data, b.data, y.shape[0], y.data);
 }
 
-/// y = x * sigmoid(x); y may be x.
-inline void silu(const CpuBackend& backend, View<const float, 1> x, View<float, 1> y) {
-  detail::check_vector("silu", "x", x, y.shape[0]);
-  detail::check_vector("silu", "y", y, y.shape[0]);
-  kernels::silu(backend, x.data, x.shape[0], y.data);
-}
-/// dx (+)= dy * (s + x * s * (1 - s)), s = sigmoid(x)
-inline void silu_backward(const CpuBackend& backend, View<const float, 1> x, View<const float, 1> dy, View<float, 1> dx,
-                          GradMode mode) {
-  if (mode == GradMode::kSkip) return;
-  detail::check_vector("silu_backward", "x", x, dx.shape[0]);
-  detail::check_vector("silu_backward", "dy", dy, dx.shape[0]);
-  detail::check_vector("silu_backward", "dx", dx, dx.shape[0]);
-  kernels::silu_backward(backend, x.data, dy.data, x.shape[0], dx.data, mode == GradMode::kAccumulate);
+/// y = x * factor; y may be x. The gradient is dy * factor.
+inline void scale(const CpuBackend& backend, View<const float, 1> x, float factor, View<float, 1> y) {
+  detail::check_vector("scale", "x", x, y.shape[0]);
+  detail::check_vector("scale", "y", y, y.shape[0]);
+  kernels::scale(backend, x.data, factor, y.data, y.shape[0]);
 }
 
 }  // namespace qat::inline v0::ops

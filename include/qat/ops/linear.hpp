@@ -1,8 +1,8 @@
 // Linear layer y = x W^T + b and its three gradients.
 #pragma once
 
-#include "qat/base/aligned.hpp"
 #include "qat/kernels/cpu/gemm.hpp"
+#include "qat/kernels/cpu/row_sums.hpp"
 #include "qat/ops/grad_mode.hpp"
 
 namespace qat::inline v0::ops {
@@ -12,21 +12,11 @@ inline void sum_rows(const CpuBackend& backend, View<const float, 2> x, View<flo
   if (mode == GradMode::kSkip) return;
   const index_t rows = x.shape[0], cols = x.shape[1];
   detail::check_vector("sum_rows", "out", out, cols);
-  const index_t chunk_rows = rows > 64 * 64 ? (rows + 63) / 64 : 64;
-  const index_t chunks = (rows + chunk_rows - 1) / chunk_rows;
-  AlignedBuffer<float> partial(chunks * cols);
-  backend.parallel_for(chunks, [&](index_t chunk) {
-    float* sums = partial.data() + chunk * cols;
-    for (index_t c = 0; c < cols; ++c) sums[c] = 0.0f;
-    const index_t end = (chunk + 1) * chunk_rows < rows ? (chunk + 1) * chunk_rows : rows;
-    for (index_t r = chunk * chunk_rows; r < end; ++r)
-      for (index_t c = 0; c < cols; ++c) sums[c] += x(r, c);
-  });
-  for (index_t c = 0; c < cols; ++c) {
-    float total = 0.0f;
-    for (index_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk * cols + c];
-    out[c] = mode == GradMode::kAccumulate ? out[c] + total : total;
-  }
+  kernels::detail::sum_over_row_chunks(backend, rows, cols, out.data, mode == GradMode::kAccumulate,
+                                       [&](index_t begin, index_t count, float* sums) {
+                                         for (index_t r = begin; r < begin + count; ++r)
+                                           for (index_t c = 0; c < cols; ++c) sums[c] += x(r, c);
+                                       });
 }
 
 namespace detail {

@@ -32,6 +32,13 @@ struct CompressedTensorsReport {
 
 namespace detail {
 
+/// GPT-2's layers are stored transposed, as a class of their own that this format does not compress.
+inline void check_file_names(const LlamaConfig& config, const std::string& source) {
+  const HfArchitecture& a = hf_architecture(config.architecture);
+  QAT_CHECK(a.tensors.empty(), kUnsupported, source, ": is a ", a.class_name,
+            "; accepted for compressed-tensors: architectures with linear layers of shape (out, in), as Llama");
+}
+
 inline nlohmann::ordered_json compressed_weight_args(const CompressedWeight& w) {
   const bool is_channel = w.groups == 1;
   return {{"num_bits", w.bits},
@@ -128,6 +135,7 @@ inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, c
   using OrderedJson = nlohmann::ordered_json;
   QAT_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16 || options.dtype == DType::kF16, kUnsupported,
             directory, ": dtype ", info(options.dtype).name, "; accepted: F32, F16, BF16");
+  detail::check_file_names(model.config(), directory);
   CompressedTensorsReport report;
   detail::TensorFile file(options.dtype);
   std::deque<Tensor<float>> embeddings;
@@ -302,6 +310,7 @@ inline nn::Transformer load_compressed_tensors(const std::string& directory) {
       detail::read_compressed_groups(fields.at("quantization_config"), config_path);
   json.erase("quantization_config");
   const LlamaConfig config = parse_hf_llama_config(json, config_path);
+  detail::check_file_names(config, config_path);
   nn::Transformer model(config);
   const Safetensors file = Safetensors::open(directory);
   std::size_t used = 0;

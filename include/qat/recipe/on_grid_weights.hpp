@@ -36,8 +36,7 @@ inline std::map<std::string, Tensor<float>> on_grid_weights(nn::Transformer& mod
     const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
     QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
               layer.name, ": is prepared, not converted; call convert first");
-    if (layer.linear != nullptr && layer.linear->bias() != nullptr)
-      tensors.emplace(layer.name + ".bias", layer.linear->bias()->value.clone());
+    if (layer.bias != nullptr) tensors.emplace(layer.name + ".bias", layer.bias->value.clone());
     if (layer.is_tied) {
       detail::check_tied_head(model, layer, "a file of float weights");
       continue;

@@ -4,7 +4,7 @@
 //   qat_packed.json      {"format": "qat-packed", "version": 1, "config": {Hugging Face keys}, "layers": {NAME:
 //   {"weight": SPEC,
 //                        "activation": SPEC or null, "product": "integer" or "float"}}}
-//   model.safetensors    NAME.weight (fp32) of layers in floating point; of a packed layer with weight (R, C):
+//   model.safetensors    every parameter in floating point (fp32) under its name; of a packed layer with weight (R, C):
 //                        NAME.codes       U8 (R, ceil(C * bits / 8))  row-major bit string: u = q - qmin of column k in
 //                        bits
 //                                         [k * bits, (k + 1) * bits) of its row, least significant first
@@ -96,10 +96,6 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
     if (packed == nullptr) {
       QAT_CHECK(layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument, layer.name,
                 ": is prepared, not converted; call convert before saving packed weights");
-      if (layer.is_tied) continue;
-      SafetensorEntry entry{layer.name + ".weight", DType::kF32, {}, layer.weight->value.data()};
-      for (int d = 0; d < layer.weight->value.rank(); ++d) entry.shape.push_back(layer.weight->value.dim(d));
-      entries.push_back(std::move(entry));
       continue;
     }
     any_packed = true;
@@ -126,6 +122,12 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
     if (!has_constant_zero_point(packed->spec().mapping))
       entries.push_back({layer.name + ".zero_point", DType::kF32, {tiles}, zero_point.data()});
   }
+  for (const Parameter* p : model.parameters()) {
+    if (p->value.empty()) continue;  // packed
+    SafetensorEntry entry{p->name, DType::kF32, {}, p->value.data()};
+    for (int d = 0; d < p->value.rank(); ++d) entry.shape.push_back(p->value.dim(d));
+    entries.push_back(std::move(entry));
+  }
   QAT_CHECK(any_packed, kInvalidArgument, directory,
             ": the model has no packed layer; save it as a Hugging Face directory");
   write_safetensors(join_path(directory, "model.safetensors"), std::move(entries));
@@ -148,20 +150,9 @@ inline nn::Transformer load_packed(const std::string& directory) {
   std::shared_ptr<const PackedWeight> packed_embedding;
   std::size_t used = 0, described = 0;
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (!layers.contains(layer.name)) {
-      if (layer.is_tied) continue;
-      Tensor<float> value = file.at(layer.name + ".weight").to_tensor();
-      QAT_CHECK(value.shape() == layer.weight->value.shape(), kShapeMismatch, json_path, ": tensor '", layer.name,
-                ".weight' has shape ", to_string(value.shape()), "; the configuration asks for ",
-                to_string(layer.weight->value.shape()));
-      check_finite(value, layer.name + ".weight", file.at(layer.name + ".weight").file);
-      std::memcpy(const_cast<float*>(layer.weight->value.data()), value.data(),
-                  static_cast<std::size_t>(value.size_bytes()));
-      ++used;
-      continue;
-    }
+    if (!layers.contains(layer.name)) continue;
     QAT_CHECK(layer.linear != nullptr || layer.embedding != nullptr, kBadFile, json_path, ": layer '", layer.name,
-              "' is a norm; accepted: linear layers and the embedding");
+              "' is neither; accepted: linear layers and the embedding");
     ++described;
     const JsonFields description(layers.at(layer.name), json_path + ": layer " + layer.name);
     const QuantSpec spec = parse_spec(description.string("weight").c_str());
@@ -186,6 +177,16 @@ inline nn::Transformer load_packed(const std::string& directory) {
   const bool head_packed = model.lm_head().quantization() != nullptr;
   if (packed_embedding != nullptr && (!config.tied || head_packed))
     model.embed_tokens().weight().value = Tensor<float>();
+  for (Parameter* p : model.parameters()) {
+    if (p->value.empty()) continue;  // packed
+    const SafetensorView& view = file.at(p->name);
+    Tensor<float> value = view.to_tensor();
+    QAT_CHECK(value.shape() == p->value.shape(), kShapeMismatch, json_path, ": tensor '", p->name, "' has shape ",
+              to_string(value.shape()), "; the configuration asks for ", to_string(p->value.shape()));
+    check_finite(value, p->name, view.file);
+    p->value = std::move(value);
+    ++used;
+  }
   QAT_CHECK(described == layers.size(), kBadFile, json_path, ": 'layers' names ", layers.size(),
             " layers, the model has ", described, " of them");
   QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": model.safetensors has ", file.tensors().size(),

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -78,36 +79,42 @@ constexpr bool matches_glob(std::string_view pattern, std::string_view text) {
 
 namespace detail {
 
-/// A layer that rules can name: exactly one of the pointers is set, none for a norm.
+/// A layer that rules can name: exactly one of linear and embedding is set, none for a layer that stays as it is.
 struct NamedLayer {
   std::string name;
   nn::Linear* linear = nullptr;
   nn::Embedding* embedding = nullptr;
   const Parameter* weight = nullptr;
+  const Parameter* bias = nullptr;
   int block = -1;  ///< index of its block
   bool is_head = false, is_tied = false;
+  const char* type = "";  ///< of a layer that is neither linear nor an embedding
 };
 
 inline std::vector<NamedLayer> layers_of(nn::Transformer& model) {
-  const auto linear = [](nn::Linear& l, int block) { return NamedLayer{l.name(), &l, nullptr, &l.weight(), block}; };
-  const auto norm = [](nn::RmsNorm& n, std::string name, int block) {
-    return NamedLayer{std::move(name), nullptr, nullptr, &n.weight(), block};
-  };
   std::vector<NamedLayer> layers;
+  int block = -1;
+  const auto append = [&](auto& layer) {
+    if constexpr (std::is_same_v<decltype(layer), nn::Linear&>) {
+      layers.push_back({layer.name(), &layer, nullptr, &layer.weight(), layer.bias(), block});
+    } else {
+      layers.push_back({layer.name(), nullptr, nullptr, &layer.weight(), layer.bias(), block});
+      layers.back().type = layer.kind() == NormKind::kLayerNorm ? "LayerNorm" : "RmsNorm";
+    }
+  };
   nn::Embedding& embedding = model.embed_tokens();
   layers.push_back({embedding.name(), nullptr, &embedding, &embedding.weight()});
-  int index = 0;
-  for (auto& b : model.blocks()) {
-    const std::string prefix = "model.layers." + std::to_string(index);
-    layers.push_back(norm(b.input_layernorm, prefix + ".input_layernorm", index));
-    for (nn::Linear* l : {&b.self_attn.q_proj, &b.self_attn.k_proj, &b.self_attn.v_proj, &b.self_attn.o_proj})
-      layers.push_back(linear(*l, index));
-    layers.push_back(norm(b.post_attention_layernorm, prefix + ".post_attention_layernorm", index));
-    for (nn::Linear* l : {&b.mlp.gate_proj, &b.mlp.up_proj, &b.mlp.down_proj}) layers.push_back(linear(*l, index));
-    ++index;
+  if (model.embed_positions() != nullptr) {
+    layers.push_back({"model.embed_positions", nullptr, nullptr, model.embed_positions()});
+    layers.back().type = "learned positions";
   }
-  layers.push_back(norm(model.norm(), "model.norm", -1));
-  layers.push_back(linear(model.lm_head(), -1));
+  for (auto& b : model.blocks()) {
+    ++block;
+    b.visit(append);
+  }
+  block = -1;
+  append(model.norm());
+  append(model.lm_head());
   layers.back().is_head = true;
   layers.back().is_tied = model.lm_head().shared_weight() == embedding.shared_weight();
   return layers;
@@ -148,12 +155,12 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
                         const PrepareOptions& options) {
   for (const LayerRule& rule : rules) {
     const NamedLayer* selected = nullptr;
-    bool only_norms = true;
+    bool none_fits = true;
     for (const NamedLayer& layer : layers) {
       if (!selects(rule.pattern, layer, blocks)) continue;
       selected = &layer;
       if (layer.linear == nullptr && layer.embedding == nullptr) continue;
-      only_norms = false;
+      none_fits = false;
       QAT_CHECK(
           layer.embedding == nullptr || !rule.scheme.activation, kUnsupported, layer.name,
           ": activation fake quantization is not supported for an embedding; accepted is a weight scheme alone, found ",
@@ -172,8 +179,8 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
     QAT_CHECK(selected != nullptr, kInvalidArgument, "layer pattern \"", rule.pattern,
               "\" selects nothing, accepted: linear, embedding, head, first, last, or a glob over names such as ",
               layers[2].name);
-    QAT_CHECK(!only_norms, kUnsupported, selected->name,
-              ": type RmsNorm has no quantization-aware form; accepted are Linear and Embedding layers");
+    QAT_CHECK(!none_fits, kUnsupported, selected->name, ": type ", selected->type,
+              " has no quantization-aware form; accepted are Linear and Embedding layers");
   }
 }
 
@@ -194,8 +201,11 @@ inline LayerReport report_of(const NamedLayer& layer) {
   line.bytes_after = line.bytes_before;
   return line;
 }
+inline std::string stays_float(const NamedLayer& layer) {
+  return layer.weight->value.rank() == 1 ? "norms stay in floating point" : "positions stay in floating point";
+}
 inline std::string reason_for(const NamedLayer& layer, const LayerRule* rule) {
-  if (layer.linear == nullptr && layer.embedding == nullptr) return "norms stay in floating point";
+  if (layer.linear == nullptr && layer.embedding == nullptr) return stays_float(layer);
   if (rule != nullptr) return "rule \"" + rule->pattern + "\" keeps it in floating point";
   return layer.is_tied ? "shares its weight with the embedding; no rule selects it" : "no rule selects it";
 }
@@ -322,7 +332,7 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
         line.reason = layer.is_tied ? "shares its weight with the embedding; not prepared" : "not prepared";
       }
     } else {
-      line.reason = "norms stay in floating point";
+      line.reason = detail::stays_float(layer);
     }
     report.push_back(std::move(line));
   }

@@ -1,12 +1,12 @@
-// Real checkpoints against recorded results: Hugging Face's tiny Llama models (logits, loss, gradients) and stories260K
+// Real checkpoints against recorded results: Hugging Face's tiny models (logits, loss, gradients) and stories260K
 // (greedy text of llama2.c, nats per token of the stream protocol).
 #include <doctest/doctest.h>
 
 #include <cmath>
 
+#include "golden/checkpoint_record.hpp"
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/token_stream.hpp"
-#include "qat/io/json.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/nn/transformer.hpp"
 #include "qat/recipe/multiple_choice.hpp"
@@ -23,75 +23,25 @@ nn::Transformer load_model(const std::string& path) {
   return model;
 }
 
-double largest_difference(const float* x, const std::vector<double>& expected) {
-  double worst = 0.0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const double difference = std::fabs(static_cast<double>(x[i]) - expected[i]);
-    worst = difference <= worst ? worst : difference;  // keeps a NaN
-  }
-  return worst;
-}
-
-double norm(const Tensor<float>& t) {
-  double total = 0.0;
-  for (const float v : t) total += static_cast<double>(v) * static_cast<double>(v);
-  return std::sqrt(total);
-}
-
 }  // namespace
 
-TEST_CASE("Hugging Face's tiny Llama checkpoints give the recorded logits, loss and gradients") {
-  const CpuBackend& backend = CpuBackend::shared();
-  const auto root = test::shared_data("hf-tiny");
-  if (!root) return;
-  for (const char* name :
-       {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16", "llama-headdim24"}) {
-    CAPTURE(name);
-    const std::string folder = (*root / name).string();
-    nn::Transformer model = load_model(folder);
-    const Safetensors expected = Safetensors::open(folder + "/expected.safetensors");
-    const std::vector<std::int64_t> ids = expected.at("input_ids").values<std::int64_t>(DType::kI64);
-    const index_t batch = 2, length = static_cast<index_t>(ids.size()) / batch;
-    Tensor<std::int32_t> tokens({batch * length}), targets({batch * length});
-    for (index_t i = 0; i < batch * length; ++i) {
-      tokens[i] = static_cast<std::int32_t>(ids[static_cast<std::size_t>(i)]);
-      const bool last = i % length == length - 1;
-      targets[i] = last ? ops::kIgnoreIndex : static_cast<std::int32_t>(ids[static_cast<std::size_t>(i) + 1]);
+TEST_CASE("checkpoints of every architecture give the logits, loss and gradients that transformers recorded") {
+  std::vector<std::string> folders = {(test::golden_dir() / "hf-tiny" / "gpt2").string()};
+  if (const auto root = test::shared_data("hf-tiny"))
+    for (const char* name : {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16",
+                             "llama-headdim24", "mistral-window", "qwen2", "qwen3", "gemma", "gpt2"})
+      folders.push_back((*root / name).string());
+  for (const std::string& folder : folders) {
+    CAPTURE(folder);
+    for (const Target target : {Target::kBaseline, active_target()}) {
+      const ScopedTarget forced(target);
+      const golden::RecordDifferences found = golden::compare_with_record(CpuBackend::shared(), folder);
+      CAPTURE(found.worst_gradient);
+      CHECK(found.logits < golden::RecordDifferences::kLogits);
+      CHECK(found.loss < golden::RecordDifferences::kLoss);
+      CHECK(found.gradient_norms < golden::RecordDifferences::kGradientNorms);
+      CHECK(found.gradients < golden::RecordDifferences::kGradients);
     }
-
-    const Tensor<float> logits = model.forward(backend, std::as_const(tokens).flat(), batch);
-    const std::vector<double> logits64 = expected.at("logits_f64").values<double>(DType::kF64);
-    const std::vector<float> logits32 = expected.at("logits_f32").values<float>(DType::kF32);
-    REQUIRE(logits64.size() == static_cast<std::size_t>(logits.size()));
-    CHECK(largest_difference(logits.data(), logits64) < 2e-5);
-    CHECK(largest_difference(logits.data(), std::vector<double>(logits32.begin(), logits32.end())) < 2e-5);
-
-    Tape tape(backend);
-    zero_grad(model.parameters());
-    const Variable loss = model.loss(tape, std::as_const(tokens).flat(), std::as_const(targets).flat(), batch);
-    const Json record = read_json(folder + "/expected.json");
-    CHECK(std::fabs(static_cast<double>(tape.value(loss)[0]) - record["loss_f64"].get<double>()) < 2e-6);
-    tape.backward(loss);
-    CHECK(record["grad_norm_f64"].size() == model.parameters().size());
-    for (const Parameter* p : model.parameters()) {
-      CAPTURE(p->name);
-      const double wanted = record["grad_norm_f64"][p->name].get<double>();
-      CHECK(std::fabs(norm(p->grad) / wanted - 1.0) < 1e-4);
-    }
-    const Safetensors gradients = Safetensors::open(folder + "/expected_grads.safetensors");
-    index_t compared = 0;
-    for (const auto& [tensor_name, tensor] : gradients.tensors()) {
-      for (const Parameter* p : model.parameters()) {
-        if (p->name != tensor_name) continue;
-        CAPTURE(p->name);
-        const std::vector<float> wanted = tensor.values<float>(DType::kF32);
-        REQUIRE(wanted.size() == static_cast<std::size_t>(p->grad.size()));
-        const double scale = norm(p->grad);
-        CHECK(largest_difference(p->grad.data(), std::vector<double>(wanted.begin(), wanted.end())) < 1e-5 * scale);
-        ++compared;
-      }
-    }
-    CHECK(compared == static_cast<index_t>(gradients.tensors().size()));
   }
 }
 

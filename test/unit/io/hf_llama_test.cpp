@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "support/architectures.hpp"
 #include "support/data.hpp"
 #include "support/files.hpp"
 #include "support/tiny_llama.hpp"
@@ -63,12 +64,13 @@ TEST_CASE("what would load wrongly is refused by name") {
   const struct {
     const char *key, *value, *found, *accepted;
   } cases[] = {
-      {"model_type", "\"qwen2\"", "'qwen2'", "model_type llama"},
-      {"model_type", "null", "(missing)", "model_type llama"},
+      {"model_type", "\"mamba\"", "'mamba'", "qwen2 (Qwen2ForCausalLM)"},
+      {"model_type", "null", "(missing)", "llama (LlamaForCausalLM)"},
+      {"model_type", "\"qwen2\"", "LlamaForCausalLM", "Qwen2ForCausalLM"},
       {"architectures", "[\"LlamaForSequenceClassification\"]", "LlamaForSequenceClassification", "LlamaForCausalLM"},
       {"hidden_act", "\"gelu\"", "'gelu'", "silu"},
-      {"attention_bias", "true", "'attention_bias' is true", "false"},
-      {"mlp_bias", "true", "'mlp_bias' is true", "false"},
+      {"attention_bias", "1", "'attention_bias' is 1", "true or false"},
+      {"layer_types", "[\"full_attention\",\"sliding_attention\"]", "sliding_attention", "full_attention"},
       {"quantization_config", "{\"bits\":4}", "quantization_config", "not quantized"},
       {"sliding_window", "4096", "sliding_window", "null"},
       {"rope_scaling", "{\"rope_type\":\"yarn\",\"factor\":4.0}", "'yarn'", "default, linear, llama3"},
@@ -89,6 +91,116 @@ TEST_CASE("what would load wrongly is refused by name") {
       {"eos_token_id", "\"x\"", "'eos_token_id'", "token id"},
   };
   for (const auto& c : cases) QAT_CHECK_ERROR(parse(config_with(c.key, c.value)), "config.json", c.found, c.accepted);
+}
+
+TEST_CASE("every architecture is written and read back, its configuration and its tensors' bits") {
+  for (const test::NamedConfig& named : test::architectures(test::tiny_llama_config())) {
+    CAPTURE(named.name);
+    const LlamaConfig& config = named.config;
+    const TempDir dir;
+    const LlamaWeights weights = test::tiny_llama(config);
+    write_hf_llama(weights, dir / "m");
+    const LlamaWeights back = read_hf_llama(dir / "m");
+    CHECK(back.config == config);
+    CHECK(test::same_weights(weights, back));
+  }
+  LlamaConfig windowed = test::tiny_llama_config();
+  windowed = with_architecture(windowed, Architecture::kQwen2);
+  windowed.window = 3;
+  CHECK(parse(hf_llama_config_text(windowed, DType::kF32)) == windowed);
+  LlamaConfig odd = test::tiny_llama_config();
+  odd.qk_norm = true;
+  QAT_CHECK_ERROR(hf_llama_config_text(odd, DType::kF32), "llama checkpoint cannot state", "LlamaForCausalLM");
+}
+
+TEST_CASE("options of an architecture that would change what it computes are refused by name") {
+  const auto with = [](Architecture architecture, const char* key, const char* value) {
+    const LlamaConfig c = with_architecture(test::tiny_llama_config(), architecture);
+    Json json = Json::parse(hf_llama_config_text(c, DType::kF32));
+    json[key] = Json::parse(value);
+    if (json[key].is_null()) json.erase(key);
+    return parse(json.dump());
+  };
+  using A = Architecture;
+  CHECK(with(A::kMistral, "sliding_window", "null").window == 4096);  // what transformers takes
+  CHECK(with(A::kMistral, "sliding_window", "7").window == 7);
+  CHECK(with(A::kGpt2, "n_inner", "null").hidden_dim == 64);
+  CHECK(with(A::kGemma, "hidden_activation", "null").activation == Activation::kGeluTanh);
+  CHECK(with(A::kQwen2, "use_sliding_window", "true").window == 0);  // no layer has it: max_window_layers is 2 of 2
+  QAT_CHECK_ERROR(with(A::kMistral, "sliding_window", "0"), "'sliding_window' is 0", "positive");
+  QAT_CHECK_ERROR(with(A::kGpt2, "activation_function", "\"relu\""), "'relu'", "gelu_new, gelu_pytorch_tanh");
+  QAT_CHECK_ERROR(with(A::kGpt2, "scale_attn_by_inverse_layer_idx", "true"), "scale_attn_by_inverse_layer_idx",
+                  "false");
+  QAT_CHECK_ERROR(with(A::kGemma, "hidden_activation", "\"gelu\""), "'hidden_activation' is 'gelu'", "pytorch_tanh");
+  QAT_CHECK_ERROR(with(A::kGemma, "use_bidirectional_attention", "true"), "use_bidirectional_attention", "false");
+  QAT_CHECK_ERROR(with(A::kQwen3, "layer_types", "[\"sliding_attention\"]"), "sliding_attention", "full_attention");
+}
+
+TEST_CASE("a window of some layers is refused") {
+  LlamaConfig c = with_architecture(test::tiny_llama_config(), Architecture::kQwen2);
+  c.window = 3;
+  Json json = Json::parse(hf_llama_config_text(c, DType::kF32));
+  json["max_window_layers"] = 1;
+  QAT_CHECK_ERROR(parse(json.dump()), "'max_window_layers' is 1 of 2", "accepted: 0");
+}
+
+TEST_CASE("GPT-2's old names without prefix and mask buffers are read; a wrong fused shape is named") {
+  const TempDir dir;
+  const LlamaWeights weights = test::tiny_llama(with_architecture(test::tiny_llama_config(), Architecture::kGpt2));
+  write_hf_llama(weights, dir.path());
+  std::vector<SafetensorEntry> entries;
+  std::vector<float> mask(8 * 8, 1.0f);
+  {
+    const Safetensors file = Safetensors::open(dir.path());
+    std::deque<std::vector<float>> values;
+    for (const auto& [name, view] : file.tensors()) {
+      values.push_back(view.values<float>(DType::kF32));
+      entries.push_back(
+          {name.substr(std::string("transformer.").size()), DType::kF32, view.shape, values.back().data()});
+    }
+    entries.push_back({"h.0.attn.bias", DType::kF32, {1, 1, 8, 8}, mask.data()});
+    write_safetensors(dir / "model.safetensors", entries);
+    CHECK(test::same_weights(read_hf_llama(dir.path()), weights));
+    for (SafetensorEntry& e : entries)
+      if (e.name == "h.1.attn.c_attn.weight") std::swap(e.shape[0], e.shape[1]);
+    write_safetensors(dir / "model.safetensors", entries);
+    QAT_CHECK_ERROR(read_hf_llama(dir.path()), "'h.1.attn.c_attn.weight'", "[48, 16]", "(16, 48)");
+  }
+}
+
+TEST_CASE("opening a checkpoint of a gigabyte touches none of its weights") {
+  const TempDir dir;
+  LlamaConfig config = test::tiny_llama_config();
+  config.dim = 4096;
+  config.head_dim = 1024;
+  config.vocab_size = 65536;  // an embedding of 1 GiB
+  write_file(dir / "config.json", hf_llama_config_text(config, DType::kF32));
+  Json header = {{"__metadata__", {{"format", "pt"}}}};
+  std::uint64_t position = 0;
+  for (const auto& [name, shape] : llama_tensor_shapes(config)) {
+    const std::uint64_t bytes = static_cast<std::uint64_t>(shape.size()) * sizeof(float);
+    Json extents = Json::array();
+    for (int d = 0; d < shape.rank(); ++d) extents.push_back(shape[d]);
+    header[name] = {{"dtype", "F32"}, {"shape", extents}, {"data_offsets", {position, position + bytes}}};
+    position += bytes;
+  }
+  std::string text = header.dump();
+  while (text.size() % 8 != 0) text += ' ';
+  std::string bytes(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(text.size() >> (8 * i));
+  write_file(dir / "model.safetensors", bytes + text);
+  std::filesystem::resize_file(dir / "model.safetensors", 8 + text.size() + position);  // a hole: no block on disk
+  const HfCheckpoint checkpoint(dir.path());
+  CHECK(checkpoint.config() == config);
+  CHECK(checkpoint.dtype("model.norm.weight") == DType::kF32);
+  const MappedFile file(dir / "model.safetensors");
+  REQUIRE(file.size() > std::size_t{1} << 30);
+  const std::size_t pages = file.size() / 4096;
+  std::vector<unsigned char> resident(pages + 1);
+  REQUIRE(::mincore(const_cast<unsigned char*>(file.data()), file.size(), resident.data()) == 0);
+  std::size_t count = 0;
+  for (const unsigned char page : resident) count += page & 1u;
+  CHECK(count < pages / 100);  // the header and what the system reads ahead
 }
 
 TEST_CASE("what is written is read back, for every kind of rope, tied and untied") {
@@ -179,17 +291,30 @@ TEST_CASE("missing, surplus, misshapen and non-finite tensors are named") {
   QAT_CHECK_ERROR(read_hf_llama(dir.path()), "config.json", "accepted");
 }
 
-TEST_CASE("checkpoints that transformers wrote are read; other architectures are refused") {
+TEST_CASE("checkpoints that transformers wrote are read, and written back with the bytes of every tensor") {
   const auto tiny = test::shared_data("hf-tiny");
   if (!tiny) return;
-  for (const char* name :
-       {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16", "llama-headdim24"}) {
-    const LlamaWeights weights = read_hf_llama((*tiny / name).string());
+  for (const char* name : {"llama-tied", "llama-untied-ffn84", "llama-llama3rope-sharded", "llama-bf16",
+                           "llama-headdim24", "mistral-window", "qwen2", "qwen3", "gpt2", "gemma"}) {
+    CAPTURE(name);
+    const std::string folder = (*tiny / name).string();
+    const HfCheckpoint checkpoint(folder);
+    const LlamaWeights weights = checkpoint.load();
     CHECK(weights.config.dim == 64);
     CHECK_NOTHROW(check_weights(weights, name));
+    const TempDir dir;
+    write_hf_llama(weights, dir / "m", checkpoint.dtype("model.embed_tokens.weight"));
+    const Safetensors before = Safetensors::open(folder), after = Safetensors::open(dir / "m");
+    CHECK(before.tensors().size() == after.tensors().size());
+    for (const auto& [tensor, view] : before.tensors()) {
+      const SafetensorView& written = after.at(tensor);
+      CHECK(written.dtype == view.dtype);
+      CHECK(written.shape == view.shape);
+      CHECK(std::memcmp(written.data, view.data, view.bytes) == 0);
+    }
+    CHECK(read_hf_llama(dir / "m").config == weights.config);
   }
   CHECK(read_hf_llama((*tiny / "llama-headdim24").string()).config.head_dim == 24);
   CHECK(read_hf_llama((*tiny / "llama-llama3rope-sharded").string()).config.rope.scaling == RopeScaling::kLlama3);
-  for (const char* name : {"mistral-window", "qwen2", "qwen3", "gpt2", "gemma"})
-    QAT_CHECK_ERROR(read_hf_llama((*tiny / name).string()), name, "model_type", "llama");
+  CHECK(read_hf_llama((*tiny / "mistral-window").string()).config.window == 6);
 }

@@ -95,4 +95,5 @@ TEST_CASE("a model the format cannot hold is refused and nothing is written") {
   c = test::tiny_llama_config();
   c.rope.theta = 500000;
   refuse(c, "theta");
+  refuse(with_architecture(test::tiny_llama_config(), Architecture::kQwen2), "biases");
 }

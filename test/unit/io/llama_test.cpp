@@ -17,6 +17,7 @@ TEST_CASE("save chooses the format by name and load recognizes it") {
   save_llama(weights, dir / "hf");
   CHECK(test::same_weights(load_llama(dir / "m.bin"), weights));
   CHECK(test::same_weights(load_llama(dir / "hf"), weights));
+  for (const char* name : {"m.bin", "hf", "hf/config.json"}) CHECK(load_llama_config(dir / name) == weights.config);
   CHECK(test::same_weights(load_llama(dir / "hf/config.json"), weights));
   QAT_CHECK_ERROR(save_llama(weights, dir / "n.bin", DType::kBF16), "n.bin", "F32", "BF16");
 }

@@ -1,4 +1,5 @@
 // nn/: the transformer's three forward passes agree, and its gradients are right.
+#include "support/architectures.hpp"
 #include "support/files.hpp"
 #include "support/op_test.hpp"
 
@@ -25,8 +26,9 @@ LlamaConfig small_config(bool tied = true) {
   return c;
 }
 
-nn::Transformer small_model(bool tied = true) {
-  nn::Transformer model(small_config(tied));
+/// Random weights; norms and biases away from one and zero, so that leaving one out shows.
+nn::Transformer random_model(const LlamaConfig& config) {
+  nn::Transformer model(config);
   model.randomize(5, 0.3f);
   CounterRandom random(9);
   for (Parameter* p : model.parameters())
@@ -34,35 +36,39 @@ nn::Transformer small_model(bool tied = true) {
       for (float& w : p->value) w = 0.5f + random.next_float();
   return model;
 }
+nn::Transformer small_model(bool tied = true) { return random_model(small_config(tied)); }
 
 }  // namespace
 
 TEST_CASE("transformer: tape, evaluation and decoding give the same logits, bit for bit, on every target") {
   const CpuBackend backend(2);
-  for (const Target target : supported_targets()) {
-    const ScopedTarget forced(target);
-    nn::Transformer model = small_model();
-    const index_t batch = 2, length = 19;
-    const Tensor<std::int32_t> tokens = random_tokens(batch * length, 23, 1);
-    Tape tape(backend);
-    const Tensor<float>& on_tape = tape.value(model.forward(tape, tokens.flat(), batch));
-    const Tensor<float> logits = model.forward(backend, tokens.flat(), batch);
-    CHECK(compare_bits(on_tape, logits));
-    // Prefill of 7 tokens, then 3, then one at a time.
-    nn::KvCache cache(model.config(), batch, length);
-    for (index_t done = 0; done < length;) {
-      const index_t n = done == 0 ? 7 : done == 7 ? 3 : 1;
-      Tensor<std::int32_t> next({batch * n});
-      for (index_t b = 0; b < batch; ++b)
-        for (index_t i = 0; i < n; ++i) next[b * n + i] = tokens[b * length + done + i];
-      const Tensor<float> last = model.decode(backend, cache, std::as_const(next).flat());
-      done += n;
-      for (index_t b = 0; b < batch; ++b)
-        CHECK(compare_bits(Values<float>(logits.data() + (b * length + done - 1) * 23, {23}),
-                           Values<float>(last.data() + b * 23, {23})));
+  for (const NamedConfig& named : architectures(small_config()))
+    for (const Target target : supported_targets()) {
+      CAPTURE(named.name);
+      const LlamaConfig& config = named.config;
+      const ScopedTarget forced(target);
+      nn::Transformer model = random_model(config);
+      const index_t batch = 2, length = 19;
+      const Tensor<std::int32_t> tokens = random_tokens(batch * length, 23, 1);
+      Tape tape(backend);
+      const Tensor<float>& on_tape = tape.value(model.forward(tape, tokens.flat(), batch));
+      const Tensor<float> logits = model.forward(backend, tokens.flat(), batch);
+      CHECK(compare_bits(on_tape, logits));
+      // Prefill of 7 tokens, then 3, then one at a time.
+      nn::KvCache cache(model.config(), batch, length);
+      for (index_t done = 0; done < length;) {
+        const index_t n = done == 0 ? 7 : done == 7 ? 3 : 1;
+        Tensor<std::int32_t> next({batch * n});
+        for (index_t b = 0; b < batch; ++b)
+          for (index_t i = 0; i < n; ++i) next[b * n + i] = tokens[b * length + done + i];
+        const Tensor<float> last = model.decode(backend, cache, std::as_const(next).flat());
+        done += n;
+        for (index_t b = 0; b < batch; ++b)
+          CHECK(compare_bits(Values<float>(logits.data() + (b * length + done - 1) * 23, {23}),
+                             Values<float>(last.data() + b * 23, {23})));
+      }
+      CHECK(cache.length == length);
     }
-    CHECK(cache.length == length);
-  }
 }
 
 TEST_CASE("transformer: evaluate is the loss on the tape; its memory does not grow with the batch") {
@@ -91,10 +97,12 @@ TEST_CASE("transformer: evaluate is the loss on the tape; its memory does not gr
   CHECK(peak[0] == peak[1]);
 }
 
-TEST_CASE("transformer: gradients of every parameter, tied and untied, are those of finite differences") {
+TEST_CASE("transformer: gradients of every parameter of every architecture are those of finite differences") {
   const CpuBackend backend(2);
-  for (const bool tied : {true, false}) {
-    nn::Transformer model = small_model(tied);
+  for (const NamedConfig& named : architectures(small_config())) {
+    CAPTURE(named.name);
+    const LlamaConfig& config = named.config;
+    nn::Transformer model = random_model(config);
     const Tensor<std::int32_t> tokens = random_tokens(2 * 9, 23, 1);
     Tensor<std::int32_t> targets = random_tokens(2 * 9, 23, 2);
     targets[3] = ops::kIgnoreIndex;
@@ -127,43 +135,55 @@ TEST_CASE("transformer: gradients of every parameter, tied and untied, are those
 
 TEST_CASE("transformer: packed sequences have the bits, forward and backward, that each has alone") {
   const CpuBackend backend(2);
-  nn::Transformer model = small_model(false);
-  // Each has tokens of its own, and as many targets as a power of two: means then differ by powers of two.
-  const index_t lengths[] = {4, 4, 1, 8, 8, 2, 4, 1};
-  ops::Sequences packed;
-  std::vector<std::int32_t> tokens, targets;
-  for (index_t i = 0; i < 8; ++i) {
-    packed.add(lengths[i]);
-    for (index_t t = 0; t < lengths[i]; ++t) {
-      tokens.push_back(static_cast<std::int32_t>(2 * i + t % 2));
-      targets.push_back(static_cast<std::int32_t>((5 * i + t) % 23));
+  for (const NamedConfig& named : architectures(small_config())) {
+    CAPTURE(named.name);
+    LlamaConfig config = named.config;
+    config.tied = false;
+    nn::Transformer model = random_model(config);
+    // Each has tokens of its own, and as many targets as a power of two: means then differ by powers of two.
+    const index_t lengths[] = {4, 4, 1, 8, 8, 2, 4, 1};
+    ops::Sequences packed;
+    std::vector<std::int32_t> tokens, targets;
+    for (index_t i = 0; i < 8; ++i) {
+      packed.add(lengths[i]);
+      for (index_t t = 0; t < lengths[i]; ++t) {
+        tokens.push_back(static_cast<std::int32_t>(2 * i + t % 2));
+        targets.push_back(static_cast<std::int32_t>((5 * i + t) % 23));
+      }
+    }
+    const auto part = [](const std::vector<std::int32_t>& all, index_t begin, index_t count) {
+      return view(all.data() + begin, count);
+    };
+    REQUIRE(packed.rows() == 32);
+    zero_grad(model.parameters());
+    Tape tape(backend);
+    ops::CrossEntropyResult stats;
+    const Tensor<float> hidden = tape.value(model.hidden(tape, part(tokens, 0, 32), packed)).clone();
+    tape.backward(model.loss(tape, part(tokens, 0, 32), part(targets, 0, 32), packed, &stats));
+    CHECK(stats.targets == 32);
+    const Tensor<float> together = model.embed_tokens().weight().grad.clone();
+    const index_t width = model.config().dim;
+    for (index_t i = 0, begin = 0; i < 8; begin += lengths[i++]) {
+      CAPTURE(i);
+      zero_grad(model.parameters());
+      Tape alone(backend);
+      const Tensor<float>& rows = alone.value(model.hidden(alone, part(tokens, begin, lengths[i]), 1));
+      CHECK(std::memcmp(rows.data(), hidden.data() + begin * width, static_cast<std::size_t>(rows.size_bytes())) == 0);
+      const Variable loss = model.loss(alone, part(tokens, begin, lengths[i]), part(targets, begin, lengths[i]), 1);
+      alone.backward(loss, static_cast<float>(lengths[i]) / 32.0f);
+      const Tensor<float>& grad = model.embed_tokens().weight().grad;
+      const index_t first = 2 * i * width, count = (lengths[i] > 1 ? 2 : 1) * width;
+      CHECK(std::memcmp(grad.data() + first, together.data() + first,
+                        static_cast<std::size_t>(count) * sizeof(float)) == 0);
     }
   }
-  const auto part = [](const std::vector<std::int32_t>& all, index_t begin, index_t count) {
-    return view(all.data() + begin, count);
+  nn::Transformer model = small_model();
+  const Tensor<std::int32_t> tokens = random_tokens(32, 23, 1);
+  const auto part = [&](const Tensor<std::int32_t>& all, index_t begin, index_t count) {
+    return all.flat().slice(0, begin, count);
   };
-  REQUIRE(packed.rows() == 32);
-  zero_grad(model.parameters());
-  Tape tape(backend);
-  ops::CrossEntropyResult stats;
-  const Tensor<float> hidden = tape.value(model.hidden(tape, part(tokens, 0, 32), packed)).clone();
-  tape.backward(model.loss(tape, part(tokens, 0, 32), part(targets, 0, 32), packed, &stats));
-  CHECK(stats.targets == 32);
-  const Tensor<float> together = model.embed_tokens().weight().grad.clone();
-  const index_t width = model.config().dim;
-  for (index_t i = 0, begin = 0; i < 8; begin += lengths[i++]) {
-    CAPTURE(i);
-    zero_grad(model.parameters());
-    Tape alone(backend);
-    const Tensor<float>& rows = alone.value(model.hidden(alone, part(tokens, begin, lengths[i]), 1));
-    CHECK(std::memcmp(rows.data(), hidden.data() + begin * width, static_cast<std::size_t>(rows.size_bytes())) == 0);
-    const Variable loss = model.loss(alone, part(tokens, begin, lengths[i]), part(targets, begin, lengths[i]), 1);
-    alone.backward(loss, static_cast<float>(lengths[i]) / 32.0f);
-    const Tensor<float>& grad = model.embed_tokens().weight().grad;
-    const index_t first = 2 * i * width, count = (lengths[i] > 1 ? 2 : 1) * width;
-    CHECK(std::memcmp(grad.data() + first, together.data() + first, static_cast<std::size_t>(count) * sizeof(float)) ==
-          0);
-  }
+  ops::Sequences packed;
+  packed.add(32);
   Tape refused(backend);
   QAT_CHECK_ERROR(model.hidden(refused, part(tokens, 0, 31), packed), "31 tokens for sequences of 32");
   QAT_CHECK_ERROR(model.hidden(refused, part(tokens, 0, 32), ops::Sequences(1, model.config().max_seq_len + 1)),
@@ -171,26 +191,30 @@ TEST_CASE("transformer: packed sequences have the bits, forward and backward, th
 }
 
 TEST_CASE("transformer: 1, 2, 3 and 7 threads give the same weights after training steps") {
-  std::vector<Tensor<float>> reference;
-  for (const int threads : {1, 2, 3, 7}) {
-    CAPTURE(threads);
-    const CpuBackend backend(threads);
-    nn::Transformer model = small_model();
-    AdamW optimizer(model.parameters());
-    for (std::uint64_t step = 0; step < 5; ++step) {
-      const Tensor<std::int32_t> tokens = random_tokens(3 * 40, 23, step),
-                                 targets = random_tokens(3 * 40, 23, 50 + step);
-      zero_grad(model.parameters());
-      Tape tape(backend);
-      tape.backward(model.loss(tape, tokens.flat(), targets.flat(), 3));
-      optimizer.step(backend);
-    }
-    std::size_t i = 0;
-    for (const Parameter* p : model.parameters()) {
-      if (threads == 1)
-        reference.push_back(p->value.clone());
-      else
-        CHECK(compare_bits(reference[i++], p->value));
+  for (const NamedConfig& named : architectures(small_config())) {
+    CAPTURE(named.name);
+    const LlamaConfig& config = named.config;
+    std::vector<Tensor<float>> reference;
+    for (const int threads : {1, 2, 3, 7}) {
+      CAPTURE(threads);
+      const CpuBackend backend(threads);
+      nn::Transformer model = random_model(config);
+      AdamW optimizer(model.parameters());
+      for (std::uint64_t step = 0; step < 5; ++step) {
+        const Tensor<std::int32_t> tokens = random_tokens(3 * 40, 23, step),
+                                   targets = random_tokens(3 * 40, 23, 50 + step);
+        zero_grad(model.parameters());
+        Tape tape(backend);
+        tape.backward(model.loss(tape, tokens.flat(), targets.flat(), 3));
+        optimizer.step(backend);
+      }
+      std::size_t i = 0;
+      for (const Parameter* p : model.parameters()) {
+        if (threads == 1)
+          reference.push_back(p->value.clone());
+        else
+          CHECK(compare_bits(reference[i++], p->value));
+      }
     }
   }
 }
@@ -342,7 +366,14 @@ TEST_CASE("transformer: bad input ends in one line that names it") {
   nn::KvCache cache(model.config(), 1, 3);
   CHECK_THROWS_WITH_AS(model.decode(backend, cache, long_tokens.flat().slice(0, 0, 4)),
                        "Transformer::decode: 0 + 4 tokens exceed the cache of 3", Error);
+  nn::Transformer learned(with_architecture(small_config(), Architecture::kGpt2));
+  nn::KvCache longer(learned.config(), 1, 70);
+  learned.decode(backend, longer, long_tokens.flat().slice(0, 0, 60));
+  QAT_CHECK_ERROR(learned.decode(backend, longer, long_tokens.flat().slice(0, 0, 5)), "60 + 5", "positions for 64");
   LlamaConfig config = small_config();
+  config.window = -1;
+  QAT_CHECK_ERROR(nn::Transformer{config}, "window is -1");
+  config = small_config();
   config.n_kv_heads = 3;
   CHECK_THROWS_WITH_AS(nn::Transformer{config}, "Transformer: n_heads is 4, must be a multiple of n_kv_heads, 3",
                        Error);

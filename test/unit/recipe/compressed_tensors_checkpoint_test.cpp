@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/architectures.hpp"
 #include "support/files.hpp"
 #include "unit/recipe/tiny_model.hpp"
 
@@ -48,6 +49,25 @@ TEST_CASE("a compressed-tensors directory gives the logits it was saved with, bi
       CHECK(same_bits(logits(loaded), logits(model)));
       CHECK(loaded.blocks()[0].mlp.up_proj.weight().value.empty());
     }
+}
+
+TEST_CASE("every architecture but GPT-2, whose layers are no linear ones there, travels as compressed-tensors") {
+  for (const test::NamedConfig& named : test::architectures(tiny_config(false))) {
+    CAPTURE(named.name);
+    const LlamaConfig& config = named.config;
+    nn::Transformer model = random_model(config);
+    quantize(two_threads(), model, {{"layers.*.self_attn.?_proj", parse_scheme("8da4w")}});
+    const test::TempDir dir;
+    if (config.architecture == Architecture::kGpt2) {
+      CHECK(contains(error_of([&] { save_compressed_tensors(model, dir / "m"); }), "GPT2LMHeadModel"));
+      CHECK_FALSE(is_directory(dir / "m"));
+      continue;
+    }
+    save_compressed_tensors(model, dir / "m");
+    nn::Transformer loaded = load_compressed_tensors(dir / "m");
+    CHECK(loaded.config() == config);
+    CHECK(same_bits(logits(loaded), logits(model)));
+  }
 }
 
 TEST_CASE("a packed embedding is written as the values of its codes") {

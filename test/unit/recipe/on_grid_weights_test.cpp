@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "qat/recipe/model_diff.hpp"
+#include "support/architectures.hpp"
 #include "unit/recipe/tiny_model.hpp"
 
 using namespace qat;
@@ -11,6 +12,14 @@ using namespace qat::recipe;
 using namespace qat_test;
 
 TEST_CASE("a float model of them computes what the weight-only packed model computes, layer by layer") {
+  for (const test::NamedConfig& named : test::architectures(tiny_config(false))) {
+    CAPTURE(named.name);
+    nn::Transformer packed = random_model(named.config);
+    quantize(two_threads(), packed, {{"linear", parse_scheme("qat4")}});
+    nn::Transformer loaded(named.config);
+    loaded.load(on_grid_weights(packed));
+    CHECK(same_bits(logits(loaded), logits(packed)));
+  }
   for (const char* scheme : {"qat4", "tinygemm", "weight=uint8:axis0:asymmetric"}) {
     CAPTURE(scheme);
     nn::Transformer packed = tiny_model();

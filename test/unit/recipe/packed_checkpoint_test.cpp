@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/architectures.hpp"
 #include "support/files.hpp"
 #include "unit/recipe/tiny_model.hpp"
 
@@ -27,6 +28,38 @@ TEST_CASE("a packed checkpoint gives the logits it was saved with, bit for bit")
       CHECK(same_bits(logits(loaded), logits(model)));
       CHECK(loaded.blocks()[0].mlp.up_proj.weight().value.empty());
     }
+}
+
+TEST_CASE("E2 for every architecture: prepared, converted and packed on disk give the same bits, decoded tokens too") {
+  for (const test::NamedConfig& named : test::architectures(tiny_config(false)))
+    for (const char* scheme : {"8da4w", "qat4"})
+      for (const bool everything : {true, false}) {
+        CAPTURE(named.name);
+        const LlamaConfig& config = named.config;
+        CAPTURE(scheme);
+        nn::Transformer model = random_model(config);
+        const Tensor<float> full = logits(model);
+        std::vector<LayerRule> rules = {{"linear", parse_scheme(scheme)}};
+        if (everything) rules.push_back({"head", parse_scheme(scheme)});
+        rules.push_back({"embedding", {parse_scheme(scheme).weight, {}}});  // a tied head then reads both forms
+        prepare(model, rules);
+        const Tensor<float> prepared = logits(model);
+        CHECK_FALSE(same_bits(prepared, full));
+        convert(two_threads(), model);
+        CHECK(same_bits(logits(model), prepared));
+        const test::TempDir temporary;
+        save_packed(model, temporary.path());
+        nn::Transformer loaded = load_packed(temporary.path());
+        CHECK(loaded.config() == config);
+        CHECK(same_bits(logits(loaded), prepared));
+        const auto tokens = tiny_tokens(60);
+        nn::KvCache cache(config, 1, 30);
+        for (index_t t = 0; t < 30; ++t) {
+          const Tensor<float> one = loaded.decode(two_threads(), cache, view_of(tokens).slice(0, t, 1));
+          REQUIRE(std::memcmp(one.data(), prepared.data() + t * config.vocab_size,
+                              static_cast<std::size_t>(one.size_bytes())) == 0);
+        }
+      }
 }
 
 TEST_CASE("defects are named, and an unconverted model is not saved") {

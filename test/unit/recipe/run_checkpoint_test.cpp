@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "qat/data/sft_batches.hpp"
+#include "support/architectures.hpp"
 #include "support/data.hpp"
 #include "unit/recipe/training_chain.hpp"
 
@@ -19,8 +20,9 @@ namespace {
 /// Everything that makes one run, started from the same model.
 struct TestRun {
   TestRun(const CpuBackend& backend, const std::vector<LayerRule>& rules, const PrepareOptions& options,
-          const TrainConfig& config)
-      : model(tiny_model()) {
+          const TrainConfig& config, const LlamaConfig& sizes = tiny_config(false))
+      : model(sizes) {
+    model.randomize(1, 0.2f);
     prepare(model, rules, options);
     identity = run_identity(backend, model, data_identity(tokens), config);
     trainer.emplace(backend, model, tokens, config);
@@ -58,7 +60,7 @@ struct ResumeCase {
 /// Runs `steps` steps at once, and up to each of `stops` in a run of its own that resumes from the one before, with as
 /// many threads as `threads` says, in turn. All must agree in every bit.
 void check_resume(const ResumeCase& c, index_t steps, const std::vector<index_t>& stops,
-                  const std::vector<int>& threads) {
+                  const std::vector<int>& threads, const LlamaConfig& sizes = tiny_config(false)) {
   CAPTURE(c.name);
   CAPTURE(threads[0]);
   const TempDir dir;
@@ -71,14 +73,14 @@ void check_resume(const ResumeCase& c, index_t steps, const std::vector<index_t>
   const PrepareOptions options{.learn_scales = c.learn_scales};
 
   const CpuBackend whole_backend(threads[0], c.precision);
-  TestRun whole(whole_backend, rules, options, config);
+  TestRun whole(whole_backend, rules, options, config, sizes);
   whole.train_until(steps);
 
   std::vector<double> losses;
   std::string last;
   for (std::size_t part = 0; part <= stops.size(); ++part) {
     const CpuBackend backend(threads[part % threads.size()], c.precision);
-    TestRun run(backend, rules, options, config);
+    TestRun run(backend, rules, options, config, sizes);
     if (part > 0) load_run_checkpoint(last, *run.trainer, run.identity);
     run.train_until(part < stops.size() ? stops[part] : steps);
     losses.insert(losses.end(), run.losses.begin(), run.losses.end());
@@ -113,6 +115,14 @@ TEST_CASE("60 steps equal 30, resume and 30 more, bit for bit: weights, moments,
   for (const ResumeCase& c : kResumeCases)
     for (const std::vector<int>& threads : {std::vector<int>{1, 2}, std::vector<int>{2, 1}, std::vector<int>{2, 2}})
       check_resume(c, 60, {30}, threads);
+}
+
+TEST_CASE("a run of every architecture is resumed to the bit, with 1, 2 and 3 threads") {
+  for (const test::NamedConfig& named : test::architectures(tiny_config(true))) {
+    CAPTURE(named.name);
+    const LlamaConfig& config = named.config;
+    check_resume({"learned scales", "8da4w", true}, 6, {2, 4}, {1, 2, 3}, config);
+  }
 }
 
 TEST_CASE("a run may be resumed at any step: at the start, around the step that fake quantization begins, at the end") {

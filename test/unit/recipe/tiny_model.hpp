@@ -31,6 +31,16 @@ inline nn::Transformer tiny_model(bool tied = false, std::uint64_t seed = 1) {
   model.randomize(seed, 0.2f);
   return model;
 }
+/// Norms and biases away from one and zero, so that leaving one out shows.
+inline nn::Transformer random_model(const LlamaConfig& config) {
+  nn::Transformer model(config);
+  model.randomize(1, 0.2f);
+  CounterRandom random(2);
+  for (Parameter* p : model.parameters())
+    if (p->value.rank() == 1)
+      for (float& w : p->value) w += 0.4f * random.next_float() - 0.2f;
+  return model;
+}
 inline std::vector<std::int32_t> tiny_tokens(index_t n, std::uint64_t seed = 7) {
   CounterRandom random(seed);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(n));

@@ -43,11 +43,24 @@ inline void transpose_out(const float* in, const index_t* offset, index_t rows, 
   }
 }
 
+/// The keys that the rows of one tile see: [begin, end) some row does, [all_from, all_to) every row.
+template <int kVectors>
+struct VisibleKeys {
+  index_t begin, all_from, all_to, end;
+  simd::QAT_TARGET::Float first[kVectors], last[kVectors];  // as floats: exact below 2^24 tokens
+
+  QAT_INLINE bool masked(index_t j, index_t count) const { return j < all_from || j + count > all_to; }
+  QAT_INLINE simd::QAT_TARGET::Mask sees(index_t j, int v) const {
+    const simd::QAT_TARGET::Float key = simd::QAT_TARGET::set(static_cast<float>(j));
+    return (first[v] <= key) & (key <= last[v]);
+  }
+};
+
 /// Scaled scores of kVectors vectors of rows with the keys [j, j + kKeys); -inf where a row does not see a key.
-/// qt (D, kVectors, lanes), scores (Tk, kVectors, lanes).
+/// qt (D, kVectors, lanes), scores (kKeys, kVectors, lanes).
 template <int kKeys, int kVectors>
-QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j, index_t unmasked,
-                           const simd::QAT_TARGET::Float* last_key, float* scores, simd::QAT_TARGET::Float* largest) {
+QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j, const VisibleKeys<kVectors>& visible,
+                           float* scores, simd::QAT_TARGET::Float* largest) {
   namespace vec = simd::QAT_TARGET;
   const index_t stride = head.kv_stride;
   const float* key = head.k + j * stride;
@@ -68,34 +81,46 @@ QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j
       for (int v = 0; v < kVectors; ++v) s[u][v] = mul_add(q[v], kd, s[u][v]);
     }
   }
-  const bool masked = j + kKeys > unmasked;
+  const bool masked = visible.masked(j, kKeys);
   QAT_UNROLL(8)
   for (int u = 0; u < kKeys; ++u) {
     QAT_UNROLL(2)
     for (int v = 0; v < kVectors; ++v) {
       vec::Float x = s[u][v] * vec::set(head.scale);
-      if (masked) x = select(vec::set(static_cast<float>(j + u)) <= last_key[v], x, vec::set(-__builtin_inff()));
-      vec::store(scores + ((j + u) * kVectors + v) * vec::kLanes, x);
+      if (masked) x = select(visible.sees(j + u, v), x, vec::set(-__builtin_inff()));
+      vec::store(scores + (u * kVectors + v) * vec::kLanes, x);
       largest[v] = maximum(x, largest[v]);
     }
   }
 }
 
-/// ot[d] = inverse * sum over the keys of p v[d], for d in [d0, d0 + kDims).
+/// ot[d] = inverse * sum over the keys of p v[d], for d in [d0, d0 + kDims).   p (end - begin, kVectors, lanes)
 template <int kDims, int kVectors>
-QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t d0, index_t unmasked, index_t visible,
-                             const simd::QAT_TARGET::Float* last_key, const simd::QAT_TARGET::Float* inverse,
-                             float* ot) {
+QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t d0,
+                             const VisibleKeys<kVectors>& visible, const simd::QAT_TARGET::Float* inverse, float* ot) {
   namespace vec = simd::QAT_TARGET;
-  const float* value = head.v + d0;
+  const float* value = head.v + visible.begin * head.kv_stride + d0;
   vec::Float o[kDims][kVectors];
   QAT_UNROLL(8)
   for (int i = 0; i < kDims; ++i) {
     QAT_UNROLL(2)
     for (int v = 0; v < kVectors; ++v) o[i][v] = vec::zero();
   }
-  index_t j = 0;
-  for (; j < unmasked; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
+  index_t j = visible.begin;
+  const auto add_masked = [&](index_t end) QAT_INLINE_LAMBDA {
+    for (; j < end; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
+      QAT_UNROLL(2)
+      for (int v = 0; v < kVectors; ++v) {
+        const vec::Mask sees = visible.sees(j, v);
+        const vec::Float weight = vec::load(p + v * vec::kLanes);
+        QAT_UNROLL(8)
+        for (int i = 0; i < kDims; ++i)  // a select, not p = 0: a NaN that a row does not see must not reach it
+          o[i][v] = select(sees, mul_add(weight, vec::set(value[i]), o[i][v]), o[i][v]);
+      }
+    }
+  };
+  add_masked(visible.all_from);
+  for (; j < visible.all_to; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
     QAT_UNROLL(8)
     for (int i = 0; i < kDims; ++i) {
       const vec::Float x = vec::set(value[i]);
@@ -103,16 +128,7 @@ QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t 
       for (int v = 0; v < kVectors; ++v) o[i][v] = mul_add(vec::load(p + v * vec::kLanes), x, o[i][v]);
     }
   }
-  for (; j < visible; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
-    QAT_UNROLL(2)
-    for (int v = 0; v < kVectors; ++v) {
-      const vec::Mask sees = vec::set(static_cast<float>(j)) <= last_key[v];
-      const vec::Float weight = vec::load(p + v * vec::kLanes);
-      QAT_UNROLL(8)
-      for (int i = 0; i < kDims; ++i)  // a select, not p = 0: a NaN ahead in time must not reach this row
-        o[i][v] = select(sees, mul_add(weight, vec::set(value[i]), o[i][v]), o[i][v]);
-    }
-  }
+  add_masked(visible.end);
   QAT_UNROLL(8)
   for (int i = 0; i < kDims; ++i) {
     QAT_UNROLL(2)
@@ -128,44 +144,51 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
   constexpr int kBlock = QAT_TARGET_LEVEL >= 2 ? 8 : 4;  // kBlock * kVectors sums in registers
   constexpr index_t kWidth = kVectors * vec::kLanes;
   const index_t dim = head.head_dim;
-  float* scores = scratch;                        // (Tk, kWidth)
-  float* qt = scores + head.key_tokens * kWidth;  // (D, kWidth)
-  float* ot = qt + dim * kWidth;                  // (D, kWidth)
+  VisibleKeys<kVectors> visible;
+  visible.begin = head.first_key(r0);
+  visible.end = head.last_key(r0 + rows - 1) + 1;
+  visible.all_from = head.first_key(r0 + rows - 1);
+  visible.all_to = head.last_key(r0) + 1;
+  if (visible.all_from > visible.all_to) visible.all_from = visible.all_to = visible.end;
+  float* scores = scratch;                                      // (end - begin, kWidth)
+  float* qt = scores + (visible.end - visible.begin) * kWidth;  // (D, kWidth)
+  float* ot = qt + dim * kWidth;                                // (D, kWidth)
   index_t offset[kWidth];
-  float last_key_lanes[kWidth];  // as floats: exact below 2^24 tokens
+  float first_key_lanes[kWidth], last_key_lanes[kWidth];
   for (index_t lane = 0; lane < kWidth; ++lane) {
     const index_t row = r0 + (lane < rows ? lane : 0);  // spare lanes repeat row 0
     offset[lane] = head.q_offset(row);
+    first_key_lanes[lane] = static_cast<float>(head.first_key(row));
     last_key_lanes[lane] = static_cast<float>(head.last_key(row));
   }
   transpose_in(head.q, offset, dim, kWidth, qt);
-  const index_t unmasked = head.last_key(r0) + 1, visible = head.last_key(r0 + rows - 1) + 1;
-  vec::Float last_key[kVectors], largest[kVectors], total[kVectors], inverse[kVectors];
+  vec::Float largest[kVectors], total[kVectors], inverse[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    last_key[v] = vec::load(last_key_lanes + v * vec::kLanes);
+    visible.first[v] = vec::load(first_key_lanes + v * vec::kLanes);
+    visible.last[v] = vec::load(last_key_lanes + v * vec::kLanes);
     largest[v] = vec::set(-__builtin_inff());
     total[v] = vec::zero();
   }
 
-  index_t j = 0;
-  for (; j + kBlock <= visible; j += kBlock)
-    score_keys<kBlock, kVectors>(head, qt, j, unmasked, last_key, scores, largest);
-  for (; j < visible; ++j) score_keys<1, kVectors>(head, qt, j, unmasked, last_key, scores, largest);
+  const auto score_of = [&](index_t j) QAT_INLINE_LAMBDA { return scores + (j - visible.begin) * kWidth; };
+  index_t j = visible.begin;
+  for (; j + kBlock <= visible.end; j += kBlock)
+    score_keys<kBlock, kVectors>(head, qt, j, visible, score_of(j), largest);
+  for (; j < visible.end; ++j) score_keys<1, kVectors>(head, qt, j, visible, score_of(j), largest);
 
-  for (j = 0; j < visible; ++j)
+  for (j = visible.begin; j < visible.end; ++j)
     for (int v = 0; v < kVectors; ++v) {
-      float* at = scores + (j * kVectors + v) * vec::kLanes;
+      float* at = score_of(j) + v * vec::kLanes;
       const vec::Float p = exp(vec::load(at) - largest[v]);
       vec::store(at, p);
       const vec::Float sum = total[v] + p;
-      total[v] = j < unmasked ? sum : select(vec::set(static_cast<float>(j)) <= last_key[v], sum, total[v]);
+      total[v] = visible.masked(j, 1) ? select(visible.sees(j, v), sum, total[v]) : sum;
     }
   for (int v = 0; v < kVectors; ++v) inverse[v] = vec::set(1.0f) / total[v];
 
   index_t d = 0;
-  for (; d + kBlock <= dim; d += kBlock)
-    weigh_values<kBlock, kVectors>(head, scores, d, unmasked, visible, last_key, inverse, ot);
-  for (; d < dim; ++d) weigh_values<1, kVectors>(head, scores, d, unmasked, visible, last_key, inverse, ot);
+  for (; d + kBlock <= dim; d += kBlock) weigh_values<kBlock, kVectors>(head, scores, d, visible, inverse, ot);
+  for (; d < dim; ++d) weigh_values<1, kVectors>(head, scores, d, visible, inverse, ot);
   transpose_out(ot, offset, rows, dim, kWidth, out);
 
   if (row_max == nullptr) return;
@@ -182,7 +205,7 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
 
 /// out = softmax(scale * q k^T) v for rows [row_begin, row_end).
 /// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be
-/// null. scratch: (key_tokens + 2 * head_dim) * 2 * vec::kLanes floats, aligned to 64 bytes.
+/// null. scratch: attention_scratch() floats, aligned to 64 bytes.
 inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
                            float* row_inverse, float* scratch) {
   constexpr index_t kLanes = simd::QAT_TARGET::kLanes;
@@ -235,10 +258,15 @@ inline void attention_backward_head(const AttentionHead& head, const float* out,
       vec::store(dvt + i, vec::zero());
     }
     const vec::Float key_index = vec::lane_index() + vec::set(static_cast<float>(j0));
+    const auto sees_keys = [&](index_t row) QAT_INLINE_LAMBDA {
+      return (vec::set(static_cast<float>(head.first_key(row))) <= key_index) &
+             (key_index <= vec::set(static_cast<float>(head.last_key(row))));
+    };
     // The first row that sees key j0, rounded down to a tile of rows; rows before it are masked.
     index_t first_row = (j0 - (head.key_tokens - head.query_tokens)) * head.group;
     first_row = first_row < 0 ? 0 : first_row / vec::kLanes * vec::kLanes;
-    for (index_t r0 = first_row; r0 < rows; r0 += vec::kLanes) {
+    const index_t end_row = head.end_row(j0 + keys - 1);  // of the block's last key; rows before it may be masked too
+    for (index_t r0 = first_row; r0 < end_row; r0 += vec::kLanes) {
       vec::Float tile[vec::kLanes];  // ds (row, key), then (key, row)
       for (index_t i = 0; i < vec::kLanes; i += 4) {
         const index_t row0 = r0 + i;
@@ -253,7 +281,7 @@ inline void attention_backward_head(const AttentionHead& head, const float* out,
               s = mul_add(vec::load(kt + d * vec::kLanes), vec::set(q[d]), s);
               dp = mul_add(vec::load(vt + d * vec::kLanes), vec::set(g[d]), dp);
             }
-            const vec::Mask sees = key_index <= vec::set(static_cast<float>(head.last_key(row)));
+            const vec::Mask sees = sees_keys(row);
             const index_t stat = head.stat_offset(row);
             vec::Float p = exp(s * scale - vec::set(row_max[stat])) * vec::set(row_inverse[stat]);
             p = select(sees, p, vec::zero());
@@ -283,13 +311,13 @@ inline void attention_backward_head(const AttentionHead& head, const float* out,
           dp[2] = mul_add(vd, vec::set(g2[d]), dp[2]);
           dp[3] = mul_add(vd, vec::set(g3[d]), dp[3]);
         }
-        const bool masked = head.last_key(row0) < j0 + vec::kLanes - 1;
+        const bool masked = head.last_key(row0) < j0 + vec::kLanes - 1 || head.first_key(row0 + 3) > j0;
         for (index_t u = 0; u < 4; ++u) {
           const index_t stat = head.stat_offset(row0 + u);
           p[u] = exp(s[u] * scale - vec::set(row_max[stat])) * vec::set(row_inverse[stat]);
           ds[u] = p[u] * (dp[u] - vec::set(row_dot[row0 + u])) * scale;
           if (masked) {
-            const vec::Mask sees = key_index <= vec::set(static_cast<float>(head.last_key(row0 + u)));
+            const vec::Mask sees = sees_keys(row0 + u);
             p[u] = select(sees, p[u], vec::zero());
             ds[u] = select(sees, ds[u], vec::zero());
           }

@@ -15,15 +15,28 @@ struct AttentionHead {
   index_t q_stride, kv_stride, stat_stride;
   index_t query_tokens, key_tokens, group, head_dim;
   float scale;
+  index_t window;  // 0: without
 
-  /// Query token t sees the keys 0 .. t + key_tokens - query_tokens.
+  /// Query token t sees the keys up to t + key_tokens - query_tokens, with a window only the last `window` of them.
   index_t last_key(index_t row) const { return row / group + key_tokens - query_tokens; }
+  index_t first_key(index_t row) const {
+    const index_t last = last_key(row);
+    return window > 0 && last >= window ? last - window + 1 : 0;
+  }
+  /// One past the last row that sees a key.
+  index_t end_row(index_t key) const {
+    const index_t end = (key + window - (key_tokens - query_tokens)) * group, rows = query_tokens * group;
+    return window > 0 && end < rows ? (end > 0 ? end : 0) : rows;
+  }
   index_t q_offset(index_t row) const { return row / group * q_stride + row % group * head_dim; }
   index_t stat_offset(index_t row) const { return row % group * stat_stride + row / group; }
 };
 
-/// Scratch for one head: the widest target's vectors, padded rows included.
-inline index_t attention_scratch(index_t key_tokens, index_t head_dim) { return (key_tokens + 2 * head_dim) * 32; }
+/// Scratch for one head: the widest target's vectors, padded rows included. 32 rows see a few keys more than a window.
+inline index_t attention_scratch(index_t key_tokens, index_t head_dim, index_t window) {
+  const index_t keys = window > 0 && window + 32 < key_tokens ? window + 32 : key_tokens;
+  return (keys + 2 * head_dim) * 32;
+}
 inline index_t attention_backward_scratch(index_t rows, index_t head_dim) {
   return (rows + 16) * (head_dim + 1) + 4 * head_dim * 16 + 16;
 }
@@ -36,12 +49,14 @@ inline index_t attention_backward_scratch(index_t rows, index_t head_dim) {
 namespace qat::inline v0::kernels {
 
 /// Extents of one attention call. Query token t sees the keys 0 .. t + key_tokens - query_tokens, so a decoding step
-/// has query_tokens 1. Tokens of a sequence are q_stride (queries, outputs) and kv_stride (keys, values) floats apart,
-/// sequences q_batch_stride and kv_batch_stride; a token holds its heads one after the other.
+/// has query_tokens 1; with a window it sees only the last `window` of them, itself included. Tokens of a sequence are
+/// q_stride (queries, outputs) and kv_stride (keys, values) floats apart, sequences q_batch_stride and kv_batch_stride;
+/// a token holds its heads one after the other.
 struct AttentionExtents {
   index_t batch, query_tokens, key_tokens, heads, kv_heads, head_dim;
   index_t q_stride, kv_stride, q_batch_stride, kv_batch_stride;
   float scale;
+  index_t window = 0;  // 0: without
 };
 
 namespace detail {
@@ -58,7 +73,8 @@ inline AttentionHead attention_head(const AttentionExtents& e, index_t b, index_
           e.key_tokens,
           group,
           e.head_dim,
-          e.scale};
+          e.scale,
+          e.window};
 }
 }  // namespace detail
 
@@ -77,7 +93,7 @@ void attention(const CpuBackend& backend, const AttentionExtents& e, const float
     const index_t end = begin + kRowsPerChunk < rows ? begin + kRowsPerChunk : rows;
     const AttentionHead head = detail::attention_head(e, b, h, q, k, v);
     const index_t statistics = (b * e.heads + h * group) * e.query_tokens;
-    AlignedBuffer<float> scratch(attention_scratch(e.key_tokens, e.head_dim));
+    AlignedBuffer<float> scratch(attention_scratch(e.key_tokens, e.head_dim, e.window));
     QAT_DISPATCH(kernels, attention_rows(head, begin, end, out + (head.q - q),
                                          row_max == nullptr ? nullptr : row_max + statistics,
                                          row_inverse == nullptr ? nullptr : row_inverse + statistics, scratch.data()));

@@ -1,7 +1,8 @@
-// SwiGLU, SiLU, sums and rotations of float arrays, on raw pointers.
+// Activations, gated or not, and sums of float arrays, on raw pointers.
 #pragma once
 
 #include "qat/backend/cpu.hpp"
+#include "qat/kernels/activation_kind.hpp"
 #include "qat/simd/math.hpp"
 
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/elementwise-inl.hpp"
@@ -20,34 +21,34 @@ void for_each_range(const CpuBackend& backend, index_t n, const F& f) {
 }
 }  // namespace detail
 
-/// y = gate * sigmoid(gate) * up; y may be gate or up.
-inline void swiglu(const CpuBackend& backend, const float* gate, const float* up, index_t n, float* y) {
+/// y = activation(gate) * up; up may be null: without it. y may be gate or up.
+inline void activation(const CpuBackend& backend, Activation kind, const float* gate, const float* up, index_t n,
+                       float* y) {
   detail::for_each_range(backend, n, [&](index_t i, index_t count) {
-    QAT_DISPATCH(kernels, swiglu_range(gate + i, up + i, count, y + i));
+    const float* const u = up == nullptr ? nullptr : up + i;
+    if (kind == Activation::kSilu) {
+      QAT_DISPATCH(kernels, activation_range<Activation::kSilu>(gate + i, u, count, y + i));
+    } else {
+      QAT_DISPATCH(kernels, activation_range<Activation::kGeluTanh>(gate + i, u, count, y + i));
+    }
   });
 }
 
-/// dup = dy * silu(gate),  dgate = dy * up * (s + silu(gate) * (1 - s)) with s = sigmoid(gate). dgate and dup may be
+/// dup = dy * activation(gate),  dgate = dy * up * activation'(gate). up may be null: without it. dgate and dup may be
 /// null, may be gate, up or dy themselves, and are added to what is there when the flag says so.
-inline void swiglu_backward(const CpuBackend& backend, const float* gate, const float* up, const float* dy, index_t n,
-                            float* dgate, bool accumulate_dgate, float* dup, bool accumulate_dup) {
+inline void activation_backward(const CpuBackend& backend, Activation kind, const float* gate, const float* up,
+                                const float* dy, index_t n, float* dgate, bool accumulate_dgate, float* dup,
+                                bool accumulate_dup) {
   detail::for_each_range(backend, n, [&](index_t i, index_t count) {
-    QAT_DISPATCH(kernels, swiglu_backward_range(gate + i, up + i, dy + i, count, dgate == nullptr ? nullptr : dgate + i,
-                                                accumulate_dgate, dup == nullptr ? nullptr : dup + i, accumulate_dup));
-  });
-}
-
-/// y = x * sigmoid(x); y may be x.
-inline void silu(const CpuBackend& backend, const float* x, index_t n, float* y) {
-  detail::for_each_range(backend, n,
-                         [&](index_t i, index_t count) { QAT_DISPATCH(kernels, silu_range(x + i, count, y + i)); });
-}
-
-/// dx (+)= dy * (s + x * s * (1 - s)) with s = sigmoid(x)
-inline void silu_backward(const CpuBackend& backend, const float* x, const float* dy, index_t n, float* dx,
-                          bool accumulate) {
-  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
-    QAT_DISPATCH(kernels, silu_backward_range(x + i, dy + i, count, dx + i, accumulate));
+    const float* const u = up == nullptr ? nullptr : up + i;
+    float *const dg = dgate == nullptr ? nullptr : dgate + i, *const du = dup == nullptr ? nullptr : dup + i;
+    if (kind == Activation::kSilu) {
+      QAT_DISPATCH(kernels, activation_backward_range<Activation::kSilu>(gate + i, u, dy + i, count, dg,
+                                                                         accumulate_dgate, du, accumulate_dup));
+    } else {
+      QAT_DISPATCH(kernels, activation_backward_range<Activation::kGeluTanh>(gate + i, u, dy + i, count, dg,
+                                                                             accumulate_dgate, du, accumulate_dup));
+    }
   });
 }
 

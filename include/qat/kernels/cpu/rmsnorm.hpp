@@ -1,8 +1,7 @@
 // RMSNorm over rows, forward and backward, on raw pointers.
 #pragma once
 
-#include "qat/backend/cpu.hpp"
-#include "qat/base/aligned.hpp"
+#include "qat/kernels/cpu/row_sums.hpp"
 #include "qat/simd/math.hpp"
 
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/rmsnorm-inl.hpp"
@@ -32,25 +31,12 @@ template <class Lazy = void>
 void rmsnorm_backward(const CpuBackend& backend, const float* x, const float* weight, const float* inv_rms,
                       const float* dy, index_t rows, index_t cols, float* dx, bool accumulate_dx, float* dweight,
                       bool accumulate_dweight) {
-  const index_t chunk_rows = rows > 64 * 64 ? (rows + 63) / 64 : 64;
-  const index_t chunks = (rows + chunk_rows - 1) / chunk_rows;
-  AlignedBuffer<float> partial(dweight == nullptr ? 0 : chunks * cols);
-  backend.parallel_for(chunks, [&](index_t chunk) {
-    const index_t begin = chunk * chunk_rows, count = rows - begin < chunk_rows ? rows - begin : chunk_rows;
-    float* sums = dweight == nullptr ? nullptr : partial.data() + chunk * cols;
-    if (sums != nullptr)
-      for (index_t c = 0; c < cols; ++c) sums[c] = 0.0f;
-    QAT_DISPATCH(kernels,
-                 rmsnorm_backward_rows(x + begin * cols, weight, inv_rms + begin, dy + begin * cols, count, cols,
-                                       dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums));
-  });
-  if (dweight == nullptr) return;
-  const ScopedFloatMode mode;
-  for (index_t c = 0; c < cols; ++c) {
-    float total = 0.0f;
-    for (index_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk * cols + c];
-    dweight[c] = accumulate_dweight ? dweight[c] + total : total;
-  }
+  detail::sum_over_row_chunks(
+      backend, rows, cols, dweight, accumulate_dweight, [&](index_t begin, index_t count, float* sums) {
+        QAT_DISPATCH(kernels,
+                     rmsnorm_backward_rows(x + begin * cols, weight, inv_rms + begin, dy + begin * cols, count, cols,
+                                           dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums));
+      });
 }
 QAT_INSTANCE(void rmsnorm_backward<void>(const CpuBackend&, const float*, const float*, const float*, const float*,
                                          index_t, index_t, float*, bool, float*, bool));
