@@ -27,6 +27,22 @@
 #define QAT_RESTRICT
 #endif
 
+// QAT_ADDRESS_SANITIZER, QAT_THREAD_SANITIZER: defined in a program built with it, by either compiler.
+#if defined(__SANITIZE_ADDRESS__)
+#define QAT_ADDRESS_SANITIZER 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define QAT_THREAD_SANITIZER 1
+#endif
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) && !defined(QAT_ADDRESS_SANITIZER)
+#define QAT_ADDRESS_SANITIZER 1
+#endif
+#if __has_feature(thread_sanitizer) && !defined(QAT_THREAD_SANITIZER)
+#define QAT_THREAD_SANITIZER 1
+#endif
+#endif
+
 // QAT_EXACT_BEGIN / QAT_EXACT_END: a region whose floating-point arithmetic means what it says even when the including
 // program is built with -Ofast: no reassociation, no reciprocal estimates, no contraction, NaN and signed zeros kept.
 // Every header that defines quantization arithmetic is wrapped in it. (The rounding mode and flush-to-zero are run-time

@@ -76,7 +76,7 @@
       _Pragma("GCC diagnostic ignored \"-Wuninitialized\"")                                 \
           _Pragma("GCC diagnostic ignored \"-Wmaybe-uninitialized\"")
 #define QAT_TARGET_END _Pragma("GCC diagnostic pop") QAT_EXACT_END
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !defined(QAT_ADDRESS_SANITIZER)
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN _Pragma("GCC optimize(\"O3\")")
 #else
 #define QAT_TARGET_BASELINE_BEGIN QAT_EXACT_BEGIN

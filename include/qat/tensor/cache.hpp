@@ -99,7 +99,7 @@ inline constinit TensorCache tensor_cache;
 /// how much; the end of the last scope frees it. Does nothing under AddressSanitizer, which it would blind.
 class ScopedTensorCache {
  public:
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(QAT_ADDRESS_SANITIZER)
   ScopedTensorCache() {}
   ~ScopedTensorCache() {}
 #else

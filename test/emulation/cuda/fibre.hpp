@@ -17,14 +17,7 @@
 #include <ucontext.h>
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
-#define QAT_EMULATION_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define QAT_EMULATION_ASAN 1
-#endif
-#endif
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -33,7 +26,7 @@ namespace qat::emulation {
 /// Memory for the stacks of fibres; an unmapped page below each, so that an overflow dies instead of writing elsewhere.
 class Stacks {
  public:
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
   static constexpr std::size_t kBytes = 512 << 10;
 #else
   static constexpr std::size_t kBytes = 128 << 10;
@@ -121,7 +114,7 @@ class Fibre {
   /// By the owner: runs the function until it suspends itself or returns.
   QAT_INLINE void resume() {
     entered_ = this;
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, stack_, Stacks::kBytes);
 #endif
@@ -130,14 +123,14 @@ class Fibre {
 #else
     swapcontext(&owner_, &own_);
 #endif
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
     __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
   }
 
   /// From inside the function: goes back to the owner.
   QAT_INLINE void suspend() {
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, owner_stack_, owner_bytes_);
 #endif
@@ -146,7 +139,7 @@ class Fibre {
 #else
     swapcontext(&own_, &owner_);
 #endif
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
     __sanitizer_finish_switch_fiber(fake, &owner_stack_, &owner_bytes_);
 #endif
   }
@@ -154,7 +147,7 @@ class Fibre {
  private:
   static void enter() {
     Fibre* self = entered_;
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
     __sanitizer_finish_switch_fiber(nullptr, &self->owner_stack_, &self->owner_bytes_);
 #endif
     for (;;) {
@@ -173,7 +166,7 @@ class Fibre {
 #else
   ucontext_t own_, owner_;
 #endif
-#if defined(QAT_EMULATION_ASAN)
+#if defined(QAT_ADDRESS_SANITIZER)
   const void* owner_stack_ = nullptr;
   std::size_t owner_bytes_ = 0;
 #endif

@@ -9,7 +9,7 @@
 
 #include "qat/backend/cpu.hpp"
 
-#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && defined(__linux__) && !defined(QAT_ADDRESS_SANITIZER) && !defined(QAT_THREAD_SANITIZER)
 #include <sys/resource.h>
 #include <unistd.h>
 #define QAT_TEST_LIMITS_MEMORY 1

@@ -11,7 +11,7 @@
 
 namespace {
 constexpr qat::index_t kLarge = 1 << 16;  // floats: 256 KiB
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(QAT_ADDRESS_SANITIZER)
 constexpr bool kKeeps = false;
 #else
 constexpr bool kKeeps = true;
