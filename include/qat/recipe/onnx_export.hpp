@@ -260,8 +260,8 @@ class OnnxLlama {
   }
   template <class Mlp>
   std::string mlp(Mlp& m, const std::string& x) {
-    const std::string in = quantized_input(x, {&m.gate_proj, &m.up_proj});
-    const std::string gate = linear(m.gate_proj, x, in), up = linear(m.up_proj, x, in);
+    const std::string in = quantized_input(x, {&*m.gate_proj, &m.up_proj});
+    const std::string gate = linear(*m.gate_proj, x, in), up = linear(m.up_proj, x, in);
     const std::string silu = graph_.node("Mul", {gate, graph_.node("Sigmoid", {gate})});
     return linear(m.down_proj, graph_.node("Mul", {silu, up}), {});
   }
@@ -278,8 +278,12 @@ class OnnxLlama {
 
 /// Writes a model, converted or in floating point, as one ONNX file: input_ids I64 (batch, sequence) to logits F32
 /// (batch, sequence, vocabulary), at most config().max_seq_len tokens of context, no cache.
-/// @throws qat::Error (kUnsupported) naming the layer that MatMulNBits cannot hold and a scheme it can
+/// @throws qat::Error (kUnsupported) naming the layer that MatMulNBits cannot hold and a scheme it can, or a model that
+/// is no Llama
 inline OnnxReport save_onnx(nn::Transformer& model, const std::string& path) {
+  QAT_CHECK(has_llama_form(model.config()), kUnsupported, path,
+            ": the model has biases, a window, normalized heads, learned positions, or other norms or activations; "
+            "accepted for ONNX: Llama");
   return detail::OnnxLlama(model).write(path);
 }
 

@@ -57,6 +57,10 @@ TEST_CASE("what MatMulNBits cannot hold is refused by name, and no file is there
   nn::Transformer prepared = tiny_model();
   prepare(prepared, {{"linear", parse_scheme("qat4")}});
   CHECK(contains(error_of([&] { save_onnx(prepared, dir / "m.onnx"); }), "is prepared, not converted"));
+  for (const Architecture a : {Architecture::kQwen2, Architecture::kQwen3, Architecture::kGemma, Architecture::kGpt2}) {
+    nn::Transformer other(with_architecture(tiny_config(true), a));
+    CHECK(contains(error_of([&] { save_onnx(other, dir / "m.onnx"); }), "accepted for ONNX: Llama"));
+  }
   CHECK_FALSE(file_exists(dir / "m.onnx"));
 }
 
