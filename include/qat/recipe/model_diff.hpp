@@ -32,6 +32,14 @@ inline std::vector<LayerDiff> model_diff(nn::Transformer& a, nn::Transformer& b)
   QAT_CHECK(layers_a.size() == layers_b.size(), kShapeMismatch, "diff: the models have ", layers_a.size(), " and ",
             layers_b.size(), " layers");
   std::vector<LayerDiff> out;
+  const auto compare_values = [](const Tensor<float>& wa, const Tensor<float>& wb, LayerDiff& d) {
+    d.elements = wa.size();
+    for (index_t k = 0; k < d.elements; ++k) {
+      if (wa[k] == wb[k]) continue;
+      ++d.values;
+      d.largest = std::max(d.largest, std::abs(static_cast<double>(wa[k]) - static_cast<double>(wb[k])));
+    }
+  };
   for (std::size_t i = 0; i < layers_a.size(); ++i) {
     const detail::NamedLayer &la = layers_a[i], &lb = layers_b[i];
     const std::shared_ptr<const PackedWeight> pa = detail::packed_of(la), pb = detail::packed_of(lb);
@@ -50,12 +58,7 @@ inline std::vector<LayerDiff> model_diff(nn::Transformer& a, nn::Transformer& b)
                         dense_b = pb == nullptr ? Tensor<float>() : dequantized_weight(*pb);
     const Tensor<float>&wa = pa == nullptr ? la.weight->value : dense_a,
           &wb = pb == nullptr ? lb.weight->value : dense_b;
-    d.elements = wa.size();
-    for (index_t k = 0; k < d.elements; ++k) {
-      if (wa[k] == wb[k]) continue;
-      ++d.values;
-      d.largest = std::max(d.largest, std::abs(static_cast<double>(wa[k]) - static_cast<double>(wb[k])));
-    }
+    compare_values(wa, wb, d);
     d.has_codes = pa != nullptr && pb != nullptr && pa->spec().bits == pb->spec().bits &&
                   pa->groups().tile_rows == pb->groups().tile_rows &&
                   pa->groups().tile_columns == pb->groups().tile_columns;
@@ -70,6 +73,14 @@ inline std::vector<LayerDiff> model_diff(nn::Transformer& a, nn::Transformer& b)
       }
     }
     out.push_back(std::move(d));
+    if (la.bias == nullptr && lb.bias == nullptr) continue;
+    QAT_CHECK(la.bias != nullptr && lb.bias != nullptr && la.bias->value.size() == lb.bias->value.size(),
+              kShapeMismatch, "diff: ", la.name, ": one of the models has no bias there, or one of another size");
+    LayerDiff bias;
+    bias.name = la.name + ".bias";
+    bias.scheme_a = bias.scheme_b = "float";
+    compare_values(la.bias->value, lb.bias->value, bias);
+    out.push_back(std::move(bias));
   }
   return out;
 }

@@ -82,6 +82,10 @@ class OnnxLlama {
   explicit OnnxLlama(nn::Transformer& model) : model_(model), c_(model.config()), graph_("qat") {}
 
   OnnxReport write(const std::string& path) {
+    QAT_CHECK(c_.norm == NormKind::kRms && c_.activation == Activation::kSilu && c_.gated && !c_.qk_norm &&
+                  c_.window == 0 && !c_.learned_positions && c_.embedding_scale == 1.0f,
+              kUnsupported, path, ": the model is a ", hf_architecture(c_.architecture).class_name,
+              "; accepted for ONNX: Llama, Mistral without a sliding window, Qwen2");
     graph_.input("input_ids", OnnxType::kInt64, {"batch", "sequence"});
     graph_.output("logits", OnnxType::kFloat, {"batch", "sequence", std::to_string(c_.vocab_size)});
     const std::string table = embedding_table();

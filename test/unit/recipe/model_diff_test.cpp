@@ -73,3 +73,15 @@ TEST_CASE("schemes are named where they differ, and values compared all the same
                  "gate_proj has shape"));
   CHECK(model_diff(tied, tied).size() + 1 == model_diff(a, a).size());  // a tied head has no tensor of its own
 }
+
+TEST_CASE("a bias is a line of its own") {
+  LlamaConfig config = tiny_config(false);
+  config.qkv_bias = true;
+  nn::Transformer a(config), b(config), c = tiny_model();
+  const_cast<Tensor<float>&>(b.blocks()[0].self_attn.k_proj.bias()->value)[3] = 1.0f;
+  int differing = 0;
+  for (const LayerDiff& line : model_diff(a, b)) differing += !line.same();
+  CHECK(differing == 1);
+  CHECK(line_of(model_diff(a, b), "model.layers.0.self_attn.k_proj.bias").values == 1);
+  CHECK(contains(error_of([&] { model_diff(a, c); }), "q_proj: one of the models has no bias"));
+}
