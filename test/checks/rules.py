@@ -82,6 +82,7 @@ NO_OWN_TEST = {
     "optim/parameter.hpp": "unit/optim/optimizer_test.cpp",
     "optim/schedule.hpp": "unit/optim/optimizer_test.cpp",
     "optim/sgd.hpp": "unit/optim/optimizer_test.cpp",
+    "optim/weight_average.hpp": "unit/optim/optimizer_test.cpp",
 }
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:wo" r"rk|ro" r"ot|ho" r"me|t" r"mp)/\w")
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b")

@@ -18,6 +18,27 @@ def results_of(name, folder, *arguments):
         return json.load(file)
 
 
+def generates(folder, packed):
+    """Every way to name a prompt, what is written as text and as JSON, and the same text on any number of threads."""
+    options = ["generate", "--model", packed, "--temperature", "1", "--top-k", "40", "--tokens", "12"]
+    prompt = os.path.join(folder, "prompt.txt")
+    with open(prompt, "w") as file:
+        file.write("the cat sat")
+    path = os.path.join(folder, "text.json")
+    code, out, errors = run(*options, "--prompt-file", prompt, "--json", path)
+    with open(path) as file:
+        r = json.load(file)
+    check("a prompt from a file", code == 0 and r["prompt"] == "the cat sat" and r["text"] == r["prompt"] + r["completion"], errors)
+    check("stdout is the text", out.encode(errors="replace").startswith(b"the cat sat") and len(out) > len("the cat sat"), repr(out))
+    check("speeds of reading and writing", r["prefill_tokens_per_second"] > 0 and r["tokens_per_second"] > 0 and "tokens/s" in errors, errors)
+    check("tokens are counted", r["prompt_tokens"] + r["generated_tokens"] == len(r["tokens"]) and 0 <= r["generated_tokens"] <= 12, str(r))
+    check("why it ended", r["end"] in ("count", "end token", "context") and (r["end"] != "count" or r["generated_tokens"] == 12), r["end"])
+    texts = [results_of("generate", folder, *options, "--prompt", "the cat sat", "--threads", threads)["tokens"] for threads in ("1", "2", "3")]
+    check("one, two and three threads write the same", texts[0] == texts[1] == texts[2] == r["tokens"], str(texts))
+    chat = results_of("generate a message", folder, *options, "--chat-template", "plain", "--prompt", "the cat")
+    check("a chat template opens the assistant's message", chat["prompt"] == "user: the cat\nassistant: ", repr(chat["prompt"]))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         model, text = tiny.make(folder)
@@ -51,6 +72,7 @@ def main():
         sampled = [results_of("sample", folder, "generate", "--model", packed, "--prompt", "the", "--temperature", "1", "--top-p", "0.9",
                               "--seed", seed)["tokens"] for seed in ("1", "1", "2")]
         check("a seed repeats its text, another seed gives another", sampled[0] == sampled[1] != sampled[2])
+        generates(folder, packed)
         for scheme in ["int2_weight_only", "qat3", "tinygemm", "weight=int5:axis0:asymmetric,activation=int8:token:symmetric"]:
             r = results_of(scheme, folder, "eval", "--model", model, "--scheme", scheme, *options)
             check(f"{scheme} reports its layers", any(line["bytes_after"] < line["bytes_before"] for line in r.get("report", [])))

@@ -169,6 +169,12 @@ inline void add_float_entries(std::vector<KernelEntry>& list) {
                       kernels::sgd(b, p, g, buffer, n, 0.1f, 0.9f, 0.7f, 0.01f, true, false);
                     };
                   }});
+  for (const float weight : {0.01f, 1.0f})
+    list.push_back({"update_average", [weight](const CpuBackend& b, Operands& o, index_t n) {
+                      return [&b, n, weight, x = o.input(n), average = o.in_out(n)] {
+                        kernels::update_average(b, x, average, n, weight);
+                      };
+                    }});
   list.push_back({"rmsnorm", [](const CpuBackend& b, Operands& o, index_t n) {
                     return [&b, n, x = o.input(3 * n), w = o.input(n), y = o.output(3 * n), inverse = o.output(3)] {
                       kernels::rmsnorm(b, x, w, 1e-5f, 3, n, y, inverse);

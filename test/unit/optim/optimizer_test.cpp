@@ -5,6 +5,8 @@
 #include "qat/optim/grad_clip.hpp"
 #include "qat/optim/schedule.hpp"
 #include "qat/optim/sgd.hpp"
+#include "qat/optim/weight_average.hpp"
+#include "support/files.hpp"
 #include "support/host_mode.hpp"
 
 using namespace qat;
@@ -182,4 +184,44 @@ TEST_CASE("clip_grad_norm does not see the host's floating-point mode") {
     CHECK(norm == expected);
     CHECK(compare_bits(reference, found));
   }
+}
+
+TEST_CASE("WeightAverage: the first update copies, later ones follow average += (value - average) (1 - decay)") {
+  const CpuBackend backend(2);
+  constexpr double kDecay = 0.9;
+  Parameter p("p", random_tensor({kSize}, 1));
+  WeightAverage average({&p}, kDecay);
+  std::vector<double> expected(kSize, 0.0);
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    p.value = random_tensor({kSize}, 50 + step);
+    average.update(backend, step == 0);
+    const std::vector<StateEntry> state = average.state();
+    REQUIRE(state.size() == 1);
+    CHECK(state[0].name == "p.average");
+    for (index_t i = 0; i < kSize; ++i) {
+      double& e = expected[static_cast<std::size_t>(i)];
+      e = step == 0 ? double{p.value[i]} : kDecay * e + (1.0 - kDecay) * double{p.value[i]};
+      CHECK(std::fabs(double{(*state[0].tensor)[i]} - e) < 20 * 0x1p-24);
+    }
+  }
+}
+
+TEST_CASE("WeightAverage: averages stand in for the values and give way to them again; training needs the values") {
+  const CpuBackend backend(1);
+  Parameter p("p", Tensor<float>({3}));
+  WeightAverage average({&p}, 0.5);
+  p.value.fill(1.0f);
+  average.update(backend, true);
+  p.value.fill(3.0f);
+  average.update(backend, false);
+  for (int twice = 0; twice < 2; ++twice) {
+    average.stand_in(true);
+    CHECK(p.value[0] == 2.0f);
+  }
+  QAT_CHECK_ERROR(average.update(backend, false), "swap back");
+  for (int twice = 0; twice < 2; ++twice) {
+    average.stand_in(false);
+    CHECK(p.value[2] == 3.0f);
+  }
+  for (const double bad : {0.0, 1.0, -0.5, std::nan("")}) QAT_CHECK_ERROR(WeightAverage({&p}, bad), "decay is");
 }

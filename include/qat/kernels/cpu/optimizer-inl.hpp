@@ -33,4 +33,9 @@ inline void sgd_range(float* p, const float* g, float* buffer, index_t n, float 
   }
 }
 
+/// torch's lerp_: exact at weight 1.
+inline void update_average_range(const float* x, float* average, index_t n, float weight) {
+  for (index_t i = 0; i < n; ++i) average[i] = weight == 1.0f ? x[i] : average[i] + (x[i] - average[i]) * weight;
+}
+
 }  // namespace qat::inline v0::kernels::QAT_TARGET

@@ -1,4 +1,4 @@
-// Updates of one parameter array by AdamW and SGD, on raw pointers.
+// Updates of one parameter array by AdamW and SGD, and its moving average, on raw pointers.
 #pragma once
 
 #include "qat/kernels/adamw_factors.hpp"
@@ -25,6 +25,13 @@ inline void sgd(const CpuBackend& backend, float* p, const float* g, float* buff
   detail::for_each_range(backend, n, [&](index_t i, index_t count) {
     QAT_DISPATCH(kernels, sgd_range(p + i, g + i, buffer == nullptr ? nullptr : buffer + i, count, lr, momentum,
                                     one_minus_dampening, weight_decay, nesterov, first_step));
+  });
+}
+
+/// average += (x - average) * weight; x itself where weight is 1.
+inline void update_average(const CpuBackend& backend, const float* x, float* average, index_t n, float weight) {
+  detail::for_each_range(backend, n, [&](index_t i, index_t count) {
+    QAT_DISPATCH(kernels, update_average_range(x + i, average + i, count, weight));
   });
 }
 
