@@ -29,8 +29,10 @@ struct QuantizeVerb {
     nn::Transformer network = checkpoint.model();
     const recipe::Report report = recipe::quantize(backend, network, {scheme.rule()});
     print_report(report);
-    recipe::save_packed(network, out);
-    copy_tokenizer(model.model, network.config().vocab_size, out);
+    write_model_directory(out, [&](const std::string& path) {
+      recipe::save_packed(network, path);
+      copy_tokenizer(model.model, network.config().vocab_size, path);
+    });
     write_json(model.json,
                {{"model", model.model}, {"out", out}, {"scheme", scheme.scheme}, {"report", to_json(report)}});
   }

@@ -33,6 +33,7 @@ struct RecipeOptions {
                                         {"--seq-length", "trainer.seq_length"},
                                         {"--accumulation", "trainer.accumulation"},
                                         {"--clip", "trainer.clip_norm"},
+                                        {"--ema-decay", "trainer.ema_decay"},
                                         {"--matmul", "trainer.matmul"},
                                         {"--threads", "trainer.threads"},
                                         {"--lr", "optimizer.lr"},

@@ -18,6 +18,8 @@ OrderedJson value_json(const V& value) {
     return recipe::kChoiceNames<V>[static_cast<std::size_t>(value)];
   } else if constexpr (std::is_same_v<V, recipe::QuantizerRecipe>) {
     return section_json(value);
+  } else if constexpr (std::is_same_v<V, recipe::InnerQuantizer>) {
+    return value.held.empty() ? OrderedJson(nullptr) : section_json(value.held.front());
   } else if constexpr (std::is_same_v<V, std::vector<recipe::QuantizerRecipe>> ||
                        std::is_same_v<V, std::vector<recipe::LayerRecipe>>) {
     OrderedJson list = OrderedJson::array();
@@ -63,9 +65,17 @@ inline std::string reference_page() {
          "| `Int8DynamicActivationIntxWeightConfig` | linear | int8 activations per token, `weight_dtype` (int8) "
          "weights, "
          "`granularity` (PerGroup(32)) |\n"
+         "| `Int8DynamicActivationInt4WeightConfig` | linear | the same with int4 weights in groups (32), as torchao "
+         "had it before |\n"
          "| `IntxWeightOnlyConfig` | linear | `weight_dtype` (int8) weights, `granularity` (PerAxis(0)) |\n"
          "| `Int4WeightOnlyConfig` | linear | tinygemm in groups (128); torchao trains with fp32 scales and ships bf16 "
-         "ones, here both are the ones that ship |\n\n"
+         "ones, here both are the ones that ship |\n"
+         "| `QATConfig` | linear | its `base_config`, one of the four configurations above; or its `weight_config` and "
+         "`activation_config` |\n"
+         "| `IntxFakeQuantizeConfig` | | inside QATConfig: `dtype`, `granularity` or `group_size`, `is_symmetric` "
+         "(true) "
+         "or `mapping_type`, `scale_precision` (fp32) |\n"
+         "| `IntXQuantizationAwareTrainingConfig` | linear | QATConfig's older name |\n\n"
          "Defaults in parentheses. Layers whose rows the groups of a class do not divide stay in floating point, as "
          "in\n"
          "torchao, unless `padding_allowed` is true; the two Intx configurations and `scheme` take rows of any length. "

@@ -11,6 +11,7 @@
 
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/token_stream.hpp"
+#include "qat/io/directory.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
 #include "qat/recipe/evaluate.hpp"
@@ -132,6 +133,13 @@ inline void write_json(const std::string& path, const OrderedJson& json) {
 /// A float model as a Hugging Face directory.
 inline void save_model(nn::Transformer& model, const std::string& directory) {
   save_llama({model.config(), model.tensors()}, directory);
+}
+/// A directory that a user names for a model: whole, or as it was. A sharded checkpoint there is not mixed with it.
+template <class Write>
+void write_model_directory(const std::string& directory, Write&& write) {
+  QAT_CHECK(!file_exists(join_path(directory, "model.safetensors.index.json")), kInvalidArgument, directory,
+            ": holds a sharded checkpoint; accepted: a new or unsharded directory");
+  update_directory(directory, write);
 }
 /// Copies the tokenizer files that stand in or beside a model, so that a directory written from it is complete.
 inline void copy_tokenizer(const std::string& model_path, index_t vocab_size, const std::string& directory) {

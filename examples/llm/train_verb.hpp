@@ -68,7 +68,7 @@ struct TrainVerb {
     }
     const bool learns_scales = run.recipe().qat.learn_scales;
     if (!out.empty() && !learns_scales) {
-      save_float(run, model, out);
+      write_model_directory(out, [&](const std::string& path) { save_float(run, model, path); });
       std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n",
                   out.c_str(), out.c_str());
     }
@@ -77,7 +77,7 @@ struct TrainVerb {
     if (*run.recipe().qat.enabled && (!output_dir.empty() || (!out.empty() && learns_scales))) {
       qat::recipe::convert(backend, model);
       if (!out.empty() && learns_scales) {  // a scheme would choose other scales
-        save_packed(run, model, out);
+        write_model_directory(out, [&](const std::string& path) { save_packed(run, model, path); });
         std::printf("wrote %s: packed weights, with the scales that were learned\n", out.c_str());
       }
       if (!output_dir.empty())
@@ -105,7 +105,7 @@ struct TrainVerb {
         std::printf("step %6td  loss %.4f  gradient norm %.3f  rate %.3g  %.0f ms\n", s.step, s.loss, s.grad_norm, s.lr,
                     s.seconds * 1e3);
     }
-    qat::recipe::set_fake_quantization(model, true);
+    trainer.finish();
   }
   qat::recipe::RunOptions run_options(const RecipeRun& run, const OrderedJson& results) const {
     const qat::recipe::Recipe::Trainer& trainer = run.recipe().trainer;

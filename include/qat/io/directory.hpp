@@ -118,6 +118,20 @@ void replace_directory(const std::string& target, Write&& write) {
   writer.commit();
 }
 
+/// Puts the files that write(path) makes below the path it is given into the directory, which is created when absent.
+/// Files of the same names are replaced, once all new ones are complete; others stay.
+template <class Write>
+void update_directory(const std::string& target, Write&& write) {
+  AtomicDirectoryWriter writer(target);
+  write(writer.path());
+  if (!is_directory(target)) return writer.commit();
+  for (const std::string& name : list_directory(writer.path())) {
+    const std::string place = join_path(target, name);
+    if (::rename(join_path(writer.path(), name).c_str(), place.c_str()) != 0)
+      raise(ErrorCode::kIo, place, ": cannot write: ", std::strerror(errno));
+  }
+}
+
 /// Removes what processes that died have left in a directory.
 inline void remove_unfinished(const std::string& directory) {
   for (const std::string& name : list_directory(directory))

@@ -19,23 +19,35 @@ enum class TaskKind {
 };
 enum class OptimizerKind { kAdamW };
 
+struct QuantizerRecipe;
+/// A quantizer within a quantizer, or none: at most one is held.
+struct InnerQuantizer {
+  std::vector<QuantizerRecipe> held;
+};
+inline bool operator==(const InnerQuantizer& a, const InnerQuantizer& b);
+
 /// qat.quantizer: a scheme by qat's name, or a class of torchao's with the arguments it takes. What a class means is in
 /// torchao_names.hpp.
 struct QuantizerRecipe {
   std::string target;  ///< `_target_`: a class by its name, with or without its module
   std::string scheme;  ///< parse_scheme()'s text
   std::optional<index_t> group_size;
-  std::string weight_dtype;      ///< torch.int2 .. torch.int8
-  std::string granularity;       ///< PerGroup(G) or PerAxis(0)
+  std::string weight_dtype;  ///< torch.int2 .. torch.int8
+  std::string granularity;   ///< PerGroup(G) or PerAxis(0); PerToken() of activations
+  std::optional<bool> is_symmetric;
   std::string mapping_type;      ///< SYMMETRIC, SYMMETRIC_NO_CLIPPING_ERR
   std::string scales_precision;  ///< torch.float32 or torch.bfloat16
   std::string precision;         ///< dtype the class computes in; qat's master weights are fp32
   std::optional<index_t> inner_k_tiles;
   bool padding_allowed = false;  ///< else layers whose rows the group size does not divide stay in floating point
-  std::vector<QuantizerRecipe> quantizers;  ///< of ComposableQATQuantizer
+  std::vector<QuantizerRecipe> quantizers;                       ///< of ComposableQATQuantizer
+  InnerQuantizer base_config, activation_config, weight_config;  ///< of QATConfig
+  std::string step;                                              ///< of QATConfig
   bool empty() const { return target.empty() && scheme.empty(); }
   friend bool operator==(const QuantizerRecipe&, const QuantizerRecipe&) = default;
 };
+
+inline bool operator==(const InnerQuantizer& a, const InnerQuantizer& b) { return a.held == b.held; }
 
 /// One of qat.layers: rules after the quantizer's, later ones override.
 struct LayerRecipe {
@@ -82,6 +94,7 @@ struct Recipe {
     std::optional<index_t> seq_length;  ///< empty until resolve(): 256, or the model's context where shorter
     index_t accumulation = 1;
     double clip_norm = 1.0;             ///< 0: off
+    double ema_decay = 0.0;             ///< 0: off
     index_t val_check_interval = 0;     ///< steps; 0: at the end only
     std::optional<index_t> val_length;  ///< targets of a scoring window; empty until resolve(): 512, or the context
     index_t val_windows = 0;            ///< windows scored at most during training; 0: all
@@ -146,6 +159,7 @@ inline TrainConfig train_config(const Recipe& written) {
   c.weight_decay = recipe.optimizer.weight_decay;
   c.scale_lr = recipe.optimizer.scale_lr;
   c.clip_norm = recipe.trainer.clip_norm;
+  c.ema_decay = recipe.trainer.ema_decay;
   c.seed = recipe.seed;
   c.delay_fake_quant_steps = *recipe.qat.enabled ? recipe.qat.delay_fake_quant_steps : 0;
   return c;

@@ -29,12 +29,13 @@ inline void check_recipe(const Recipe& written, const RecipePlaces& where) {
   needs(!model.model_name.empty(), "model.model_name", " is missing; accepted: a path, or default");
   needs(!data.train.empty() || trainer.max_steps == 0, "data.train", " is missing; accepted: a path");
   needs(!data.chat_template.empty(), "data.chat_template", " is empty; accepted: chatml, llama3, plain, or a text");
-  needs(task.type != TaskKind::kSft || (data.train != "default" && data.validation != "default"), "task.type",
-        " is sft, but the default model's data is text; accepted: JSONL files");
+  needs(task.type == TaskKind::kSft || (data.train != "default_chat" && data.validation != "default_chat"), "task.type",
+        " is lm, but default_chat is samples; accepted: sft");
   needs(data.validation.empty() || data.validation_split == 0.0, "data.validation_split", " is ", data.validation_split,
         " and data.validation is ", data.validation, "; accepted: one of them");
-  needs(data.validation_split == 0.0 || data.train != "default", "data.validation_split", " is ", data.validation_split,
-        ", but the default model's text has a validation part of its own: data.validation: default");
+  needs(data.validation_split == 0.0 || (data.train != "default" && data.train != "default_chat"),
+        "data.validation_split", " is ", data.validation_split, ", but data.train: ", data.train,
+        " has a validation part of its own: data.validation: ", data.train);
   needs(trainer.val_check_interval == 0 || !data.validation.empty() || data.validation_split > 0.0,
         "trainer.val_check_interval", " is ", trainer.val_check_interval,
         ", but there is nothing to score; give data.validation or data.validation_split");

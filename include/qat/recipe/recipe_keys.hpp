@@ -12,7 +12,7 @@ namespace qat::inline v0::recipe {
 using RecipeField =
     std::variant<bool*, index_t*, std::uint64_t*, double*, std::string*, std::optional<bool>*, std::optional<index_t>*,
                  std::array<double, 2>*, TaskKind*, OptimizerKind*, ScheduleKind*, MatmulPrecision*, SteMask*,
-                 std::vector<LayerRecipe>*, QuantizerRecipe*, std::vector<QuantizerRecipe>*>;
+                 std::vector<LayerRecipe>*, QuantizerRecipe*, InnerQuantizer*, std::vector<QuantizerRecipe>*>;
 
 /// One key of a section that is held in a T.
 template <class T>
@@ -63,7 +63,8 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "`lm` predicts every next token of a text, `sft` the completions of prompts"},
       {"data.train", field_at<&R::data, &R::Data::train>,
        "lm: text, documents separated by a line `<|endoftext|>`; sft: JSONL with `prompt` and `completion`, or with "
-       "`messages`; `default`: the default model's text"},
+       "`messages`; `default`: the default model's text, or questions (sft); `default_chat`: conversations about the "
+       "same"},
       {"data.validation", field_at<&R::data, &R::Data::validation>, "what is scored, in the form of data.train"},
       {"data.validation_split", field_at<&R::data, &R::Data::validation_split>,
        "share of the documents or samples of data.train that is held out and scored where data.validation is empty", "",
@@ -100,6 +101,10 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "trainer.accumulate_grad_batches training.gradient_accumulation_steps", 1},
       {"trainer.clip_norm", field_at<&R::trainer, &R::Trainer::clip_norm>, "gradient norm to clip at; 0: off",
        "trainer.gradient_clip_val", 0},
+      {"trainer.ema_decay", field_at<&R::trainer, &R::Trainer::ema_decay>,
+       "decay of a moving average of weights and learned scales, which is what is scored and written as the model; 0: "
+       "off",
+       "", 0, 0.999999},
       {"trainer.val_check_interval", field_at<&R::trainer, &R::Trainer::val_check_interval>,
        "steps between validations; 0: at the end only", "training.val_check_interval", 0},
       {"trainer.val_length", field_at<&R::trainer, &R::Trainer::val_length>,
@@ -111,7 +116,8 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
       {"trainer.keep_last", field_at<&R::trainer, &R::Trainer::keep_last>, "checkpoints kept; 0: all",
        "checkpoint.save_top_k", 0},
       {"trainer.matmul", field_at<&R::trainer, &R::Trainer::matmul>,
-       "precision of fp32 products: bf16 rounds their operands where the processor gains from it"},
+       "precision of fp32 products: bf16 rounds their operands where the processor gains from it, and is fp32 "
+       "elsewhere"},
       {"trainer.threads", field_at<&R::trainer, &R::Trainer::threads>, "threads; 0: all", "", 0, 1024},
       {"optimizer.type", field_at<&R::optimizer, &R::Optimizer::type>, "decoupled weight decay, as torch.optim.AdamW"},
       {"optimizer.lr", field_at<&R::optimizer, &R::Optimizer::lr>, "peak learning rate", "", 0},
@@ -140,11 +146,15 @@ inline const std::vector<RecipeKey<QuantizerRecipe>>& quantizer_keys() {
        "instead of a class: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their "
        "siblings of 2 to 8 bits, with :groupG or :axis0; or weight=SPEC,activation=SPEC"},
       {"groupsize", field_at<&Q::group_size>, "weights of a row that share a scale", "group_size", 1},
-      {"weight_dtype", field_at<&Q::weight_dtype>, "of the Intx configurations: torch.int2 to torch.int8"},
-      {"granularity", field_at<&Q::granularity>, "of the Intx configurations: PerGroup(G) or PerAxis(0)",
+      {"weight_dtype", field_at<&Q::weight_dtype>, "of the Intx configurations: torch.int2 to torch.int8", "dtype"},
+      {"granularity", field_at<&Q::granularity>,
+       "of the Intx configurations: PerGroup(G) or PerAxis(0); of an activation PerToken(); or per_group, per_channel, "
+       "per_token",
        "weight_granularity"},
-      {"mapping_type", field_at<&Q::mapping_type>, "of the Intx configurations: SYMMETRIC or SYMMETRIC_NO_CLIPPING_ERR",
+      {"mapping_type", field_at<&Q::mapping_type>,
+       "of the Intx configurations: SYMMETRIC or SYMMETRIC_NO_CLIPPING_ERR; of IntxFakeQuantizeConfig also ASYMMETRIC",
        "weight_mapping_type"},
+      {"is_symmetric", field_at<&Q::is_symmetric>, "of IntxFakeQuantizeConfig, instead of mapping_type"},
       {"scales_precision", field_at<&Q::scales_precision>, "type scales are held in: torch.float32 or torch.bfloat16",
        "scale_precision"},
       {"precision", field_at<&Q::precision>, "torch.float32 or torch.bfloat16; qat trains fp32 weights either way"},
@@ -153,6 +163,12 @@ inline const std::vector<RecipeKey<QuantizerRecipe>>& quantizer_keys() {
       {"padding_allowed", field_at<&Q::padding_allowed>,
        "of classes: quantize layers too whose row length groupsize does not divide"},
       {"quantizers", field_at<&Q::quantizers>, "of ComposableQATQuantizer: what it applies, in order"},
+      {"base_config", field_at<&Q::base_config>,
+       "of QATConfig: one of the configurations for quantization after training, with its `_target_`"},
+      {"activation_config", field_at<&Q::activation_config>,
+       "of QATConfig: an IntxFakeQuantizeConfig, instead of base_config"},
+      {"weight_config", field_at<&Q::weight_config>, "of QATConfig: an IntxFakeQuantizeConfig, instead of base_config"},
+      {"step", field_at<&Q::step>, "of QATConfig: prepare, which is what a run does"},
   };
   return keys;
 }

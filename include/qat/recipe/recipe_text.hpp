@@ -67,9 +67,11 @@ struct RecipeWriter {
       const std::size_t dot = path.find('.');
       const std::string section(dot == path.npos ? std::string_view() : path.substr(0, dot));
       const std::string inner = section.empty() ? indent : indent + "  ";
-      const std::string text = field(key.field(value), inner);
+      const RecipeField place = key.field(value);
+      const std::string text = field(place, inner);
       // A class's flag that is off is not printed: most classes take none.
-      const bool is_off = std::is_same_v<T, QuantizerRecipe> && text == " false\n";
+      const bool is_off =
+          std::is_same_v<T, QuantizerRecipe> && std::holds_alternative<bool*>(place) && text == " false\n";
       if (text.empty() || is_off) continue;
       if (section != open) {
         if (!section.empty()) out += indent + section + ":\n";
@@ -117,6 +119,10 @@ struct RecipeWriter {
     } else if constexpr (std::is_same_v<T, QuantizerRecipe>) {
       const std::string text = section(value, indent + "  ");
       return text.empty() ? "" : "\n" + text;
+    } else if constexpr (std::is_same_v<T, InnerQuantizer>) {
+      if (value.held.empty()) return "";
+      const std::string text = section(value.held.front(), indent + "  ");
+      return text.empty() ? " {}\n" : "\n" + text;
     } else {
       const std::string text = list(value, indent + "  ");
       return text.empty() ? "" : "\n" + text;
@@ -140,7 +146,7 @@ inline std::string type_text(const RecipeField& field) {
           std::string names;
           for (const char* name : kChoiceNames<T>) names += (names.empty() ? "" : ", ") + std::string(name);
           return names;
-        } else if constexpr (std::is_same_v<T, QuantizerRecipe>) {
+        } else if constexpr (std::is_same_v<T, QuantizerRecipe> || std::is_same_v<T, InnerQuantizer>) {
           return "section";
         } else if constexpr (std::is_integral_v<T> || std::is_same_v<T, std::optional<index_t>>) {
           return "integer";

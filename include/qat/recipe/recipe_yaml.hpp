@@ -199,6 +199,11 @@ class RecipeReader {
       if (value.IsNull()) return;
       if (!value.IsMap() || depth > 3) wrong(value, key, path);
       section(value, place, path + ".", "", depth + 1);
+    } else if constexpr (std::is_same_v<V, InnerQuantizer>) {
+      if (value.IsNull()) return;
+      if (!value.IsMap() || depth > 3) wrong(value, key, path);
+      if (place.held.empty()) place.held.emplace_back();
+      section(value, place.held.front(), path + ".", "", depth + 1);
     } else {
       place.clear();
       if (value.IsNull()) return;

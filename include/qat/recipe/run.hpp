@@ -30,7 +30,7 @@ struct RunOptions {
 
 /// Nats per token on the validation windows.
 struct ValidationLoss {
-  double floating = 0.0;            ///< with the float master weights
+  double floating = 0.0;            ///< with the float master weights, or their averages
   std::optional<double> quantized;  ///< as the model would be shipped; nothing where no layer is prepared
   double seconds = 0.0;
 };
@@ -63,7 +63,7 @@ inline Scorer window_scorer(TokenWindows windows) {
   };
 }
 
-/// Scores a model in training, float and quantized, and leaves it as it was.
+/// Scores a model in training as it would be shipped, float and quantized, and leaves it as it was.
 /// @throws qat::Error as the scorer
 inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, const Scorer& score) {
   nn::Transformer& model = trainer.model();
@@ -72,6 +72,7 @@ inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, cons
   const std::vector<nn::LearnedScales> learned = learned_scale_states(model);
   const bool begun = trainer.scales_begun();
   ValidationLoss loss;
+  trainer.use_average(true);
   set_fake_quantization(model, false);
   const Evaluation floating = score(backend, model);
   loss.floating = floating.nats_per_token();
@@ -84,6 +85,7 @@ inline ValidationLoss validate(const CpuBackend& backend, Trainer& trainer, cons
   }
   for (const nn::LearnedScales& scales : learned) *scales.begun = begun;  // scoring before they begin begins nothing
   set_fake_quantization(model, trainer.fake_quantized());
+  trainer.use_average(false);
   return loss;
 }
 
@@ -132,7 +134,7 @@ class Run {
 
   /// Trains until the last step or the first signal (Interruption, while this runs); a step that has begun is finished,
   /// and a checkpoint is written at the end. on_step(const RunStep&) is called after each step. Returns whether the
-  /// last step is done; fake quantization is then on.
+  /// last step is done; the model is then as it is shipped.
   /// @throws qat::Error as Trainer::step; or if metrics or a checkpoint cannot be written: the checkpoint before is
   /// then the last
   template <class OnStep>
@@ -162,7 +164,7 @@ class Run {
     if (!trainer_.done() && trainer_.next_step() > first_step_) write_checkpoint();
     time_.total = seconds();
     if (!trainer_.done()) return false;
-    set_fake_quantization(trainer_.model(), true);
+    trainer_.finish();
     return true;
   }
 

@@ -3,7 +3,7 @@
 // A directory with
 //   state.safetensors  F32 tensors under the names of Trainer::state(): weights NAME.weight, their moments
 //                      NAME.weight.exp_avg and .exp_avg_sq, learned scales NAME.weight_scale with .zero_point and
-//                      moments
+//                      moments; with averaged weights also NAME.average of weights and scales
 //   state.json         {"format": "qat-run", "version": 1, "qat": VERSION, "step": steps done, "fake_quantized": BOOL,
 //                      "scales_begun": BOOL, "identity": {...}, "tensors": {NAME: XXH64}, "checksum": XXH64 of the
 //                      rest}

@@ -70,6 +70,7 @@ inline Json training_identity(const CpuBackend& backend, const TrainConfig& c) {
     json["steps"] = c.steps;
     json["lr_floor"] = c.lr_floor;
   }
+  if (c.ema_decay > 0.0) json["ema_decay"] = c.ema_decay;
   return json;
 }
 

@@ -19,7 +19,8 @@ struct QuantizerRule {
 
 inline constexpr const char* kTorchaoClasses =
     "Int8DynActInt4WeightQATQuantizer, Int4WeightOnlyQATQuantizer, Int4WeightOnlyEmbeddingQATQuantizer, "
-    "ComposableQATQuantizer, Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, Int4WeightOnlyConfig";
+    "ComposableQATQuantizer, Int8DynamicActivationIntxWeightConfig, Int8DynamicActivationInt4WeightConfig, "
+    "IntxWeightOnlyConfig, Int4WeightOnlyConfig, QATConfig";
 
 namespace detail {
 
@@ -32,7 +33,7 @@ inline std::string_view last_name(std::string_view path) {
 /// The arguments a class takes; any other that is set is an error.
 struct QuantizerArguments {
   bool group_size = false, weight_dtype = false, granularity = false, mapping_type = false, precision = false,
-       inner_k_tiles = false, padding_allowed = false, quantizers = false;
+       inner_k_tiles = false, padding_allowed = false, quantizers = false, is_symmetric = false, configs = false;
 };
 
 inline void check_arguments(const QuantizerRecipe& q, const std::string& where, const QuantizerArguments& takes) {
@@ -50,6 +51,11 @@ inline void check_arguments(const QuantizerRecipe& q, const std::string& where, 
   refuse(q.inner_k_tiles.has_value(), takes.inner_k_tiles, "inner_k_tiles");
   refuse(q.padding_allowed, takes.padding_allowed, "padding_allowed");
   refuse(!q.quantizers.empty(), takes.quantizers, "quantizers");
+  refuse(q.is_symmetric.has_value(), takes.is_symmetric, "is_symmetric");
+  refuse(!q.base_config.held.empty(), takes.configs, "base_config");
+  refuse(!q.activation_config.held.empty(), takes.configs, "activation_config");
+  refuse(!q.weight_config.held.empty(), takes.configs, "weight_config");
+  refuse(!q.step.empty(), takes.configs, "step");
 }
 
 inline ScaleType scale_type_of(const std::string& text, ScaleType otherwise, const std::string& where,
@@ -116,9 +122,50 @@ inline LayerScheme scheme_or_float(const std::string& text) {
   return text == "float" ? LayerScheme{} : parse_scheme(text);
 }
 
+inline std::vector<QuantizerRule> qat_config_rules(const QuantizerRecipe& q, const std::string& where);
+
 /// int4 weights in groups with a symmetric range, scales held in `scale`.
 inline QuantSpec legacy_int4(index_t group_size, ScaleType scale) {
   return QuantSpec{4, true, {GranularityKind::kPerGroup, 0, group_size}, MappingKind::kSymmetric, scale};
+}
+
+/// What an IntxFakeQuantizeConfig of torchao's says about weights or activations.
+inline IntxFakeQuantizeConfig fake_quantize_config(const QuantizerRecipe& q, const std::string& where) {
+  QAT_CHECK(last_name(q.target) == "IntxFakeQuantizeConfig" || last_name(q.target) == "FakeQuantizeConfig",
+            kUnsupported, where, ": _target_ is ", q.target.empty() ? "missing" : q.target,
+            "; accepted: IntxFakeQuantizeConfig");
+  check_arguments(q, where,
+                  {.group_size = true,
+                   .weight_dtype = true,
+                   .granularity = true,
+                   .mapping_type = true,
+                   .precision = true,
+                   .is_symmetric = true});
+  QAT_CHECK(!q.weight_dtype.empty(), kInvalidArgument, where, ": dtype is missing; accepted: torch.int2 to torch.int8");
+  QAT_CHECK(q.precision.empty(), kInvalidArgument, where,
+            ": precision is set, but IntxFakeQuantizeConfig takes no precision");
+  QAT_CHECK(!q.is_symmetric || q.mapping_type.empty(), kInvalidArgument, where, ": mapping_type is ", q.mapping_type,
+            " and is_symmetric is set; accepted: one of them");
+  QuantizerRecipe inner = q;
+  if (q.granularity == "per_group") inner.granularity.clear();
+  if (q.granularity == "per_channel") inner.granularity = "PerAxis(0)";
+  IntxFakeQuantizeConfig config;
+  QuantSpec& spec = config.spec;
+  spec.bits = weight_bits_of(q, where);
+  spec.is_signed = true;
+  if (q.granularity == "per_token" || q.granularity == "PerToken()") {
+    QAT_CHECK(!q.group_size, kInvalidArgument, where, ": granularity is ", q.granularity, " and groupsize is set; ",
+              "accepted: one of them");
+    spec.granularity = {GranularityKind::kPerToken};
+  } else {
+    QAT_CHECK(!inner.granularity.empty() || q.group_size, kInvalidArgument, where,
+              ": neither granularity nor group_size is given; accepted: one of them");
+    spec.granularity = granularity_of(inner, {}, where);
+  }
+  const bool asymmetric = q.is_symmetric ? !*q.is_symmetric : last_name(q.mapping_type) == "ASYMMETRIC";
+  spec.mapping = asymmetric ? MappingKind::kAsymmetric : mapping_of(q, where);
+  spec.scale_type = scale_type_of(q.scales_precision, ScaleType::kFloat32, where, "scale_precision");
+  return config;
 }
 
 }  // namespace detail
@@ -131,6 +178,8 @@ inline QuantSpec legacy_int4(index_t group_size, ScaleType scale) {
 ///   Int4WeightOnlyEmbeddingQATQuantizer    the embedding's table in int4 groups (256)
 ///   ComposableQATQuantizer                 its quantizers, in order
 ///   Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig    infer_scheme()
+///   Int8DynamicActivationInt4WeightConfig  the same with int4 weights in groups of 32: torchao's name before 0.13
+///   QATConfig, IntXQuantizationAwareTrainingConfig    their base_config, or activation_config and weight_config
 ///   Int4WeightOnlyConfig                   tinygemm in groups of 128: torchao trains fp32 scales and ships bf16 ones;
 ///                                          here both are the ones that ship
 /// Source: torchao 0.18, quantization/qat/{linear,embedding,api,fake_quantize_config}.py
@@ -188,6 +237,14 @@ inline std::vector<QuantizerRule> quantizer_rules(const QuantizerRecipe& q, cons
                                                                            detail::mapping_of(q, where)})},
              1}};
   }
+  if (name == "Int8DynamicActivationInt4WeightConfig") {
+    check_arguments(q, where, {.group_size = true, .mapping_type = true});
+    const index_t group = q.group_size.value_or(32);
+    return {{{"linear", infer_scheme(Int8DynamicActivationIntxWeightConfig{
+                            4, {GranularityKind::kPerGroup, 0, group}, detail::mapping_of(q, where)})},
+             group}};
+  }
+  if (name == "QATConfig" || name == "IntXQuantizationAwareTrainingConfig") return detail::qat_config_rules(q, where);
   if (name == "IntxWeightOnlyConfig") {
     check_arguments(q, where, {.group_size = true, .weight_dtype = true, .granularity = true, .mapping_type = true});
     const Granularity g = detail::granularity_of(q, {GranularityKind::kPerAxis, 0}, where);
@@ -204,8 +261,42 @@ inline std::vector<QuantizerRule> quantizer_rules(const QuantizerRecipe& q, cons
                             "MXDynamicActivationMXWeightConfig"})
     QAT_CHECK(name != known, kUnsupported, where, ": _target_ is ", q.target,
               ", a floating-point format that qat does not train; accepted: ", kTorchaoClasses);
+  QAT_CHECK(!name.starts_with("FromIntX"), kUnsupported, where, ": _target_ is ", q.target,
+            ", the step after training, which `qat-llm quantize` does; accepted: ", kTorchaoClasses);
   raise(ErrorCode::kUnsupported, where, ": _target_ is ", q.target, ", which is unknown; accepted: ", kTorchaoClasses);
 }
+
+namespace detail {
+inline std::vector<QuantizerRule> qat_config_rules(const QuantizerRecipe& q, const std::string& where) {
+  check_arguments(q, where, {.configs = true});
+  const bool has_base = !q.base_config.held.empty(), has_activation = !q.activation_config.held.empty(),
+             has_weight = !q.weight_config.held.empty();
+  QAT_CHECK(q.step.empty() || parse_step(last_name(q.step)) == QATStep::kPrepare, kUnsupported, where, ": step is ",
+            q.step, "; a run prepares and trains: accepted is prepare");
+  QAT_CHECK(!has_base || !(has_activation || has_weight), kInvalidArgument, where, ": base_config and ",
+            has_activation ? "activation_config" : "weight_config", " are both given; accepted: one of them");
+  QAT_CHECK(has_base || has_activation || has_weight, kInvalidArgument, where,
+            ": has none of base_config, activation_config, weight_config; give one of them");
+  if (has_base) {
+    const QuantizerRecipe& base = q.base_config.held.front();
+    const std::string place = where + ".base_config";
+    const std::string_view name = last_name(base.target);
+    QAT_CHECK(!name.ends_with("FakeQuantizeConfig"), kInvalidArgument, place, ": _target_ is ", base.target,
+              ", which is no base configuration; did you mean activation_config or weight_config?");
+    QAT_CHECK(!base.target.empty() && !name.ends_with("Quantizer") && !name.ends_with("QATConfig") &&
+                  !name.ends_with("TrainingConfig"),
+              kUnsupported, place, ": _target_ is ", base.target.empty() ? "missing" : base.target,
+              "; accepted: Int8DynamicActivationIntxWeightConfig, Int8DynamicActivationInt4WeightConfig, "
+              "IntxWeightOnlyConfig, Int4WeightOnlyConfig");
+    return quantizer_rules(base, place);
+  }
+  QATConfig config;
+  if (has_activation)
+    config.activation_config(fake_quantize_config(q.activation_config.held.front(), where + ".activation_config"));
+  if (has_weight) config.weight_config(fake_quantize_config(q.weight_config.held.front(), where + ".weight_config"));
+  return {{{"linear", located(where, [&] { return config.scheme(); })}, 1}};
+}
+}  // namespace detail
 
 /// The class that NeMo's quantizer_type stands for; NeMo passes it bf16 scales unless told otherwise.
 inline QuantizerRecipe nemo_quantizer(const Recipe::Qat& qat, const std::string& where) {

@@ -1,10 +1,11 @@
 // The training loop: batches of a token stream, AdamW under a schedule, clipping, accumulation, delayed fake
-// quantization.
+// quantization, averaged weights.
 #pragma once
 
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "qat/optim/adamw.hpp"
 #include "qat/optim/grad_clip.hpp"
 #include "qat/optim/schedule.hpp"
+#include "qat/optim/weight_average.hpp"
 #include "qat/recipe/prepare.hpp"
 
 namespace qat::inline v0::recipe {
@@ -31,6 +33,7 @@ struct TrainConfig {
   double clip_norm = 1.0;              ///< 0: no clipping
   std::uint64_t seed = 0;              ///< of the batches
   index_t delay_fake_quant_steps = 0;  ///< steps trained in floating point before fake quantization is switched on
+  double ema_decay = 0.0;  ///< of the moving average of weights that is scored and shipped; 0: the weights themselves
 };
 
 struct StepReport {
@@ -62,6 +65,10 @@ class Trainer {
         schedule_{config.schedule, config.lr, config.lr_floor, config.warmup_steps, config.steps} {
     all_ = parameters_;
     all_.insert(all_.end(), scales_.begin(), scales_.end());
+    if (config.ema_decay > 0.0) {
+      average_.emplace(parameters_, config.ema_decay);
+      scale_average_.emplace(scales_, config.ema_decay);
+    }
     set_fake_quantization(model, false);
   }
 
@@ -72,14 +79,19 @@ class Trainer {
   /// The step that step() takes next, which is the number of steps done: with state() and scales_begun(), everything
   /// that the rest of the run depends on, for batches and learning rates are functions of the step.
   index_t next_step() const { return next_; }
-  /// Every tensor that steps change, each under its own name: weights, learned scales with their zero points, moments.
+  /// Every tensor that steps change, each under its own name: weights, learned scales with their zero points, moments,
+  /// averages. Not while averages are in use.
   std::vector<StateEntry> state() {
+    check_own_weights();
     std::vector<StateEntry> entries;
     for (Parameter* p : all_) entries.push_back({p->name, &p->value});
     for (const nn::LearnedScales& learned : learned_scale_states(model_))
       if (learned.zero_point != nullptr) entries.push_back({learned.scale->name + ".zero_point", learned.zero_point});
     for (AdamW* optimizer : {&optimizer_, &scale_optimizer_})
       for (StateEntry& entry : optimizer->state()) entries.push_back(std::move(entry));
+    for (std::optional<WeightAverage>* average : {&average_, &scale_average_})
+      if (*average)
+        for (StateEntry& entry : (*average)->state()) entries.push_back(std::move(entry));
     return entries;
   }
   /// True once learned scales have their first values: from the first fake-quantized step on.
@@ -90,6 +102,19 @@ class Trainer {
   }
   /// Whether the last step was fake-quantized, and the model is so now.
   bool fake_quantized() const { return next_ > config_.delay_fake_quant_steps; }
+  /// With ema_decay: puts the averaged weights and learned scales into the model, or the trained ones back. Else
+  /// nothing.
+  void use_average(bool on) {
+    if (!average_ || next_ == 0) return;
+    average_->stand_in(on);
+    if (fake_quantized()) scale_average_->stand_in(on);  // scales begin with fake quantization, so do their averages
+    average_in_use_ = on;
+  }
+  /// Leaves the model as it is scored and shipped: fake-quantized, with its averaged weights where there are such.
+  void finish() {
+    set_fake_quantization(model_, true);
+    use_average(true);
+  }
   /// Goes on at a step, with what state() points to set to its values there.
   void seek(index_t step, bool scales_begun) {
     QAT_CHECK(step >= 0 && step <= config_.steps, kInvalidArgument, "train: step ", step, " of a run of ",
@@ -104,6 +129,7 @@ class Trainer {
   /// One step. Prepared layers are fake-quantized from step delay_fake_quant_steps on.
   /// @throws qat::Error naming the step if the loss or the gradient is not finite
   StepReport step() {
+    check_own_weights();
     const auto start = std::chrono::steady_clock::now();
     if (next_ == config_.delay_fake_quant_steps) set_fake_quantization(model_, true);
     zero_grad(all_);
@@ -138,6 +164,11 @@ class Trainer {
     optimizer_.step(backend_);
     scale_optimizer_.set_learning_rate(report.lr * config_.scale_lr);
     scale_optimizer_.step(backend_);
+    if (average_) {
+      average_->update(backend_, next_ == 0);
+      if (next_ >= config_.delay_fake_quant_steps)
+        scale_average_->update(backend_, next_ == config_.delay_fake_quant_steps);
+    }
     report.seconds = seconds_since(start);
     ++next_;
     return report;
@@ -148,7 +179,13 @@ class Trainer {
     QAT_CHECK(c.steps >= 0 && c.accumulation >= 1 && c.warmup_steps >= 0 && c.warmup_steps <= c.steps, kInvalidArgument,
               "train: steps is ", c.steps, ", warmup_steps ", c.warmup_steps, ", accumulation ", c.accumulation,
               "; accepted: steps >= 0, 0 <= warmup_steps <= steps, accumulation >= 1");
+    QAT_CHECK(c.ema_decay >= 0.0 && c.ema_decay < 1.0, kInvalidArgument, "train: ema_decay is ", c.ema_decay,
+              "; accepted: 0 (off) up to, not with, 1");
     return c;
+  }
+  void check_own_weights() const {
+    QAT_CHECK(!average_in_use_, kInvalidArgument,
+              "train: the model has its averaged weights; use_average(false) first");
   }
   static double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -161,13 +198,16 @@ class Trainer {
   std::unique_ptr<BatchSource> batches_;
   std::vector<Parameter*> parameters_, scales_, all_;
   AdamW optimizer_, scale_optimizer_;
+  std::optional<WeightAverage> average_, scale_average_;
+  bool average_in_use_ = false;
   LearningRateSchedule schedule_;
   TrainingBatch batch_;
   index_t next_ = 0;
 };
 
 /// Trains model.parameters() and learned_scales(model); prepared layers are fake-quantized from step
-/// delay_fake_quant_steps on, and at the end. on_step(const StepReport&) is called after each step.
+/// delay_fake_quant_steps on, and at the end, when the model has its averaged weights if ema_decay asks for them.
+/// on_step(const StepReport&) is called after each step.
 /// @throws qat::Error as Trainer
 template <class OnStep>
 void train(const CpuBackend& backend, nn::Transformer& model, std::span<const std::int32_t> tokens,
@@ -178,7 +218,7 @@ void train(const CpuBackend& backend, nn::Transformer& model, std::span<const st
     const StepReport report = trainer.step();
     on_step(report);
   }
-  set_fake_quantization(model, true);
+  trainer.finish();
 }
 
 }  // namespace qat::inline v0::recipe

@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include "support/data.hpp"
 #include "support/files.hpp"
 
 using namespace qat;
@@ -123,4 +124,28 @@ TEST_CASE("a file that does not fit leaves no directory") {
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
   std::signal(SIGXFSZ, handler);
   CHECK(list_directory(dir.path()).empty());
+}
+
+TEST_CASE("a directory is updated once all new files are complete, or not at all; other files stay") {
+  const TempDir dir;
+  const std::string target = dir / "d";
+  const auto update = [&](const std::string& a, bool fails) {
+    update_directory(target, [&](const std::string& path) {
+      write_file(join_path(path, "a"), a);
+      if (fails) raise(ErrorCode::kIo, "no space");
+      write_file(join_path(path, "b"), "b");
+    });
+  };
+  QAT_CHECK_ERROR(update("1", true), "no space");
+  CHECK(list_directory(dir.path()).empty());
+  update("1", false);
+  write_file(join_path(target, "other"), "x");
+  QAT_CHECK_ERROR(update("2", true), "no space");
+  CHECK(test::read_file(join_path(target, "a")) == "1");
+  update("3", false);
+  CHECK(test::read_file(join_path(target, "a")) == "3");
+  CHECK(list_directory(target) == std::vector<std::string>{"a", "b", "other"});
+  CHECK(list_directory(dir.path()) == std::vector<std::string>{"d"});
+  write_file(dir / "file", "");
+  QAT_CHECK_ERROR(update_directory(dir / "file", [](const std::string&) {}), "file: cannot create directory");
 }

@@ -54,6 +54,8 @@ class RandomSection {
         value += kAlphabet[random_.next_below(static_cast<std::uint32_t>(kAlphabet.size()))];
     } else if constexpr (std::is_same_v<V, QuantizerRecipe>) {
       if (depth < 2) fill(value, depth + 1);
+    } else if constexpr (std::is_same_v<V, InnerQuantizer>) {
+      if (depth < 2) fill(value.held.emplace_back(), depth + 1);
     } else {
       value.resize(depth < 2 ? random_.next_below(3) : 0);
       for (auto& entry : value) fill(entry, depth + 1);

@@ -55,6 +55,7 @@ struct ResumeCase {
   index_t delay = 0, accumulation = 1;
   MatmulPrecision precision = MatmulPrecision::kFloat32;
   const char* pattern = "linear";
+  double ema_decay = 0.0;
 };
 
 /// Runs `steps` steps at once, and up to each of `stops` in a run of its own that resumes from the one before, with as
@@ -70,6 +71,7 @@ void check_resume(const ResumeCase& c, index_t steps, const std::vector<index_t>
   config.batch = 2;
   config.delay_fake_quant_steps = c.delay;
   config.accumulation = c.accumulation;
+  config.ema_decay = c.ema_decay;
   const PrepareOptions options{.learn_scales = c.learn_scales};
 
   const CpuBackend whole_backend(threads[0], c.precision);
@@ -90,6 +92,8 @@ void check_resume(const ResumeCase& c, index_t steps, const std::vector<index_t>
     } else {
       CHECK(run.bits() == whole.bits());
       CHECK(same_bits(logits(run.model), logits(whole.model)));
+      for (TestRun* done : {&run, &whole}) done->trainer->finish();
+      CHECK(same_bits(logits(run.model), logits(whole.model)));
     }
   }
   CHECK(losses == whole.losses);
@@ -107,6 +111,8 @@ constexpr ResumeCase kResumeCases[] = {
     {"learned scales that begin at step 40", "weight=int4:group32:asymmetric", true, 40},
     {"accumulation", "8da4w", false, 0, 2},
     {"bf16 products", "int4_weight_only", false, 0, 1, MatmulPrecision::kBfloat16},
+    {"averaged weights", "8da4w", false, 0, 1, MatmulPrecision::kFloat32, "linear", 0.9},
+    {"averaged scales that begin at step 40", "8da3w", true, 40, 1, MatmulPrecision::kFloat32, "linear", 0.9},
 };
 
 }  // namespace

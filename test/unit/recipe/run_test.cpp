@@ -255,3 +255,40 @@ TEST_CASE("another run in the directory is refused, resumed only if it is the sa
   negative.options.keep_last = -1;
   QAT_CHECK_ERROR(negative.begin(), "keep_last -1");
 }
+
+TEST_CASE("with averaged weights a run scores and ends with them, and a resumed one to the same bits") {
+  const TempDir dir;
+  const auto configure = [](RunPart& part) {
+    part.config.ema_decay = 0.9;
+    part.options.checkpoint_every = 5;
+    part.options.validate_every = 6;
+  };
+  RunPart whole(dir / "whole"), plain(dir / "plain");
+  configure(whole);
+  configure(plain);
+  plain.config.ema_decay = 0.0;
+  ValidationLoss last, last_plain;
+  whole.begin().drive([&](const RunStep& step) { last = step.validation.value_or(last); });
+  plain.begin().drive([&](const RunStep& step) { last_plain = step.validation.value_or(last_plain); });
+  const TokenWindows windows = TokenWindows::contiguous(whole.held_out, 32);
+  CHECK(last.quantized == evaluate(two_threads(), whole.model, windows).nats_per_token());
+  CHECK(last.quantized != last_plain.quantized);
+
+  RunPart first(dir / "parts"), second(dir / "parts"), third(dir / "parts");
+  for (RunPart* part : {&first, &second, &third}) configure(*part);
+  CHECK_THROWS_AS(first.begin().drive([](const RunStep& step) {
+    if (step.report.step == 12) throw Stop();
+  }),
+                  Stop);
+  first.run.reset();
+  second.resume().drive(ignore);
+  CHECK(same_bits(logits(second.model), logits(whole.model)));
+  CHECK(metrics_of(dir / "parts") == metrics_of(dir / "whole"));
+  second.run.reset();
+  third.resume().drive(ignore);  // a finished run: to its end
+  CHECK(same_bits(logits(third.model), logits(whole.model)));
+  plain.run.reset();
+  RunPart other(dir / "plain");
+  configure(other);
+  QAT_CHECK_ERROR(other.resume(), "run.json", "training.ema_decay is absent in the run there, 0.9 in this one");
+}

@@ -65,6 +65,94 @@ TEST_CASE("each class of torchao is the scheme that reproduces it") {
         "linear weight=uint4:group128:float_zero_point:bfloat16:eps=1e-06 128");
 }
 
+TEST_CASE("QATConfig is its base configuration, as if that stood alone") {
+  for (const char* base : {"torchao.quantization.Int8DynamicActivationIntxWeightConfig", "IntxWeightOnlyConfig",
+                           "torchao.quantization.Int4WeightOnlyConfig", "Int8DynamicActivationInt4WeightConfig"}) {
+    QuantizerRecipe q = named("torchao.quantization.qat.QATConfig");
+    q.base_config.held = {named(base, 64)};
+    const std::string alone = rule_text(named(base, 64));
+    CHECK(rule_text(q) == alone);
+    q.step = "prepare";
+    CHECK(rule_text(q) == alone);
+    q.step = "QATStep.PREPARE";
+    CHECK(rule_text(q) == alone);
+  }
+  CHECK(rule_text(named("Int8DynamicActivationInt4WeightConfig")) ==
+        "linear weight=int4:group32:symmetric:input,activation=int8:token:asymmetric:input 32");
+}
+
+TEST_CASE("QATConfig and its older name take fake quantizers of weights and activations") {
+  for (const char* target : {"QATConfig", "torchao.quantization.qat.IntXQuantizationAwareTrainingConfig"}) {
+    QuantizerRecipe q = named(target), weight = named("torchao.quantization.qat.IntxFakeQuantizeConfig", 32),
+                    activation = named("FakeQuantizeConfig");
+    weight.weight_dtype = "torch.int4";
+    activation.weight_dtype = "torch.int8";
+    activation.granularity = "per_token";
+    activation.is_symmetric = false;
+    q.weight_config.held = {weight};
+    CHECK(rule_text(q) == "linear weight=int4:group32:symmetric 1");
+    q.activation_config.held = {activation};
+    CHECK(rule_text(q) == "linear weight=int4:group32:symmetric,activation=int8:token:asymmetric 1");
+    q.weight_config.held.clear();
+    CHECK(rule_text(q) == "linear activation=int8:token:asymmetric 1");
+  }
+  QuantizerRecipe q = named("QATConfig"), weight = named("IntxFakeQuantizeConfig");
+  weight.weight_dtype = "int3";
+  const auto text_with = [&](auto change) {
+    QuantizerRecipe changed = weight;
+    change(changed);
+    q.weight_config.held = {changed};
+    return rule_text(q);
+  };
+  CHECK(text_with([](auto& w) { w.granularity = "per_channel"; }) == "linear weight=int3:axis0:symmetric 1");
+  CHECK(text_with([](auto& w) { w.granularity = "PerAxis(0)", w.mapping_type = "MappingType.ASYMMETRIC"; }) ==
+        "linear weight=int3:axis0:asymmetric 1");
+  CHECK(text_with([](auto& w) {
+          w.granularity = "per_group", w.group_size = 16, w.scales_precision = "torch.bfloat16";
+        }) == "linear weight=int3:group16:symmetric:bfloat16 1");
+  CHECK(text_with([](auto& w) { w.granularity = "PerGroup(8)", w.mapping_type = "SYMMETRIC_NO_CLIPPING_ERR"; }) ==
+        "linear weight=int3:group8:symmetric_no_clip 1");
+}
+
+TEST_CASE("what QATConfig refuses in torchao, it refuses here, by the key") {
+  const QuantizerRecipe base = named("IntxWeightOnlyConfig");
+  QuantizerRecipe weight = named("IntxFakeQuantizeConfig", 32);
+  weight.weight_dtype = "torch.int4";
+  const auto says = [&](auto change) {
+    QuantizerRecipe q = named("QATConfig");
+    q.base_config.held = {base};
+    change(q);
+    return refusal(q);
+  };
+  CHECK(contains(says([](auto& q) { q.base_config.held.clear(); }), "q: has none of base_config"));
+  CHECK(contains(says([&](auto& q) { q.weight_config.held = {weight}; }),
+                 "base_config and weight_config are both given"));
+  CHECK(contains(says([](auto& q) { q.step = "convert"; }), "step is convert; a run prepares"));
+  CHECK(contains(says([](auto& q) { q.step = "train"; }), "prepare, convert"));
+  CHECK(contains(says([](auto& q) { q.group_size = 32; }), "QATConfig takes no groupsize"));
+  CHECK(contains(says([&](auto& q) { q.base_config.held = {weight}; }),
+                 "q.base_config: _target_ is IntxFakeQuantizeConfig, which is no base configuration; did you mean"));
+  for (const char* other : {"", "QATConfig", "Int4WeightOnlyQATQuantizer", "ComposableQATQuantizer"})
+    CHECK(contains(says([&](auto& q) { q.base_config.held = {named(other)}; }), "q.base_config: _target_ is "));
+  CHECK(contains(says([&](auto& q) { q.base_config.held = {named("MXDynamicActivationMXWeightConfig")}; }),
+                 "q.base_config: _target_ is MXDynamicActivationMXWeightConfig, a floating-point format"));
+  const auto of_weight = [&](auto change) {
+    QuantizerRecipe changed = weight;
+    change(changed);
+    return says([&](auto& q) { q.base_config.held.clear(), q.weight_config.held = {changed}; });
+  };
+  CHECK(contains(of_weight([](auto& w) { w.weight_dtype.clear(); }), "q.weight_config: dtype is missing"));
+  CHECK(contains(of_weight([](auto& w) { w.group_size.reset(); }), "neither granularity nor group_size"));
+  CHECK(contains(of_weight([](auto& w) { w.granularity = "PerAxis(0)"; }), "accepted: one of them"));
+  CHECK(contains(of_weight([](auto& w) { w.is_symmetric = true, w.mapping_type = "SYMMETRIC"; }), "one of them"));
+  CHECK(
+      contains(of_weight([](auto& w) { w.target = "Float8FakeQuantizeConfig"; }), "accepted: IntxFakeQuantizeConfig"));
+  CHECK(contains(of_weight([](auto& w) { w.group_size.reset(), w.granularity = "per_token"; }),
+                 "weight_config is per token"));
+  CHECK(contains(of_weight([](auto& w) { w.inner_k_tiles = 8; }), "takes no inner_k_tiles"));
+  CHECK(contains(refusal(named("FromIntXQuantizationAwareTrainingConfig")), "the step after training"));
+}
+
 TEST_CASE("ComposableQATQuantizer applies its quantizers in order") {
   QuantizerRecipe q = named("ComposableQATQuantizer");
   CHECK(contains(refusal(q), "quantizers is empty"));

@@ -236,3 +236,77 @@ TEST_CASE("training on samples lowers their loss, packed or not, and leaves the 
     CHECK(same_bits(outcomes[0], outcomes[1]));
   }
 }
+
+TEST_CASE(
+    "with ema_decay the model ends with the moving average of the weights and learned scales, and trains as without") {
+  const std::vector<LayerRule> rules = {{"linear", parse_scheme("8da3w")}};
+  const PrepareOptions options{.learn_scales = true};
+  const std::vector<std::int32_t> tokens = chain(5000);
+  constexpr index_t kDelay = 3;
+  TrainConfig config = quick(8);
+  config.delay_fake_quant_steps = kDelay;
+  nn::Transformer plain = tiny_model(), averaged = tiny_model();
+  prepare(plain, rules, options);
+  prepare(averaged, rules, options);
+
+  std::vector<double> expected_losses;
+  std::map<std::string, std::vector<double>> expected;
+  const auto is_scale = [](const std::string& name) { return name.ends_with("_scale"); };
+  {
+    Trainer trainer(two_threads(), plain, tokens, config);
+    while (!trainer.done()) {
+      const index_t step = trainer.next_step();
+      expected_losses.push_back(trainer.step().loss);
+      std::vector<Parameter*> all = plain.parameters();
+      for (Parameter* p : learned_scales(plain)) all.push_back(p);
+      for (const Parameter* p : all) {
+        std::vector<double>& e = expected[p->name];
+        e.resize(static_cast<std::size_t>(p->value.size()));
+        const double keep = step == (is_scale(p->name) ? kDelay : 0) ? 0.0 : 0.8;
+        for (index_t i = 0; i < p->value.size(); ++i)
+          e[static_cast<std::size_t>(i)] = keep * e[static_cast<std::size_t>(i)] + (1.0 - keep) * double{p->value[i]};
+      }
+    }
+  }
+  config.ema_decay = 0.8;
+  CHECK(losses(two_threads(), averaged, config) == expected_losses);
+  std::vector<Parameter*> all = averaged.parameters();
+  for (Parameter* p : learned_scales(averaged)) all.push_back(p);
+  index_t scales = 0, moved = 0;
+  for (const Parameter* p : all) {
+    CAPTURE(p->name);
+    const std::vector<double>& e = expected.at(p->name);
+    scales += is_scale(p->name);
+    for (index_t i = 0; i < p->value.size(); ++i)
+      CHECK(std::fabs(double{p->value[i]} - e[static_cast<std::size_t>(i)]) < 1e-6);
+  }
+  for (std::size_t i = 0; i < plain.parameters().size(); ++i)
+    moved += plain.parameters()[i]->value[0] != averaged.parameters()[i]->value[0];
+  CHECK(scales == 15);  // two blocks of seven, and the head
+  CHECK(moved > 10);
+}
+
+TEST_CASE("a trainer gives its averages and takes them back; steps and state need the weights themselves") {
+  nn::Transformer model = tiny_model();
+  const std::vector<std::int32_t> tokens = chain(5000);
+  TrainConfig config = quick(4);
+  config.ema_decay = 0.5;
+  Trainer trainer(two_threads(), model, tokens, config);
+  const Tensor<float> untrained = logits(model);
+  trainer.use_average(true);  // of no step: nothing
+  CHECK(same_bits(logits(model), untrained));
+  trainer.step();
+  trainer.step();
+  const Tensor<float> own = logits(model);
+  trainer.use_average(true);
+  CHECK_FALSE(same_bits(logits(model), own));
+  QAT_CHECK_ERROR(trainer.step(), "averaged weights");
+  QAT_CHECK_ERROR(trainer.state(), "averaged weights");
+  trainer.use_average(false);
+  CHECK(same_bits(logits(model), own));
+  trainer.step();
+  for (const double bad : {1.0, -0.1, std::nan("")}) {
+    config.ema_decay = bad;
+    QAT_CHECK_ERROR(Trainer(two_threads(), model, tokens, config), "ema_decay is");
+  }
+}
