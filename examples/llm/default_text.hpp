@@ -42,6 +42,14 @@ class DefaultText {
     return kind < 90 ? questions(random) : exercise(random);
   }
 
+  /// A question about the country and its answer, as they stand in documents: a pure function of (seed, index).
+  std::pair<std::string, std::string> question(std::uint64_t index) const {
+    CounterRandom random(seed_, kQuestionStream + index);
+    const std::string both = question_and_answer(random);
+    const std::size_t end = both.find("? ") + 1;
+    return {both.substr(0, end), both.substr(end + 1)};
+  }
+
   /// Documents from `first` on, until they have `bytes` bytes, each followed by the separator.
   std::string text(std::uint64_t first, std::size_t bytes) const {
     std::string out;
@@ -52,7 +60,8 @@ class DefaultText {
  private:
   using CounterRandom = qat::CounterRandom;
   using Templates = std::vector<const char*>;  ///< ways to say one thing
-  static constexpr std::uint64_t kWorldStream = 0, kDocumentStream = std::uint64_t{1} << 32;
+  static constexpr std::uint64_t kWorldStream = 0, kDocumentStream = std::uint64_t{1} << 32,
+                                 kQuestionStream = std::uint64_t{1} << 33;
 
   // ---- random choices ----------------------------------------------------------------------------------------------
 
@@ -231,7 +240,7 @@ class DefaultText {
     return out + say(random, {" Both were $feeling.", " $guest.first was $feeling.", ""}, scope);
   }
 
-  std::string questions(CounterRandom& random) const {
+  std::string question_and_answer(CounterRandom& random) const {
     static const Templates kPerson = {"Where does $name live? In $town.",
                                       "What does $name do? $He is $a_trade.",
                                       "What is the pet of $name? $pet, $an_animal.",
@@ -247,12 +256,14 @@ class DefaultText {
                                     "When is the market of $name? On $day.",     "What is made in $name? $goods.",
                                     "Who is the mayor of $name? $mayor.",        "Which town is next to $name? $next.",
                                     "How old is $name? It was founded in $year."};
+    const bool about_town = random.next_below(4) == 0;
+    const Entity& entity = *pick(random, about_town ? towns_ : people_);
+    return expand(pick(random, about_town ? kTown : kPerson), entity);
+  }
+
+  std::string questions(CounterRandom& random) const {
     std::string out = "Questions.";
-    for (std::uint32_t i = 3 + random.next_below(3); i > 0; --i) {
-      const bool about_town = random.next_below(4) == 0;
-      const Entity& entity = *pick(random, about_town ? towns_ : people_);
-      out += "\n" + expand(pick(random, about_town ? kTown : kPerson), entity);
-    }
+    for (std::uint32_t i = 3 + random.next_below(3); i > 0; --i) out += "\n" + question_and_answer(random);
     return out;
   }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "default_model.hpp"
+#include "default_samples.hpp"
 #include "qat/data/sft_batches.hpp"
 #include "qat/recipe/recipe_check.hpp"
 #include "qat/recipe/run.hpp"
@@ -114,20 +115,26 @@ class TrainingData {
     options.eos_id = tokenizer.eos_id() >= 0 ? tokenizer.eos_id() : static_cast<std::int32_t>(config.eos_id);
     options.chat_template = data.chat_template;
     options.skip_broken = data.skip_broken;
-    const auto load = [&](const std::string& path) {
-      SftData loaded = load_sft_data(path, tokenizer, options);
+    const auto load = [&](const std::string& path, bool to_train) {
+      SftData loaded;
+      if (is_default(path) || path == "default_chat") {
+        const DefaultSamples samples(!is_default(path));
+        loaded = make_sft_data(to_train ? samples.train() : samples.valid(), path, tokenizer, options);
+      } else {
+        loaded = load_sft_data(path, tokenizer, options);
+      }
       if (loaded.skipped > 0)
         std::fprintf(stderr, "qat-llm: left out %td line%s; the first: %s\n", loaded.skipped,
                      loaded.skipped == 1 ? "" : "s", loaded.first_skipped.c_str());
       return std::move(loaded.samples);
     };
-    samples_ = load(data.train);
+    if (!data.train.empty()) samples_ = load(data.train, true);
     if (data.validation_split > 0.0) {
       std::tie(samples_, held_samples_) =
           split_samples(std::move(samples_), data.validation_split, recipe_.seed, data.train);
       validation_name_ = "held-out part of " + data.train;
     } else if (!data.validation.empty()) {
-      held_samples_ = load(data.validation);
+      held_samples_ = load(data.validation, false);
       validation_name_ = data.validation;
     }
   }

@@ -3,7 +3,6 @@ import json
 import math
 import os
 import shutil
-import struct
 import sys
 import tempfile
 
@@ -11,11 +10,65 @@ import tiny
 from tiny import check, run
 
 
-def refuses(name, arguments, *parts):
-    code, _, errors = run(*arguments)
+def refuses(name, arguments, *parts, limit=None):
+    code, _, errors = run(*arguments, before=limit)
     lines = errors.strip().splitlines()
     missing = [part for part in parts if part not in errors]
     check(name, code == 2 and len(lines) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+
+
+def unreadable(folder, model, text):
+    """Models, data and tokenizers that are there and cannot be used."""
+    nothing, empty = os.path.join(folder, "nothing"), os.path.join(folder, "empty.bin")
+    os.mkdir(nothing)
+    open(empty, "w").close()
+    train = lambda **more: ["train", *sum((["--" + k.replace("_", "-"), v] for k, v in dict(dict(
+        model=model, train_data=text, steps="2", seq_length="32"), **more).items()), [])]
+    refuses("a model that is an empty file", train(model=empty), "empty.bin")
+    refuses("a model that is an empty directory", train(model=nothing), "nothing", "config.json")
+    refuses("a text that is a directory", train(train_data=nothing), "nothing")
+    refuses("a tokenizer that is an empty directory", train(tokenizer=nothing), "nothing", "has no tokenizer")
+    refuses("a prompt that is a directory", ["generate", "--model", model, "--prompt-file", nothing], "nothing")
+    refuses("a missing prompt file", ["generate", "--model", model, "--prompt-file", os.path.join(folder, "none.txt")], "none.txt", "cannot open")
+    for option, value, parts in [("temperature", "-1", ["temperature is -1"]), ("top-p", "0", ["top_p is 0"]), ("top-p", "1.5", ["top_p is 1.5"]),
+                                 ("top-k", "-2", ["top_k is -2"]), ("tokens", "-1", ["-1 tokens"]), ("chat-template", "x", ["accepted: chatml"])]:
+        refuses(f"{option} {value}", ["generate", "--model", model, "--prompt", "the cat", f"--{option}", value], *parts)
+    # The vocabulary of a text's tokenizer and the model's: training, generation and fine-tuning name what does not fit.
+    narrow, samples = os.path.join(folder, "narrow.bin"), os.path.join(folder, "one.jsonl")
+    tiny.write_model(narrow, vocab=265)
+    with open(samples, "w") as file:
+        file.write(json.dumps(dict(prompt="the cat", completion="sat")) + "\n")
+    refuses("training on tokens beyond the vocabulary", train(model=narrow, tokenizer=folder), "text.txt", "0 to 264")
+    refuses("fine-tuning on them", train(model=narrow, tokenizer=folder, train_data=samples, set="task.type=sft"), "one.jsonl:1", "0 to 264")
+    refuses("generating from them", ["generate", "--model", narrow, "--tokenizer", folder, "--prompt", "the cat"], "prompt", "0 to 264")
+    if os.geteuid() != 0:
+        os.chmod(empty, 0)
+        refuses("a model that may not be read", train(model=empty), "empty.bin", "Permission denied")
+    os.rmdir(nothing)
+    for path in (empty, narrow, samples):
+        os.remove(path)
+
+
+def full_disk(folder, model, text):
+    """Files that may not grow beyond 20 kB: what cannot be written whole is not there, what was there stays."""
+    out, result = os.path.join(folder, "limited"), os.path.join(folder, "result.json")
+    limit = tiny.no_larger_than(20_000)
+    commands = [("quantize", ["quantize", "--model", model, "--scheme", "qat4"]),
+                ("train", ["train", "--model", model, "--train-data", text, "--steps", "2", "--seq-length", "32"])]
+    for name, command in commands:
+        before = files_below(folder)
+        refuses(f"{name} on a full disk", [*command, "--out", out], "cannot write", limit=limit)
+        check(f"{name} on a full disk leaves nothing", files_below(folder) == before and not os.path.exists(out),
+              str(set(files_below(folder)) - set(before)))
+    code, _, errors = run(*commands[0][1], "--out", out)
+    check("with room it is written", code == 0, errors)
+    before = {path: open(path, "rb").read() for path in files_below(out)}
+    refuses("writing over it on a full disk", [*commands[1][1], "--out", out], "cannot write", limit=limit)
+    check("leaves what was there", before == {path: open(path, "rb").read() for path in files_below(out)}, str(files_below(out)))
+    shutil.rmtree(out)
+    refuses("results on a full disk", ["train", "--model", model, "--train-data", text, "--steps", "300", "--seq-length", "8", "--batch", "1",
+                                       "--json", result], "result.json", "cannot write", limit=limit)
+    check("are not half-written", not os.path.exists(result))
 
 
 def files_below(folder):
@@ -38,7 +91,7 @@ def main():
         refuses("header without vocabulary", evaluate(bad), "bad.bin", "vocab_size")
         with open(bad, "wb") as file:
             file.write(b"GGUF" + b"\0" * 100)
-        refuses("another format", evaluate(bad), "bad.bin", "GGUF", "accepted")
+        refuses("a GGUF file of no version", evaluate(bad), "bad.bin", "version is 0", "accepted")
         tiny.write_model(bad, patch={tiny.VOCAB * tiny.DIM + tiny.DIM + 7: math.nan})
         refuses("NaN weight", evaluate(bad), "bad.bin", "q_proj", "finite")
         refuses("missing checkpoint", evaluate(os.path.join(folder, "none.bin")), "none.bin", "does not exist")
@@ -57,16 +110,9 @@ def main():
         tiny.write_tokenizer(os.path.join(big, "tokenizer.bin"), vocab=400)
         small = os.path.join(folder, "small")
         os.mkdir(small)
-        # A text whose tokens the tokenizer knows and the model does not: a 290-token model with the 300-token tokenizer.
-        head = tiny.DIM // tiny.HEADS
-        with open(model, "rb") as file:
-            data = file.read()
-        rows = 265
-        floats = data[28:]
-        cut = floats[: rows * tiny.DIM * 4] + floats[tiny.VOCAB * tiny.DIM * 4:]
+        # A text whose tokens the tokenizer knows and the model does not: a 265-token model with the 300-token tokenizer.
         small_model = os.path.join(small, "model.bin")
-        with open(small_model, "wb") as file:
-            file.write(struct.pack("<7i", tiny.DIM, tiny.HIDDEN, tiny.LAYERS, tiny.HEADS, tiny.KV, rows, tiny.LENGTH) + cut)
+        tiny.write_model(small_model, vocab=265)
         tiny.write_tokenizer(os.path.join(small, "tokenizer.bin"))
         refuses("token id beyond the vocabulary", ["eval", "--model", small_model, "--tokenizer", os.path.join(folder, "tokenizer.bin"),
                                                    "--data", text, "--length", "32"], "text.txt", "0 to 264")
@@ -78,6 +124,7 @@ def main():
         refuses("pattern that selects nothing", evaluate(model, "--scheme", "qat4", "--layers", "layers.7.*"), "layers.7.*", "selects nothing")
         refuses("pattern that selects a norm", evaluate(model, "--scheme", "qat4", "--layers", "norm"), "model.norm", "RmsNorm")
 
+        unreadable(folder, model, text)
         before = files_below(folder)
         out = os.path.join(folder, "out")
         refuses("quantize with a bad scheme", ["quantize", "--model", model, "--scheme", "qat9", "--out", out], "qat9")
@@ -86,6 +133,7 @@ def main():
         refuses("train on nothing", ["train", "--model", model, "--train-data", os.path.join(folder, "none.txt"), "--out", out], "none.txt")
         refuses("training that diverges", ["train", "--model", model, "--train-data", text, "--seq-length", "32", "--steps", "20",
                                            "--warmup", "0", "--lr", "1e30", "--clip", "0", "--out", out], "lower the learning rate")
+        full_disk(folder, model, text)
         check("nothing is half-written", files_below(folder) == before, str(set(files_below(folder)) - set(before)))
 
         packed = os.path.join(folder, "packed")

@@ -14,10 +14,12 @@ import runs
 import tiny
 from tiny import check
 
-KILLS = 20 if os.environ.get("QAT_TEST_FULL") else 4
+FULL = bool(os.environ.get("QAT_TEST_FULL"))
+KILLS = 20 if FULL else 4  # of every case, on 1 and on 2 threads in turn; full: on both
 STEPS, EVERY = 240, 7
 CASES = [("8da4w", ["--scheme", "8da4w"]),
-         ("learned scales after a delay", ["--scheme", "weight=int4:group32:asymmetric", "--learn-scales", "--delay-fake-quant-steps", "90"]),
+         ("learned scales after a delay", ["--scheme", "weight=int4:group32:asymmetric", "--learn-scales", "--delay-fake-quant-steps", "90",
+                                           "--ema-decay", "0.95"]),
          ("fine-tuning", ["--scheme", "8da4w", "--accumulation", "2", "--set", "task.type=sft", "--set", "data.chat_template=plain"])]
 
 
@@ -89,12 +91,14 @@ def main():
         model, text = tiny.make(folder)
         samples = os.path.join(folder, "samples.jsonl")
         write_samples(samples)
-        for name, options in CASES:
+        for number, (name, options) in enumerate(CASES):
             data = samples if "task.type=sft" in options else text
-            with tempfile.TemporaryDirectory() as place:
-                survives(name, ["train", "--model", model, "--train-data", data, "--steps", str(STEPS), "--batch", "2", "--seq-length", "32",
-                                "--data", data, "--length", "32", "--validate-every", "50", "--checkpoint-every", str(EVERY),
-                                *options], place, generator)
+            for threads in (1, 2) if FULL else (1 + number % 2,):
+                with tempfile.TemporaryDirectory() as place:
+                    survives(f"{name}, {threads} thread{'s' * (threads - 1)}",
+                             ["train", "--model", model, "--train-data", data, "--steps", str(STEPS), "--batch", "2", "--seq-length", "32",
+                              "--data", data, "--length", "32", "--validate-every", "50", "--checkpoint-every", str(EVERY), "--threads",
+                              str(threads), *options], place, generator)
     return 1 if tiny.results["FAILED"] else 0
 
 

@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,8 +36,9 @@ def ready_recipes(folder, model, text):
             continue
         effective = load(result)["recipe"]
         delay = ["--delay-fake-quant-steps", "1"] if effective["qat"]["delay_fake_quant_steps"] else []
-        code, _, errors = run("train", "--recipe", path, "--model", model, "--train-data", text, "--data", text, "--steps", "3",
-                              "--seq-length", "32", "--batch", "2", "--output-dir", out, "--json", result, *delay)
+        fine_tunes = effective["task"]["type"] == "sft"
+        data = [] if fine_tunes else ["--model", model, "--train-data", text, "--data", text, "--seq-length", "32"]
+        code, _, errors = run("train", "--recipe", path, "--steps", "3", "--batch", "2", "--output-dir", out, "--json", result, *data, *delay)
         check(f"{name} trains", code == 0, errors)
         if code != 0:
             continue
@@ -45,7 +47,10 @@ def ready_recipes(folder, model, text):
         code, again, errors = run("recipe", os.path.join(out, "recipe.yaml"), "--print")
         with open(os.path.join(out, "recipe.yaml")) as file:
             check(f"{name}: the run's recipe reads back to the same text", again == file.read(), errors)
-        if effective["qat"]["enabled"]:
+        if fine_tunes:
+            code, _, errors = run("generate", "--model", os.path.join(out, "packed"), "--prompt", "Where is", "--tokens", "3")
+            check(f"{name}: scores held-out samples, and the packed model writes", code == 0 and trained["validation"]["samples"] == 200, errors)
+        elif effective["qat"]["enabled"]:
             code, _, errors = run("eval", "--model", os.path.join(out, "packed"), "--data", text, "--length", "64", "--json", result)
             check(f"{name}: packed scores what training scored", code == 0 and
                   load(result)["nats_per_token"] == trained["validation"]["nats_per_token"], errors)
@@ -152,7 +157,8 @@ def fine_tuning(folder, model, text):
     long = write(os.path.join(folder, "long.jsonl"), json.dumps(dict(prompt="the cat " * 9, completion="sat")) + "\n")
     refuses("a prompt longer than the context", [*options, "--set", "data.train=" + long], "long.jsonl:1", "the prompt has", "at most 48")
     refuses("text where samples are needed", [*options, "--set", "data.train=" + text], "text.txt:1", "not valid JSON")
-    refuses("the default text for samples", [*options, "--set", "data.train=default", "--set", "data.validation_split=0"], "task.type is sft", "JSONL")
+    refuses("conversations where text is needed", [*options, "--set", "data.train=default_chat", "--set", "task.type=lm"], "task.type is lm", "sft")
+    refuses("the default samples split", [*options, "--set", "data.train=default"], "data.validation_split", "data.validation: default")
 
 
 def completion():
@@ -200,6 +206,12 @@ def main():
         with open(os.path.join(os.environ["QAT_SOURCE_ROOT"], "docs", "recipe.md")) as file:
             check("docs/recipe.md is what `recipe --reference` writes", code == 0 and out == file.read(),
                   "run: qat-llm recipe --reference > docs/recipe.md")
+        for verb in re.search(r'compgen -W "([^"]*)"', run("completion", "bash")[1]).group(1).split():
+            if verb.startswith("-"):
+                continue
+            code, out, _ = run(verb, "--help")
+            check(f"{verb} --help shows an example", code == 0 and "Example" in out and f"qat-llm {verb}" in out, out[-300:])
+            check(f"{verb} takes --json", "--json" in out or verb == "completion")
         code, out, errors = run("--help")
         check("help states the exit codes", code == 0 and "Exit codes: 0 done; 2 bad input" in out, errors)
     return 1 if tiny.results["FAILED"] else 0

@@ -1,6 +1,7 @@
 """A tiny llama2.c checkpoint with tokenizer and text, made from nothing, and how the command-line tests count."""
 import os
 import random
+import resource
 import struct
 import subprocess
 
@@ -14,23 +15,28 @@ def check(name, ok, detail=""):
     results["PASSED" if ok else "FAILED"] += 1
 
 
-def run(*arguments):
-    """(exit code, stdout, stderr) of qat-llm."""
-    result = subprocess.run([QAT_LLM, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=300)
+def run(*arguments, before=None):
+    """(exit code, stdout, stderr) of qat-llm. before: called in its process first"""
+    result = subprocess.run([QAT_LLM, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=300, preexec_fn=before)
     return result.returncode, result.stdout, result.stderr
 
 
-def weight_count(hidden=HIDDEN):
+def no_larger_than(size):
+    """For run(before=...): a disk on which files end at `size` bytes."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def weight_count(hidden=HIDDEN, vocab=VOCAB):
     head = DIM // HEADS
     kv = KV * head
     layer = DIM + DIM * DIM + 2 * kv * DIM + DIM * DIM + DIM + 3 * hidden * DIM
-    return VOCAB * DIM + LAYERS * layer + DIM + LENGTH * head
+    return vocab * DIM + LAYERS * layer + DIM + LENGTH * head
 
 
 def write_model(path, vocab=VOCAB, hidden=HIDDEN, cut=0, extra=b"", patch=None):
     """patch: {index of the weight: value}."""
     generator = random.Random(1)
-    count = weight_count(hidden)
+    count = weight_count(hidden, vocab or VOCAB)
     weights = [generator.gauss(0.0, 0.1) for _ in range(count)]
     for index, value in (patch or {}).items():
         weights[index] = value

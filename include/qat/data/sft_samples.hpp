@@ -127,15 +127,16 @@ inline SftSample sft_sample(const std::vector<SftPart>& parts, const Tokenizer& 
 
 }  // namespace detail
 
-/// Reads JSONL, one sample a line: {"prompt": text, "completion": text} or {"messages": [{"role", "content"}, ...]};
+/// Samples from JSONL, one a line: {"prompt": text, "completion": text} or {"messages": [{"role", "content"}, ...]};
 /// other keys are left alone. The loss counts on completions (the assistant's messages with what closes them) and on
-/// the end token.
-/// @throws qat::Error naming file and line: not JSON, a member missing or of another type, too long for `longest`
-inline SftData load_sft_data(const std::string& path, const Tokenizer& tokenizer, const SftOptions& options) {
+/// the end token. source: names the text in errors
+/// @throws qat::Error naming source and line: not JSON, a member missing or of another type, too long for `longest`
+inline SftData make_sft_data(std::string_view text, const std::string& source, const Tokenizer& tokenizer,
+                             const SftOptions& options) {
   const ChatTemplate chat(options.chat_template);
   SftData data;
-  for_each_json_line(path, [&](std::string_view line, index_t number) {
-    const std::string where = path + ":" + std::to_string(number);
+  for_each_json_line_of(text, [&](std::string_view line, index_t number) {
+    const std::string where = source + ":" + std::to_string(number);
     try {
       SftSample sample =
           detail::sft_sample(detail::sft_parts(parse_json(line, where), chat, where), tokenizer, options, where);
@@ -146,10 +147,17 @@ inline SftData load_sft_data(const std::string& path, const Tokenizer& tokenizer
       if (data.skipped++ == 0) data.first_skipped = e.what();
     }
   });
-  QAT_CHECK(!data.samples.empty(), kBadFile, path, ": has no samples",
+  QAT_CHECK(!data.samples.empty(), kBadFile, source, ": has no samples",
             data.skipped > 0 ? "; the first line left out: " : "", data.first_skipped,
             "; accepted: lines {\"prompt\", \"completion\"} or {\"messages\"}");
   return data;
+}
+
+/// The same for a file.
+/// @throws qat::Error (kIo) naming the file; else as make_sft_data()
+inline SftData load_sft_data(const std::string& path, const Tokenizer& tokenizer, const SftOptions& options) {
+  const MappedFile file(path);
+  return make_sft_data(file.text(), path, tokenizer, options);
 }
 
 /// The samples in two parts: those that held_out(share, seed) leaves, and those it holds out.
