@@ -61,7 +61,7 @@ std::uint64_t hash_of_call(const KernelEntry& entry, qat::index_t size, GuardedE
 
 /// Every element of a vector and its neighbours, whole tiles and ragged ones; 47, 73 and 125 are products of whole
 /// blocks of 32 columns with 6, 32 and 2 rows.
-constexpr qat::index_t kEntrySizes[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 65, 73, 96, 125, 127};
+constexpr qat::index_t kEntrySizes[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 65, 73, 96, 125, 127, 128};
 
 }  // namespace
 

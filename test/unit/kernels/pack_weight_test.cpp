@@ -9,6 +9,7 @@
 #include "support/compare.hpp"
 #include "support/packed_weights.hpp"
 #include "support/random_values.hpp"
+#include "support/tuning_scope.hpp"
 
 namespace {
 
@@ -66,6 +67,49 @@ TEST_CASE("quantize_and_pack leaves the bytes of quantize and pack: every scheme
                                                        given_zero) == 0);
           CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(given)));
         }
+      }
+  }
+}
+
+TEST_CASE("4-bit weights packed in blocks of 128 columns have the bytes of quantize and pack, streamed or not") {
+  const qat::test::TuningScope restored;
+  const qat::CpuBackend backend(2);
+  const float big = 0x1p127f, tiny = 0x1p-140f;
+  for (const char* text : {"int4:group32:symmetric", "uint4:group32:symmetric", "int4:group64:symmetric:float16",
+                           "int4:group128:asymmetric:bfloat16", "uint4:group32:asymmetric_raw:float16",
+                           "int4:group32:symmetric_no_clip:e4m3", "uint4:group64:asymmetric"}) {
+    const qat::QuantSpec spec = qat::parse_spec(text);
+    CAPTURE(text);
+    for (const index_t columns : {128, 384})
+      for (const float factor : {1.0f, big, tiny, 1e6f}) {  // scales clamped, codes beyond int32, groups of zeros
+        CAPTURE(factor);
+        const index_t rows = 50;
+        std::vector<float> w = qat::test::uniform_values(rows * columns, static_cast<std::uint64_t>(columns));
+        for (std::size_t i = 0; i < w.size(); ++i) w[i] *= i % 1024 < 96 ? 0.0f : i % 5 == 0 ? factor : 1.0f;
+        w[700] = 0.0f;
+        for (std::size_t i = 2048; i < 2304; ++i) w[i] = 3.0f;  // one value: the range of a raw mapping is 0
+        const auto tiles = static_cast<std::size_t>(qat::group_layout(spec.granularity, rows, columns).count());
+        std::vector<std::int8_t> codes(w.size());
+        std::vector<float> scale(tiles), zero(tiles);
+        qat::kernels::reference::choose_qparams(spec, w.data(), rows, columns, scale.data(), zero.data());
+        qat::kernels::reference::quantize(spec, w.data(), rows, columns, scale.data(), zero.data(), codes.data());
+        const PackedWeight expected = PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(), zero.data());
+        for (const Target target : qat::supported_targets())
+          for (const index_t stream : {index_t{0}, index_t{1} << 40}) {
+            const qat::ScopedTarget scope(target);
+            CAPTURE(qat::name(target));
+            qat::kernels::cpu_tuning().stream_bytes = stream;
+            PackedWeight packed;
+            std::vector<float> s(tiles), z(tiles);
+            CHECK(qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, packed, s.data(), z.data()) ==
+                  0);
+            CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(packed)));
+            CHECK(qat::test::compare_bits(scale, s));
+            CHECK(qat::test::compare_bits(zero, z));
+            w[700] = std::numeric_limits<float>::quiet_NaN();
+            CHECK(qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, packed) == 1);
+            w[700] = 0.0f;
+          }
       }
   }
 }

@@ -67,8 +67,9 @@ inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const st
 }
 
 /// Parameters (rows, tiles), row-major, of up to 16 rows into the slots of a panel: tile t of row r is slot 16 * t + r,
-/// padding rows are zero.
-inline void pack_panel_params(FloatType type, const float* params, index_t rows, index_t tiles, std::uint8_t* stored) {
+/// padding rows are zero. stream: past the caches, where they fill lines.
+inline void pack_panel_params(FloatType type, const float* params, index_t rows, index_t tiles, bool stream,
+                              std::uint8_t* stored) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kLanes = vec::kLanes;
   for (index_t lane = 0; lane < PanelLayout::kPanelRows; lane += kLanes)
@@ -89,12 +90,140 @@ inline void pack_panel_params(FloatType type, const float* params, index_t rows,
             quantization::store_uint16(words, vec::shift_right<16>(vec::bits(block[j])));
             break;
           default:
-            vec::store(reinterpret_cast<float*>(stored) + slot, block[j]);
+            if (stream && kLanes == PanelLayout::kPanelRows)
+              vec::stream(reinterpret_cast<float*>(stored) + slot, block[j]);
+            else
+              vec::store(reinterpret_cast<float*>(stored) + slot, block[j]);
             break;
         }
       }
     }
 }
+
+#if QAT_TARGET_LEVEL >= 2
+/// Parameters of a block of 128 columns: its groups are the rows of quantization::Params.
+struct BlockParams {
+  simd::QAT_TARGET::Float inverse;
+  simd::QAT_TARGET::Int zero_words;  ///< zero points less qmin, in both halves of a lane
+};
+
+/// Columns [32 * kRow, 32 * kRow + 32) of a block as int16: codes less qmin, not clamped.
+template <int kRow, bool kPlain>
+QAT_INLINE __m512i unclamped_words(const float* x, const BlockParams& p) {
+  namespace vec = simd::QAT_TARGET;
+  const vec::Float inverse = quantization::permute_quads<0x55 * kRow>(p.inverse);
+  const vec::Int left = vec::to_int(vec::load(x + 32 * kRow) * inverse);
+  const vec::Int right = vec::to_int(vec::load(x + 32 * kRow + 16) * inverse);
+  vec::Int zero = p.zero_words;
+  if constexpr (!kPlain) zero = vec::bits(quantization::permute_quads<0x55 * kRow>(vec::from_bits(zero)));
+  return quantization::add_words(quantization::saturated_words(left, right), zero).v;
+}
+
+/// 128 columns of a row as 4-bit codes less qmin: lane t holds columns 8t to 8t + 7 as their chunk does.
+template <bool kPlain>
+QAT_INLINE __m512i joined_nibbles(const float* x, const BlockParams& p) {
+  const __m512i most = _mm512_set1_epi8(15);
+  const __m512i word0 = unclamped_words<0, kPlain>(x, p), word1 = unclamped_words<1, kPlain>(x, p);
+  const __m512i word2 = unclamped_words<2, kPlain>(x, p), word3 = unclamped_words<3, kPlain>(x, p);
+  const __m512i left = _mm512_min_epu8(_mm512_packus_epi16(word0, word1), most);
+  const __m512i right = _mm512_min_epu8(_mm512_packus_epi16(word2, word3), most);
+  // Packing leaves columns 16d + 4i of 64 in the dword d of the 128-bit lane i.
+  const __m512i even = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27);
+  const __m512i low = _mm512_permutex2var_epi32(left, even, right);
+  const __m512i high = _mm512_permutex2var_epi32(left, _mm512_add_epi32(even, _mm512_set1_epi32(4)), right);
+  return _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
+}
+
+/// Chooses the parameters of a block and stores them: scales, and zero points unless z is null.
+/// @returns false where an element is not finite or a code too large for int32
+template <bool kPlain>
+QAT_INLINE bool choose_and_store(const float* w, index_t tile, const AffineScheme& a, float* s, float* z,
+                                 BlockParams& block) {
+  namespace vec = simd::QAT_TARGET;
+  vec::Float x[8], magnitude;
+  quantization::Params p;
+  quantization::load_block(w, x);
+  if (!quantization::choose_block<kPlain>(x, tile, a, p, magnitude)) [[unlikely]]
+    return false;
+  quantization::store_of_tiles(s, p.scale, tile);
+  const vec::Int qmin = vec::set_int(static_cast<std::int32_t>(a.qmin));
+  vec::Int zero = vec::set_int(0) - qmin;
+  if constexpr (!kPlain) {
+    const vec::Mask fits = magnitude * vec::abs(p.inverse_or_low) < vec::set(0x1p30f);
+    if (quantization::to_bits(fits) != 0xFFFFu) [[unlikely]]
+      return false;
+    if (z != nullptr) quantization::store_of_tiles(z, p.zero_point, tile);
+    zero = vec::to_int(p.zero_point) - qmin;
+  }
+  block = {p.inverse_or_low, zero | vec::shift_left<16>(zero)};
+  return true;
+}
+
+/// Sixteen rows (16, columns) of fp32 weights to a panel of 4-bit codes with chosen parameters, which s and z (unless
+/// null) receive, (16, columns / tile). columns: a multiple of 128; buffer: 8 * columns bytes. Codes are joined in
+/// registers, pass through the buffer once, and are written past the caches if stream. Weights are asked for `prefetch`
+/// elements ahead, unless 0; ahead: those that will be read next, or null.
+/// @returns false where an element is not finite or a code too large for int32: the outputs mean nothing then
+template <bool kPlain>
+QAT_NOINLINE inline bool quantize_panel(const AffineScheme& scheme, const float* w, index_t columns, index_t tile,
+                                        const float* ahead, index_t prefetch, bool stream, float* buffer, float* s,
+                                        float* z, std::uint8_t* panel) {
+  namespace vec = simd::QAT_TARGET;
+  constexpr index_t kRows = PanelLayout::kPanelRows, kBlock = quantization::kBlock;
+  const AffineScheme a = quantization::known_scheme<kPlain>(scheme);
+  const index_t blocks = columns / kBlock, tiles = kBlock / tile, last = kRows * blocks - 1;
+  BlockParams now, next;
+  if (!choose_and_store<kPlain>(w, tile, a, s, z, now)) return false;
+  index_t i = 0;
+  for (index_t r = 0; r < kRows; ++r)
+    for (index_t b = 0; b < blocks; ++b, ++i) {
+      // The chain that chooses parameters is long: that of the next block runs beside the codes of this one.
+      const index_t n = i < last ? i + 1 : i;
+      if (!choose_and_store<kPlain>(w + n * kBlock, tile, a, s + n * tiles, z != nullptr ? z + n * tiles : z, next))
+          [[unlikely]]
+        return false;
+      if (prefetch != 0) {
+        QAT_UNROLL(8)
+        for (int line = 0; line < 8; ++line) __builtin_prefetch(w + i * kBlock + line * vec::kLanes + prefetch);
+      }
+      vec::store_int(reinterpret_cast<std::int32_t*>(buffer) + (b * kRows + r) * vec::kLanes,
+                     {joined_nibbles<kPlain>(w + i * kBlock, now)});
+      now = next;
+    }
+  for (index_t b = 0; b < blocks; ++b) {
+    vec::Float rows[kRows];
+    QAT_UNROLL(16)
+    for (index_t r = 0; r < kRows; ++r) {
+      rows[r] = vec::load(buffer + (b * kRows + r) * vec::kLanes);
+      if (ahead != nullptr) __builtin_prefetch(ahead + (b * kRows + r) * vec::kLanes);
+    }
+    vec::transpose(rows);
+    float* const to = reinterpret_cast<float*>(panel) + b * kRows * vec::kLanes;
+    QAT_UNROLL(16)
+    for (index_t r = 0; r < kRows; ++r)
+      stream ? vec::stream(to + r * vec::kLanes, rows[r]) : vec::store(to + r * vec::kLanes, rows[r]);
+  }
+  return true;
+}
+inline bool quantize_panel(const AffineScheme& scheme, const float* w, index_t columns, index_t tile,
+                           const float* ahead, index_t prefetch, bool stream, float* buffer, float* s, float* z,
+                           std::uint8_t* panel) {
+  if (scheme.spec.bits != 4 || columns == 0 || columns % quantization::kBlock != 0 ||
+      !quantization::has_blocks(scheme, tile))
+    return false;
+  if (quantization::is_plain(scheme))
+    return quantize_panel<true>(scheme, w, columns, tile, ahead, prefetch, stream, buffer, s, z, panel);
+  return quantize_panel<false>(scheme, w, columns, tile, ahead, prefetch, stream, buffer, s, z, panel);
+}
+#else
+inline bool quantize_panel(const AffineScheme&, const float*, index_t, index_t, const float*, index_t, bool, float*,
+                           float*, float*, std::uint8_t*) {
+  return false;
+}
+#endif
+
+/// After the last store past the caches, before another thread reads.
+inline void fence_streams() { simd::QAT_TARGET::stream_fence(); }
 
 inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const std::int8_t* codes, index_t rows,
                              std::uint8_t* panel) {

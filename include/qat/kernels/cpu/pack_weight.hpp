@@ -39,34 +39,52 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
     return nonfinite;
   }
   packed.reset(spec, rows, columns);
+  const AffineScheme scheme(spec, FloatType::kFloat32);
+  const ScaleType type = packed.spec().scale_type;
+  const FloatType storage = type == ScaleType::kFloat16 ? FloatType::kFloat16
+                            : scale_bits(type) == 16    ? FloatType::kBfloat16
+                                                        : FloatType::kFloat32;
+  const bool stream = packed.layout().bytes() >= cpu_tuning().stream_bytes;
+  const index_t panels = packed.layout().panels(), part = panels / 64, per_chunk = part < 1 ? 1 : part < 16 ? part : 16;
+  const index_t prefetch = cpu_tuning().prefetch_bytes / static_cast<index_t>(sizeof(float));
   std::atomic<index_t> nonfinite{0};
-  backend.parallel_for((rows + kPanel - 1) / kPanel, [&](index_t panel) {
+  backend.parallel_for((panels + per_chunk - 1) / per_chunk, [&](index_t chunk) {
     static thread_local AlignedBuffer<std::int8_t> codes;  // (16, columns)
     static thread_local AlignedBuffer<float> params;       // scales, zero points
-    const index_t row = panel * kPanel, count = rows - row < kPanel ? rows - row : kPanel;
-    const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
-    codes.reserve(kPanel * columns);
-    params.reserve(2 * tiles);
-    Param* const s = scale != nullptr ? scale + first : kGiven ? nullptr : params.data();
-    Param* const z = zero_point != nullptr ? zero_point + first : kGiven ? nullptr : params.data() + tiles;
-    const index_t found = quantize_rows(backend, spec, w + row * columns, count, columns, codes.data(), s, z);
-    if (found != 0) {
-      nonfinite.fetch_add(found, std::memory_order_relaxed);
-      return;
+    const index_t begin = chunk * per_chunk, end = panels - begin < per_chunk ? panels : begin + per_chunk;
+    for (index_t panel = begin; panel < end; ++panel) {
+      const index_t row = panel * kPanel, count = rows - row < kPanel ? rows - row : kPanel;
+      const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
+      codes.reserve(kPanel * columns);
+      params.reserve(2 * tiles);
+      Param* const s = scale != nullptr ? scale + first : kGiven ? nullptr : params.data();
+      Param* const z = zero_point != nullptr ? zero_point + first : kGiven ? nullptr : params.data() + tiles;
+      const float* const from = w + row * columns;
+      std::uint8_t* const to = packed.mutable_data() + panel * packed.layout().panel_bytes();
+      bool done = false;
+      if constexpr (!kGiven) {
+        const float* const ahead = panel + 1 < end ? from + kPanel * columns : nullptr;
+        if (count == kPanel)
+          done = QAT_DISPATCH(kernels, quantize_panel(scheme, from, columns, groups.tile_columns, ahead, prefetch,
+                                                      stream, reinterpret_cast<float*>(codes.data()), s, z, to));
+      }
+      if (!done) {
+        const index_t found = quantize_rows(backend, spec, from, count, columns, codes.data(), s, z);
+        if (found != 0) {
+          nonfinite.fetch_add(found, std::memory_order_relaxed);
+          continue;
+        }
+        QAT_DISPATCH(kernels, pack_panel_codes(packed.layout(), spec.is_signed, codes.data(), count, to));
+      }
+      if (scale_bits(type) < 16) {
+        packed.put_qparams_of_rows(row, count, s, z);
+        continue;
+      }
+      QAT_DISPATCH(kernels, pack_panel_params(storage, s, count, groups.tiles_per_row, stream,
+                                              packed.mutable_scale_data() + first * scale_bits(type) / 8));
+      packed.put_qparams_of_rows(row, count, nullptr, z);
     }
-    QAT_DISPATCH(kernels, pack_panel_codes(packed.layout(), spec.is_signed, codes.data(), count,
-                                           packed.mutable_data() + panel * packed.layout().panel_bytes()));
-    const ScaleType type = packed.spec().scale_type;
-    if (scale_bits(type) < 16) {
-      packed.put_qparams_of_rows(row, count, s, z);
-      return;
-    }
-    const FloatType storage = type == ScaleType::kFloat16 ? FloatType::kFloat16
-                              : scale_bits(type) == 16    ? FloatType::kBfloat16
-                                                          : FloatType::kFloat32;
-    QAT_DISPATCH(kernels, pack_panel_params(storage, s, count, groups.tiles_per_row,
-                                            packed.mutable_scale_data() + first * scale_bits(type) / 8));
-    packed.put_qparams_of_rows(row, count, nullptr, z);
+    if (stream) QAT_DISPATCH(kernels, fence_streams());
   });
   return nonfinite.load();
 }

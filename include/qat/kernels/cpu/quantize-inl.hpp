@@ -43,6 +43,11 @@ QAT_INLINE Int low_bytes_in_order(Int a, Int b) {
   return {_mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
                                    _mm512_packus_epi16(_mm512_and_si512(a.v, low), _mm512_and_si512(b.v, low)))};
 }
+/// Lane kControl >> 2 * i & 3 of every four as lane i of them.
+template <int kControl>
+QAT_INLINE Float permute_quads(Float a) {
+  return {_mm512_shuffle_ps(a.v, a.v, kControl)};
+}
 QAT_INLINE Float unpack_low(Float a, Float b) { return {_mm512_unpacklo_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_high(Float a, Float b) { return {_mm512_unpackhi_ps(a.v, b.v)}; }
 QAT_INLINE Float unpack_low_pairs(Float a, Float b) {
@@ -410,15 +415,25 @@ QAT_INLINE Float round_scale(ScaleType type, Float s) {
   return signed_as(clamp(rounded, vec::set(smallest), vec::set(largest)), s);
 }
 
-QAT_NOINLINE inline void finish_params(Float scale, Float zero_point, const AffineScheme& a, BatchParams& out) {
-  vec::store(out.scale, scale);
-  vec::store(out.zero_point, zero_point);
+/// Parameters of a tile in every lane, or of one tile a lane.
+struct Params {
+  Float scale, zero_point, inverse_or_low;
+};
+
+QAT_INLINE Params finished(Float scale, Float zero_point, const AffineScheme& a) {
   if (a.spec.mapping == MappingKind::kFloatZeroPoint) {
     const Float middle = vec::set(a.middle());
-    vec::store(out.inverse_or_low, grid_of(a.scale, zero_point - grid_of(a.scale, scale * middle)));
-  } else {
-    vec::store(out.inverse_or_low, grid_of(a.scale, vec::set(1.0f) / scale));
+    return {scale, zero_point, grid_of(a.scale, zero_point - grid_of(a.scale, scale * middle))};
   }
+  return {scale, zero_point, grid_of(a.scale, vec::set(1.0f) / scale)};
+}
+QAT_INLINE void store_params(const Params& p, BatchParams& out) {
+  vec::store(out.scale, p.scale);
+  vec::store(out.zero_point, p.zero_point);
+  vec::store(out.inverse_or_low, p.inverse_or_low);
+}
+QAT_NOINLINE inline void finish_params(Float scale, Float zero_point, const AffineScheme& a, BatchParams& out) {
+  store_params(finished(scale, zero_point, a), out);
 }
 
 inline Float in_input_grid(const AffineScheme& a, Float x) {
@@ -426,15 +441,15 @@ inline Float in_input_grid(const AffineScheme& a, Float x) {
   return clamp(grid_of(a.input, x), vec::set(-largest), vec::set(largest));
 }
 
-/// choose_qparams of affine.hpp, one tile a lane.
-QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineScheme& a, BatchParams& out) {
+/// choose_qparams of affine.hpp, one tile a lane. extremum: of the symmetric mappings; low, high: of the others.
+QAT_INLINE Params chosen_params(Float low, Float high, Float extremum, const AffineScheme& a) {
   const MappingKind mapping = a.spec.mapping;
   const Float zero = vec::zero();
   Float mn = zero, mx = zero, s = zero;
   const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
   if (mapping != MappingKind::kSymmetric && mapping != MappingKind::kSignedExtremum) {
-    mn = vec::load(range.low);
-    mx = vec::load(range.high);
+    mn = low;
+    mx = high;
     if (!raw) {
       mn = vec::select(mn < zero, mn, zero);
       mx = vec::select(zero < mx, mx, zero);
@@ -442,14 +457,14 @@ QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineSche
   }
   switch (mapping) {
     case MappingKind::kSymmetric:
-      s = in_input_grid(a, vec::load(range.extremum) / vec::set((a.qmax - a.qmin) * 0.5f));
+      s = in_input_grid(a, extremum / vec::set((a.qmax - a.qmin) * 0.5f));
       break;
     case MappingKind::kSymmetricNoClip:
       s = vec::maximum(a.qmin < 0.0f ? in_input_grid(a, mn / vec::set(a.qmin)) : zero,
                        a.qmax > 0.0f ? in_input_grid(a, mx / vec::set(a.qmax)) : zero);
       break;
     case MappingKind::kSignedExtremum:
-      s = in_input_grid(a, vec::load(range.extremum) / vec::set(a.qmin));
+      s = in_input_grid(a, extremum / vec::set(a.qmin));
       break;
     default:
       s = in_input_grid(a, in_input_grid(a, mx - mn) / vec::set(a.qmax - a.qmin));
@@ -465,15 +480,18 @@ QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineSche
     const Float steps = vec::round_even(in_input_grid(a, mn / s));
     z = clamp(in_input_grid(a, vec::set(a.qmin) - steps), vec::set(a.qmin), vec::set(a.qmax));
   }
-  finish_params(round_scale(a.spec.scale_type, s), z, a, out);
+  return finished(round_scale(a.spec.scale_type, s), z, a);
+}
+QAT_NOINLINE inline void choose_params(const BatchRange& range, const AffineScheme& a, BatchParams& out) {
+  const bool symmetric = a.spec.mapping == MappingKind::kSymmetric,
+             extremum = a.spec.mapping == MappingKind::kSignedExtremum;
+  const Float none = vec::zero();
+  store_params(chosen_params(symmetric ? none : vec::load(range.low), symmetric ? none : vec::load(range.high),
+                             symmetric || extremum ? vec::load(range.extremum) : none, a),
+               out);
 }
 
 // ---------------------------------------------------------------- elements
-
-/// One tile's parameters in every lane.
-struct Params {
-  Float scale, zero_point, inverse_or_low;
-};
 
 /// D: grid of the tensor, P: of its products with the scale; kFloatZero: FloatZeroPoint.
 template <FloatType D, FloatType P, bool kFloatZero>
@@ -700,6 +718,14 @@ QAT_INLINE index_t params_of(const detail::QuantizeJob<D>& job, index_t offset, 
   return nonfinite;
 }
 
+/// What dequantizing a tile needs of its given parameters.
+template <class D>
+QAT_INLINE Params given_params(const detail::QuantizeJob<D>& job, index_t tile) {
+  const AffineScheme& a = job.scheme;
+  const float zero_point = job.zero_point != nullptr ? job.zero_point[tile] : a.spec.is_signed ? 0.0f : a.middle();
+  return {vec::set(job.scale[tile]), vec::set(zero_point), vec::zero()};
+}
+
 /// kTile: the tile size, or 0 for job-time sizes.
 template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero, bool kStream, index_t kTile>
 inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
@@ -715,7 +741,7 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
   for (index_t t = 0; t < run.count; t += batch) {
     const index_t end = run.count - t < batch ? run.count : t + batch;
     BatchParams params[kGivenVectors];
-    for (index_t i = t; i < end; i += kLanes) {
+    for (index_t i = kOp == QuantizeOp::kDequantize ? end : t; i < end; i += kLanes) {
       const index_t count = end - i < kLanes ? end - i : kLanes;
       nonfinite += params_of<kTile, kWords>(job, run.offset + i * tile, run.first_tile + i, count, tile,
                                             i + count == run.count ? run.last : tile, params[(i - t) / kLanes]);
@@ -723,7 +749,10 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
     for (index_t i = kOp == QuantizeOp::kChoose ? end : t; i < end; ++i) {
       const BatchParams& own = params[(i - t) / kLanes];
       const index_t lane = (i - t) % kLanes;
-      const Params p{vec::set(own.scale[lane]), vec::set(own.zero_point[lane]), vec::set(own.inverse_or_low[lane])};
+      const Params p =
+          kOp == QuantizeOp::kDequantize
+              ? given_params(job, run.first_tile + i)
+              : Params{vec::set(own.scale[lane]), vec::set(own.zero_point[lane]), vec::set(own.inverse_or_low[lane])};
       const index_t begin = run.offset + i * tile, length = i + 1 == run.count ? run.last : tile;
       index_t k = 0;
       if constexpr (kWords) {
@@ -756,6 +785,180 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
   return nonfinite;
 }
 
+#if QAT_TARGET_LEVEL >= 2
+/// Blocks of 128 elements that stay in registers between the choice of their parameters and their use: four rows of two
+/// vectors, tiles of 32, 64 or 128 elements.
+inline constexpr index_t kBlock = 128;
+
+/// Lane i of every four: the reduction of the tile of row i % 4.
+template <class Op>
+QAT_INLINE Float reduce_block(const Float* rows, index_t tile) {
+  const Float ab = Op::apply(unpack_low(rows[0], rows[1]), unpack_high(rows[0], rows[1])),
+              cd = Op::apply(unpack_low(rows[2], rows[3]), unpack_high(rows[2], rows[3]));
+  Float quads = Op::apply(unpack_low_pairs(ab, cd), unpack_high_pairs(ab, cd));
+  if (tile >= 64) quads = Op::apply(quads, permute_quads<0xB1>(quads));
+  if (tile >= 128) quads = Op::apply(quads, permute_quads<0x4E>(quads));
+  quads = Op::apply(quads, {_mm512_shuffle_f32x4(quads.v, quads.v, 0x4E)});
+  return Op::apply(quads, {_mm512_shuffle_f32x4(quads.v, quads.v, 0xB1)});
+}
+
+/// The scheme as the compiler may know it. kPlain: Symmetric of a signed type with fp32 scales, so that zero points are
+/// 0 and no code of an element in the range of its tile, scaled to +-(qmax - qmin)/2, rounds to less than qmin.
+template <bool kPlain>
+QAT_INLINE AffineScheme known_scheme(AffineScheme a) {
+  a.input = a.product = FloatType::kFloat32;
+  if constexpr (kPlain) {
+    a.spec.mapping = MappingKind::kSymmetric;
+    a.spec.scale_type = ScaleType::kFloat32;
+    a.spec.is_signed = true;
+    a.scale = FloatType::kFloat32;
+  }
+  return a;
+}
+inline bool is_plain(const AffineScheme& a) {
+  return a.spec.mapping == MappingKind::kSymmetric && a.spec.scale_type == ScaleType::kFloat32 && a.spec.is_signed;
+}
+
+/// Chooses the parameters of row i % 4 into lane i. False: there are elements that are not finite, nothing is chosen.
+/// magnitude: the largest of the tile of row i % 4.
+template <bool kPlain>
+QAT_INLINE bool choose_block(const Float* x, index_t tile, const AffineScheme& a, Params& p, Float& magnitude) {
+  Float rows[4], low[4], high[4];
+  QAT_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = MaxOfBits::apply(vec::abs(x[2 * i]), vec::abs(x[2 * i + 1]));
+    if constexpr (!kPlain) {
+      low[i] = vec::minimum(x[2 * i], x[2 * i + 1]);
+      high[i] = vec::maximum(x[2 * i], x[2 * i + 1]);
+    }
+  }
+  magnitude = reduce_block<MaxOfBits>(rows, tile);
+  const Mask finite = is_number(magnitude) & (magnitude < vec::set(__builtin_inff()));
+  if (to_bits(finite) != (1u << kLanes) - 1u) [[unlikely]]
+    return false;
+  if constexpr (kPlain) {  // chosen_params() of a magnitude
+    const Float smallest = vec::maximum(vec::set(a.eps), vec::set(0x1p-126f));
+    const Float s =
+        vec::minimum(vec::maximum(magnitude / vec::set((a.qmax - a.qmin) * 0.5f), smallest), vec::set(0x1.FFFFFEp127f));
+    p = {s, vec::zero(), vec::set(1.0f) / s};
+  } else {
+    p = chosen_params(reduce_block<MinOfFloats>(low, tile), reduce_block<MaxOfFloats>(high, tile), magnitude, a);
+  }
+  return true;
+}
+QAT_INLINE void load_block(const float* p, Float* x) {
+  QAT_UNROLL(8)
+  for (int i = 0; i < 8; ++i) x[i] = vec::load(p + i * kLanes);
+}
+/// lanes: of rows. Stores those of tiles.
+QAT_INLINE void store_of_tiles(float* p, Float lanes, index_t tile) {
+  vec::store(p, tile == 64 ? permute_quads<0x08>(lanes) : lanes, kBlock / tile);
+}
+/// Whether tiles can be worked on in blocks. SignedExtremum takes the first of two extrema, which blocks do not know.
+inline bool has_blocks(const AffineScheme& a, index_t tile) {
+  return a.spec.mapping != MappingKind::kSignedExtremum && a.spec.mapping != MappingKind::kFloatZeroPoint &&
+         (tile == 32 || tile == 64 || tile == 128);
+}
+
+/// Consecutive blocks, one after the other: each is in registers before its turn.
+template <bool kPlain, bool kStream>
+struct FakeQuantizeBlocks {
+  const detail::QuantizeJob<float>& job;
+  const AffineScheme& scheme;
+  Arithmetic<FloatType::kFloat32, FloatType::kFloat32, false> arithmetic;
+  index_t offset, first_tile, tile, count;
+  Float x[8];
+
+  QAT_INLINE FakeQuantizeBlocks(const detail::QuantizeJob<float>& j, const AffineScheme& a, const detail::TileRun& run,
+                                index_t begin, index_t n)
+      : job(j),
+        scheme(a),
+        arithmetic(a),
+        offset(run.offset + begin * kBlock),
+        first_tile(run.first_tile + begin * (kBlock / run.tile)),
+        tile(run.tile),
+        count(n) {
+    load(job.x + offset);
+  }
+  QAT_INLINE void load(const float* p) { load_block(p, x); }
+  /// The value of an element that is finite.
+  QAT_INLINE Float value(Float element, const Params& p) const {
+    if constexpr (kPlain) {  // + 0: the code of -0 is +0
+      const Float code = vec::minimum(vec::round_even(element * p.inverse_or_low), arithmetic.qmax);
+      return vec::fused_mul_add(code, p.scale, vec::zero());
+    }
+    return arithmetic.dequantize(clamp(arithmetic.unclamped_code(element, p), arithmetic.qmin, arithmetic.qmax), p);
+  }
+  /// Writes row kRow and reads that of the next block: loads and stores that alternate run as fast as a copy.
+  template <int kRow>
+  QAT_INLINE void row(const Params& block, float* y, const float* next) {
+    constexpr int kLane = 0x55 * kRow;
+    const Params p{permute_quads<kLane>(block.scale), permute_quads<kLane>(block.zero_point),
+                   permute_quads<kLane>(block.inverse_or_low)};
+    QAT_UNROLL(2)
+    for (int i = 2 * kRow; i < 2 * kRow + 2; ++i) {
+      const Float out = value(x[i], p);
+      kStream ? vec::stream(y + i * kLanes, out) : vec::store(y + i * kLanes, out);
+      x[i] = vec::load(next + i * kLanes);
+    }
+  }
+  /// Block b. slow(its first tile, tiles) does one with elements that are not finite and returns how many they are.
+  template <class Slow>
+  QAT_INLINE index_t run(index_t b, const Slow& slow) {
+    const float* const next = job.x + offset + (b + 1 < count ? b + 1 : b) * kBlock;
+    const index_t tiles = kBlock / tile, first = first_tile + b * tiles;
+    Params p;
+    Float magnitude;
+    if (!choose_block<kPlain>(x, tile, scheme, p, magnitude)) [[unlikely]] {
+      const index_t nonfinite = slow(first, tiles);
+      load(next);
+      return nonfinite;
+    }
+    if (job.scale_out != nullptr) store_of_tiles(job.scale_out + first, p.scale, tile);
+    if (job.zero_point_out != nullptr) store_of_tiles(job.zero_point_out + first, p.zero_point, tile);
+    float* const y = job.y + offset + b * kBlock;
+    row<0>(p, y, next);
+    row<1>(p, y, next);
+    row<2>(p, y, next);
+    row<3>(p, y, next);
+    return 0;
+  }
+};
+
+/// Fake quantization of a run of tiles with chosen parameters: blocks, and what is left or not finite in batches. Where
+/// memory is the limit, from two places at once, which the hardware serves faster than one.
+template <bool kPlain, bool kStream>
+QAT_NOINLINE inline index_t fake_quantize_blocks(const detail::QuantizeJob<float>& job, const detail::TileRun& run) {
+  const AffineScheme a = known_scheme<kPlain>(job.scheme);
+  const index_t tiles = kBlock / run.tile;
+  const index_t blocks = (run.last == run.tile ? run.count : run.count - 1) / tiles,
+                half = kStream ? blocks / 2 : blocks;
+  const auto batches = [&](index_t first, index_t count) {
+    const index_t t = first - run.first_tile, last = t + count == run.count ? run.last : run.tile;
+    return run_batches<QuantizeOp::kFakeQuantize, float, FloatType::kFloat32, false, kStream, 0>(
+        job, {run.offset + t * run.tile, first, count, run.tile, last});
+  };
+  index_t nonfinite = 0, done = 0;
+  if (half > 0) {
+    FakeQuantizeBlocks<kPlain, kStream> one(job, a, run, 0, half);
+    if constexpr (kStream) {
+      FakeQuantizeBlocks<kPlain, kStream> two(job, a, run, half, half);
+      for (index_t b = 0; b < half; ++b) {
+        nonfinite += one.run(b, batches);
+        nonfinite += two.run(b, batches);
+      }
+      done = 2 * half * tiles;
+    } else {
+      for (index_t b = 0; b < half; ++b) nonfinite += one.run(b, batches);
+      done = half * tiles;
+    }
+  }
+  if (done < run.count) nonfinite += batches(run.first_tile + done, run.count - done);
+  if constexpr (kStream) vec::stream_fence();
+  return nonfinite;
+}
+#endif
+
 template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero>
 inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
   // A non-temporal store needs its alignment at the start of every tile.
@@ -764,7 +967,16 @@ inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRu
       kPlain && (kOp == QuantizeOp::kFakeQuantize || kOp == QuantizeOp::kDequantize || kOp == QuantizeOp::kBackward);
   if constexpr (kCanStream) {
     const bool aligned = reinterpret_cast<std::uintptr_t>(job.y + run.offset) % sizeof(Float) == 0;
-    if (job.stream && aligned && run.tile % kLanes == 0) {
+    const bool streams = job.stream && aligned && run.tile % kLanes == 0;
+#if QAT_TARGET_LEVEL >= 2
+    if constexpr (kOp == QuantizeOp::kFakeQuantize)
+      if (job.scale == nullptr && has_blocks(job.scheme, run.tile)) {
+        if (is_plain(job.scheme))
+          return streams ? fake_quantize_blocks<true, true>(job, run) : fake_quantize_blocks<true, false>(job, run);
+        return streams ? fake_quantize_blocks<false, true>(job, run) : fake_quantize_blocks<false, false>(job, run);
+      }
+#endif
+    if (streams) {
       if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, true, 32>(job, run);
       return run_batches<kOp, D, P, kFloatZero, true, 0>(job, run);
     }

@@ -186,8 +186,8 @@ index_t run_job(const CpuBackend& backend, QuantizeJob<D>& job, GroupLayout layo
     if (!(kWritesMask && shares_bytes && layout.count() > 1)) return run_long_tiles<kOp>(backend, job, layout);
   }
   const index_t granule = kWritesMask ? 8 * layout.tiles_per_row : 1;
-  // Chunks grow with the tensor, to 1 MiB: each ends in a fence that waits for its non-temporal stores.
-  const index_t part = size / 64, most = 8 * kQuantizeChunk;
+  // Chunks grow with the tensor, to 4 MiB: each ends in a fence that waits for its non-temporal stores.
+  const index_t part = size / 64, most = 32 * kQuantizeChunk;
   const index_t target = part < kQuantizeChunk ? kQuantizeChunk : part < most ? part : most;
   index_t tiles_per_chunk = (target / layout.tile_columns + granule - 1) / granule * granule;
   if (tiles_per_chunk < granule) tiles_per_chunk = granule;
