@@ -282,12 +282,9 @@ class OnnxLlama {
 
 /// Writes a model, converted or in floating point, as one ONNX file: input_ids I64 (batch, sequence) to logits F32
 /// (batch, sequence, vocabulary), at most config().max_seq_len tokens of context, no cache.
-/// @throws qat::Error (kUnsupported) naming the layer that MatMulNBits cannot hold and a scheme it can, or a model that
-/// is no Llama
+/// @throws qat::Error (kUnsupported) naming the layer that MatMulNBits cannot hold and a scheme it can, or a model of
+/// another form than Llama's
 inline OnnxReport save_onnx(nn::Transformer& model, const std::string& path) {
-  QAT_CHECK(has_llama_form(model.config()), kUnsupported, path,
-            ": the model has biases, a window, normalized heads, learned positions, or other norms or activations; "
-            "accepted for ONNX: Llama");
   return detail::OnnxLlama(model).write(path);
 }
 
