@@ -2,6 +2,7 @@
 // Source: llama.cpp, src/llama-arch.cpp (names), src/llama-model.cpp (keys) and convert_hf_to_gguf.py (order of rows).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -22,17 +23,33 @@ struct GgufModuleName {
 inline constexpr GgufModuleName kGgufModules[] = {
     {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
 inline constexpr GgufModuleName kGgufBlockModules[] = {
-    {"attn_norm", "input_layernorm"}, {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"}};
+    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},      {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"},
+    {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"}};
 
-/// The name of a model's family in a file.
-/// @throws qat::Error (kUnsupported) for a model that none of them describes
-inline const char* metadata_architecture(const LlamaConfig& c) {
-  QAT_CHECK(has_llama_form(c), kUnsupported,
-            "GGUF: the model has biases, a window, normalized heads, learned positions, or other norms or activations; "
-            "accepted: Llama");
-  return "llama";
+/// Families of models and their names in a file.
+struct GgufArchitecture {
+  Architecture architecture;
+  const char* name;
+};
+inline constexpr GgufArchitecture kGgufArchitectures[] = {
+    {Architecture::kLlama, "llama"}, {Architecture::kQwen2, "qwen2"}, {Architecture::kQwen3, "qwen3"}};
+inline constexpr const char* kAcceptedGguf = "llama (Mistral without sliding window too), qwen2, qwen3";
+
+/// The name of a model's family; refuses models that llama.cpp would compute otherwise under every name.
+inline const char* gguf_architecture(const LlamaConfig& c, const std::string& source) {
+  LlamaConfig plain = c;  // Mistral without its window is a Llama
+  if (c.architecture == Architecture::kMistral) plain.architecture = Architecture::kLlama;
+  LlamaConfig form;
+  form.dim = c.dim;
+  form = with_architecture(form, plain.architecture);
+  const bool same = c.norm == form.norm && c.activation == form.activation && c.gated == form.gated &&
+                    c.qkv_bias == form.qkv_bias && c.out_bias == form.out_bias && c.mlp_bias == form.mlp_bias &&
+                    c.qk_norm == form.qk_norm && c.window == 0 && !c.learned_positions && c.embedding_scale == 1.0f;
+  for (const GgufArchitecture& entry : kGgufArchitectures)
+    if (same && entry.architecture == plain.architecture) return entry.name;
+  raise(ErrorCode::kUnsupported, source, ": GGUF is not written for this model; accepted: ", kAcceptedGguf);
 }
 
 inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
@@ -136,8 +153,10 @@ inline std::string gguf_tensor_name(const std::string& name) {
   raise(ErrorCode::kInvalidArgument, "gguf_tensor_name: ", printable(name), " has no name in GGUF");
 }
 
-/// Heads whose rows the architecture interleaves in a file: those of q_proj and k_proj; 0 for every other tensor.
+/// Heads whose rows the architecture interleaves in a file: those of a Llama's q_proj and k_proj; 0 for every other
+/// tensor.
 inline index_t gguf_interleaved_heads(const LlamaConfig& c, const std::string& name) {
+  if (c.architecture != Architecture::kLlama && c.architecture != Architecture::kMistral) return 0;
   if (name.ends_with("self_attn.q_proj.weight")) return c.n_heads;
   if (name.ends_with("self_attn.k_proj.weight")) return c.n_kv_heads;
   return 0;
@@ -146,8 +165,11 @@ inline index_t gguf_interleaved_heads(const LlamaConfig& c, const std::string& n
 /// The configuration a file states; refuses everything that would load wrongly.
 inline LlamaConfig parse_gguf_config(const Gguf& file) {
   const std::string architecture = file.string("general.architecture");
-  QAT_CHECK(architecture == "llama", kUnsupported, file.path(), ": 'general.architecture' is ", printable(architecture),
-            "; accepted: llama");
+  const auto* const known = std::find_if(std::begin(detail::kGgufArchitectures), std::end(detail::kGgufArchitectures),
+                                         [&](const auto& entry) { return architecture == entry.name; });
+  QAT_CHECK(known != std::end(detail::kGgufArchitectures), kUnsupported, file.path(), ": 'general.architecture' is ",
+            printable(architecture), "; accepted: ", detail::kAcceptedGguf);
+  const bool is_llama = known->architecture == Architecture::kLlama;
   const std::string prefix = architecture + ".";
   LlamaConfig c;
   c.dim = file.integer(prefix + "embedding_length");
@@ -185,8 +207,9 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
               c.vocab_size);
     return static_cast<std::int32_t>(id);
   };
-  c.bos_id = token("tokenizer.ggml.bos_token_id", c.vocab_size > 1 ? 1 : -1);
-  c.eos_id = token("tokenizer.ggml.eos_token_id", c.vocab_size > 2 ? 2 : -1);
+  c.bos_id = token("tokenizer.ggml.bos_token_id", is_llama && c.vocab_size > 1 ? 1 : -1);
+  c.eos_id = token("tokenizer.ggml.eos_token_id", is_llama && c.vocab_size > 2 ? 2 : -1);
+  c = with_architecture(c, known->architecture);
   c.rope.theta = 1.0;
   check_config(c, file.path());  // before the rope, whose table is as long as a head
   c.rope = detail::parse_gguf_rope(file, prefix, c.head_dim);

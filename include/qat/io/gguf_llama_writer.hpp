@@ -49,8 +49,8 @@ inline GgmlType prevailing_type(const std::vector<GgufRows>& tensors) {
   return best;
 }
 
-inline void add_gguf_config(GgufMetadata& metadata, const LlamaConfig& c) {
-  const std::string prefix = metadata_architecture(c) + std::string(".");
+inline void add_gguf_config(GgufMetadata& metadata, const std::string& architecture, const LlamaConfig& c) {
+  const std::string prefix = architecture + ".";
   const auto number = [&](const char* key, index_t value) {
     metadata.add(prefix + key, static_cast<std::uint32_t>(value));
   };
@@ -88,6 +88,7 @@ inline void write_gguf_llama(const std::string& path, const LlamaConfig& config,
                              std::vector<GgufRows> tensors, const std::string& model_name,
                              const GgufProgress& progress = {}) {
   check_config(config, path);
+  const std::string architecture = detail::gguf_architecture(config, path);
   auto shapes = llama_tensor_shapes(config);
   for (const GgufRows& tensor : tensors) {
     const auto it = shapes.find(tensor.name);
@@ -100,11 +101,11 @@ inline void write_gguf_llama(const std::string& path, const LlamaConfig& config,
   QAT_CHECK(shapes.empty(), kInvalidArgument, path, ": tensor ", printable(shapes.begin()->first), " is missing");
   const GgmlType prevailing = detail::prevailing_type(tensors);
   GgufMetadata metadata;
-  metadata.add("general.architecture", detail::metadata_architecture(config));
+  metadata.add("general.architecture", architecture);
   metadata.add("general.name", model_name);
   metadata.add("general.file_type", detail::gguf_file_type(prevailing));
   metadata.add("general.quantization_version", std::uint32_t{2});
-  detail::add_gguf_config(metadata, config);
+  detail::add_gguf_config(metadata, architecture, config);
   metadata.append(tokenizer);
   std::vector<GgufEntry> entries;
   for (const GgufRows& tensor : tensors) {

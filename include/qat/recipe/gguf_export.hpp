@@ -103,6 +103,7 @@ inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokeni
   std::vector<GgufRows> tensors;
   LlamaConfig config = model.config();
   std::shared_ptr<const PackedWeight> packed_embedding;
+  bool any_packed = false;  // of the layers that options.type is for
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
     GgufLayer line{layer.name, GgmlType::kF32, 0, ""};
     const std::string name = layer.name + ".weight";
@@ -115,6 +116,7 @@ inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokeni
       config.tied = false;
     }
     if (packed != nullptr) {
+      any_packed = any_packed || layer.block >= 0;
       line.type = options.type && layer.block >= 0
                       ? detail::requested_type(*packed, *options.type, layer.name, line.remark)
                       : detail::shortest_type(*packed);
@@ -132,8 +134,14 @@ inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokeni
       tensors.push_back(gguf_rows_of(name, value, line.type));
     }
     line.bytes = ggml_row_bytes(line.type, tensors.back().shape.size());
+    if (layer.bias != nullptr) {
+      tensors.push_back(gguf_rows_of(layer.name + ".bias", layer.bias->value, GgmlType::kF32));
+      line.bytes += layer.bias->value.size_bytes();
+    }
     report.push_back(std::move(line));
   }
+  QAT_CHECK(!options.type || any_packed, kInvalidArgument, path, ": no layer is packed, so none would be ",
+            info(*options.type).name, "; accepted: a model trained for the type, or one quantized with a scheme");
   write_gguf_llama(path, config, tokenizer, std::move(tensors), options.model_name, progress);
   return report;
 }

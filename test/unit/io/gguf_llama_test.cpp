@@ -134,7 +134,8 @@ TEST_CASE("GGUF: what does not describe one Llama is refused by key or tensor") 
     INFO(message);
     CHECK_MESSAGE(test::contains(message, part), std::string(part));
   };
-  expect(changed([](GgufModel& m) { m.texts["general.architecture"] = "bert"; }), "'bert'; accepted: llama");
+  expect(changed([](GgufModel& m) { m.texts["general.architecture"] = "bert"; }),
+         "'bert'; accepted: llama (Mistral without sliding window too), qwen2, qwen3");
   expect(changed([](GgufModel& m) { m.texts.clear(); }), "key 'general.architecture' is missing");
   for (const char* key :
        {"context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"})

@@ -46,6 +46,38 @@ TEST_CASE("GGUF: a float checkpoint is read back bit for bit, with its configura
   }
 }
 
+TEST_CASE("GGUF: Qwen2, Qwen3 and Mistral without a window go and come back; other models are refused") {
+  for (const Architecture architecture : {Architecture::kQwen2, Architecture::kQwen3, Architecture::kMistral}) {
+    const TempDir dir;
+    const LlamaConfig config = with_architecture(test::tiny_llama_config(), architecture);
+    LlamaWeights weights = test::tiny_llama(config);
+    weights.config.bos_id = weights.config.eos_id = -1;
+    GgufMetadata tokenizer;
+    if (architecture == Architecture::kMistral) {
+      weights.config.bos_id = 1;
+      weights.config.eos_id = 2;
+    }
+    write_gguf_llama(weights, tokenizer, dir / "m.gguf", "tiny");
+    LlamaWeights read = read_gguf_llama(dir / "m.gguf");
+    if (architecture == Architecture::kMistral) {
+      CHECK(read.config.architecture == Architecture::kLlama);
+      read.config.architecture = architecture;
+    }
+    CHECK(read.config == weights.config);
+    CHECK(test::same_weights(read, weights));
+  }
+  const TempDir dir;
+  const auto refused = [&](const LlamaConfig& config) {
+    return test::error_of([&] { write_gguf_llama(test::tiny_llama(config), {}, dir / "m.gguf", "m"); });
+  };
+  LlamaConfig windowed = with_architecture(test::tiny_llama_config(), Architecture::kMistral);
+  windowed.window = 4;
+  for (const LlamaConfig& config : {windowed, with_architecture(test::tiny_llama_config(), Architecture::kGemma),
+                                    with_architecture(test::tiny_llama_config(), Architecture::kGpt2)})
+    CHECK(test::contains(refused(config), "GGUF is not written for this model; accepted: llama"));
+  CHECK(std::filesystem::is_empty(dir.path()));
+}
+
 TEST_CASE("GGUF: what llama-quantize makes of stories260K is made byte for byte, tensors and metadata") {
   const auto folder = test::shared_data("stories260K-gguf");
   if (!folder) return;
