@@ -26,13 +26,13 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("QAT_JOBS", "2")
 FIRST = ["unit"]
-REST = ["property", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "foreign", "train"]
+REST = ["cuda", "property", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "foreign", "train"]
 # Built by a cross compiler and run by an emulator: the kernels, on the targets of that architecture.
 AARCH64 = dict(compiler="aarch64-linux-gnu-g++", emulator=["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
                packages="g++-aarch64-linux-gnu qemu-user", tests=["unit/numeric", "unit/kernels", "unit/ops", "consistency/consistency"])
 # What the x86 targets need of /proc/cpuinfo; a processor without one of them runs them all in emulation (test/emulation).
 X86_FEATURES = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}
-SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but the long training runs
+SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but training and the CUDA kernels
 
 SUMMARY = re.compile(r"^\[qat-test\] (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
 
@@ -246,7 +246,9 @@ def stages_of(args):
     sanitize = ["-Doptimization=0", "-Ddebug=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
                 "-Dcpp_args=-g1 -fno-sanitize-recover=all"]
     sanitizers = dict(env, ASAN_OPTIONS="detect_stack_use_after_return=1", UBSAN_OPTIONS="print_stacktrace=1")
-    stages.append(Stage("asan", "g++", werror + sanitize, SANITIZED, sanitizers))
+    stages.append(Stage("asan", "g++", werror + sanitize, SANITIZED + (["cuda"] if args.full else []), sanitizers))
+    if not args.full:
+        say("only with --full: all suites with clang++, the suite cuda under sanitizers, -O3, long property runs")
     stages.append(aarch64)
     if args.full:
         stages.append(Stage("o3", "g++", werror + ["-Doptimization=3"], FIRST + ["property", "golden", "consistency"], env))
