@@ -55,7 +55,7 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
   using detail::field_at;
   static const std::vector<RecipeKey<Recipe>> keys = {
       {"model.model_name", field_at<&R::model, &R::Model::model_name>,
-       "llama2.c .bin file, Hugging Face Llama directory, or `default`: the model that comes with qat",
+       "llama2.c .bin or GGUF file, Hugging Face directory, or `default`: the model that comes with qat",
        "model.pretrained_model_name_or_path"},
       {"model.tokenizer", field_at<&R::model, &R::Model::tokenizer>,
        "tokenizer file or directory; empty: the one beside the model"},

@@ -44,23 +44,25 @@ inline void transpose_out(const float* in, const index_t* offset, index_t rows, 
 }
 
 /// The keys that the rows of one tile see: [begin, end) some row does, [all_from, all_to) every row.
-template <int kVectors>
+template <int kVectors, bool kWindow>
 struct VisibleKeys {
   index_t begin, all_from, all_to, end;
   simd::QAT_TARGET::Float first[kVectors], last[kVectors];  // as floats: exact below 2^24 tokens
 
-  QAT_INLINE bool masked(index_t j, index_t count) const { return j < all_from || j + count > all_to; }
+  QAT_INLINE bool masked(index_t j, index_t count) const { return (kWindow && j < all_from) || j + count > all_to; }
   QAT_INLINE simd::QAT_TARGET::Mask sees(index_t j, int v) const {
     const simd::QAT_TARGET::Float key = simd::QAT_TARGET::set(static_cast<float>(j));
-    return (first[v] <= key) & (key <= last[v]);
+    if constexpr (kWindow) return (first[v] <= key) & (key <= last[v]);
+    return key <= last[v];
   }
 };
 
 /// Scaled scores of kVectors vectors of rows with the keys [j, j + kKeys); -inf where a row does not see a key.
 /// qt (D, kVectors, lanes), scores (kKeys, kVectors, lanes).
-template <int kKeys, int kVectors>
-QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j, const VisibleKeys<kVectors>& visible,
-                           float* scores, simd::QAT_TARGET::Float* largest) {
+template <int kKeys, int kVectors, bool kWindow>
+QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j,
+                           const VisibleKeys<kVectors, kWindow>& visible, float* scores,
+                           simd::QAT_TARGET::Float* largest) {
   namespace vec = simd::QAT_TARGET;
   const index_t stride = head.kv_stride;
   const float* key = head.k + j * stride;
@@ -95,9 +97,10 @@ QAT_INLINE void score_keys(const AttentionHead& head, const float* qt, index_t j
 }
 
 /// ot[d] = inverse * sum over the keys of p v[d], for d in [d0, d0 + kDims).   p (end - begin, kVectors, lanes)
-template <int kDims, int kVectors>
+template <int kDims, int kVectors, bool kWindow>
 QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t d0,
-                             const VisibleKeys<kVectors>& visible, const simd::QAT_TARGET::Float* inverse, float* ot) {
+                             const VisibleKeys<kVectors, kWindow>& visible, const simd::QAT_TARGET::Float* inverse,
+                             float* ot) {
   namespace vec = simd::QAT_TARGET;
   const float* value = head.v + visible.begin * head.kv_stride + d0;
   vec::Float o[kDims][kVectors];
@@ -119,7 +122,7 @@ QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t 
       }
     }
   };
-  add_masked(visible.all_from);
+  if constexpr (kWindow) add_masked(visible.all_from);
   for (; j < visible.all_to; ++j, value += head.kv_stride, p += kVectors * vec::kLanes) {
     QAT_UNROLL(8)
     for (int i = 0; i < kDims; ++i) {
@@ -137,14 +140,14 @@ QAT_INLINE void weigh_values(const AttentionHead& head, const float* p, index_t 
 }
 
 /// attention_rows for up to kVectors * kLanes rows from r0 on.
-template <int kVectors>
+template <int kVectors, bool kWindow>
 inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, float* out, float* row_max,
                            float* row_inverse, float* scratch) {
   namespace vec = simd::QAT_TARGET;
   constexpr int kBlock = QAT_TARGET_LEVEL >= 2 ? 8 : 4;  // kBlock * kVectors sums in registers
   constexpr index_t kWidth = kVectors * vec::kLanes;
   const index_t dim = head.head_dim;
-  VisibleKeys<kVectors> visible;
+  VisibleKeys<kVectors, kWindow> visible;
   visible.begin = head.first_key(r0);
   visible.end = head.last_key(r0 + rows - 1) + 1;
   visible.all_from = head.first_key(r0 + rows - 1);
@@ -172,9 +175,8 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
 
   const auto score_of = [&](index_t j) QAT_INLINE_LAMBDA { return scores + (j - visible.begin) * kWidth; };
   index_t j = visible.begin;
-  for (; j + kBlock <= visible.end; j += kBlock)
-    score_keys<kBlock, kVectors>(head, qt, j, visible, score_of(j), largest);
-  for (; j < visible.end; ++j) score_keys<1, kVectors>(head, qt, j, visible, score_of(j), largest);
+  for (; j + kBlock <= visible.end; j += kBlock) score_keys<kBlock>(head, qt, j, visible, score_of(j), largest);
+  for (; j < visible.end; ++j) score_keys<1>(head, qt, j, visible, score_of(j), largest);
 
   for (j = visible.begin; j < visible.end; ++j)
     for (int v = 0; v < kVectors; ++v) {
@@ -187,8 +189,8 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
   for (int v = 0; v < kVectors; ++v) inverse[v] = vec::set(1.0f) / total[v];
 
   index_t d = 0;
-  for (; d + kBlock <= dim; d += kBlock) weigh_values<kBlock, kVectors>(head, scores, d, visible, inverse, ot);
-  for (; d < dim; ++d) weigh_values<1, kVectors>(head, scores, d, visible, inverse, ot);
+  for (; d + kBlock <= dim; d += kBlock) weigh_values<kBlock>(head, scores, d, visible, inverse, ot);
+  for (; d < dim; ++d) weigh_values<1>(head, scores, d, visible, inverse, ot);
   transpose_out(ot, offset, rows, dim, kWidth, out);
 
   if (row_max == nullptr) return;
@@ -203,21 +205,28 @@ inline void attention_tile(const AttentionHead& head, index_t r0, index_t rows, 
   }
 }
 
+template <bool kWindow>
+inline void attention_tiles(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
+                            float* row_inverse, float* scratch) {
+  constexpr index_t kLanes = simd::QAT_TARGET::kLanes;
+  for (index_t r0 = row_begin; r0 < row_end;) {
+    const index_t rows = row_end - r0 < 2 * kLanes ? row_end - r0 : 2 * kLanes;
+    if (rows > kLanes) {
+      attention_tile<2, kWindow>(head, r0, rows, out, row_max, row_inverse, scratch);
+    } else {
+      attention_tile<1, kWindow>(head, r0, rows, out, row_max, row_inverse, scratch);
+    }
+    r0 += rows;
+  }
+}
+
 /// out = softmax(scale * q k^T) v for rows [row_begin, row_end).
 /// row_max and row_inverse, (group, Tq) with stride stat_stride: largest score and 1 / sum exp(score - max); may be
 /// null. scratch: attention_scratch() floats, aligned to 64 bytes.
 inline void attention_rows(const AttentionHead& head, index_t row_begin, index_t row_end, float* out, float* row_max,
                            float* row_inverse, float* scratch) {
-  constexpr index_t kLanes = simd::QAT_TARGET::kLanes;
-  for (index_t r0 = row_begin; r0 < row_end;) {
-    const index_t rows = row_end - r0 < 2 * kLanes ? row_end - r0 : 2 * kLanes;
-    if (rows > kLanes) {
-      attention_tile<2>(head, r0, rows, out, row_max, row_inverse, scratch);
-    } else {
-      attention_tile<1>(head, r0, rows, out, row_max, row_inverse, scratch);
-    }
-    r0 += rows;
-  }
+  if (head.window > 0) return attention_tiles<true>(head, row_begin, row_end, out, row_max, row_inverse, scratch);
+  attention_tiles<false>(head, row_begin, row_end, out, row_max, row_inverse, scratch);
 }
 
 /// Gradients of one key/value head and its group, with p recomputed from row_max and row_inverse:
