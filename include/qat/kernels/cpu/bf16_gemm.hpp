@@ -6,7 +6,7 @@
 
 namespace qat::inline v0::kernels {
 
-inline constexpr index_t kBf16RowBlock = 64;
+inline constexpr index_t kBf16RowBlock = 64, kBf16ManyRows = 24;
 
 struct Bf16Call {
   const float* x;
@@ -22,6 +22,8 @@ struct Bf16Kernels {
   void (*pack_rows)(const Bf16Call&, index_t row, index_t rows, std::uint32_t* out, float* sums) = nullptr;
   void (*row_stream)(const Bf16Call&, const std::uint32_t* a, const float* sums, index_t row, index_t rows,
                      index_t panel) = nullptr;
+  /// The same with another order of instructions, for blocks of at least kBf16ManyRows rows.
+  decltype(row_stream) many_row_stream = nullptr;
 };
 
 }  // namespace qat::inline v0::kernels
@@ -74,7 +76,8 @@ inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& k
   const index_t panels = call.weight->layout().panels();
   for_each_by_work(backend, blocks * panels, PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
     const index_t row = first_row(i / panels), rows = first_row(i / panels + 1) - row;
-    kernels.row_stream(call, a + row * K / 2, sums + row * K / 32, row, rows, i % panels);
+    const auto stream = rows < kBf16ManyRows ? kernels.row_stream : kernels.many_row_stream;
+    stream(call, a + row * K / 2, sums + row * K / 32, row, rows, i % panels);
   });
 }
 
