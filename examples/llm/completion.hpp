@@ -15,7 +15,7 @@ inline std::string bash_completion(CLI::App& app) {
     return names;
   };
   std::string verbs, cases;
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App* verb) { return !verb->get_group().empty(); })) {
     verbs += (verbs.empty() ? "" : " ") + verb->get_name();
     cases += "    " + verb->get_name() + ") words=\"" + names_of(verb) + "\" ;;\n";
   }

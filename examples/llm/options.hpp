@@ -16,6 +16,10 @@ struct ModelOptions {
     CLI::Option* option =
         verb->add_option("--model", model, "llama2.c .bin, Hugging Face Llama directory, or a packed directory");
     if (required) option->required();
+    add_common_to(verb);
+  }
+  /// All but the model.
+  void add_common_to(CLI::App* verb) {
     verb->add_option("--tokenizer", tokenizer, "tokenizer file or directory (default: the one beside the model)");
     verb->add_option("--threads", threads, "threads; 0 takes all")->check(CLI::Range(0, 1024));
     verb->add_option("--matmul", matmul, "precision of fp32 products: bf16 rounds their operands where that is faster")

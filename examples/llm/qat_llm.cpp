@@ -29,6 +29,7 @@ struct Verbs {
   qat_llm::ReportVerb report;
   qat_llm::DemoVerb demo;
   qat_llm::CompletionVerb completion;
+  qat_llm::ResidentVerb resident;
 
   void add_to(CLI::App& app) {
     eval.add_to(app);
@@ -42,6 +43,7 @@ struct Verbs {
     report.add_to(app);
     demo.add_to(app);
     completion.add_to(app);
+    resident.add_to(app);
   }
 };
 

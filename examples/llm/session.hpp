@@ -3,12 +3,14 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "duration_text.hpp"
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/io/directory.hpp"
@@ -71,7 +73,11 @@ class Progress {
   ~Progress() {
     if (terminal_ && shown_) std::fprintf(stderr, "\r\033[K");
   }
-  void operator()(index_t done, index_t total) { show(done, total, ""); }
+  void operator()(index_t done, index_t total) {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    const double left = seconds / static_cast<double>(done) * static_cast<double>(total - done);
+    show(done, total, duration_text(left) + " left");
+  }
   void show(index_t done, index_t total, const std::string& detail) {
     if (!terminal_) return;
     shown_ = true;
@@ -81,6 +87,7 @@ class Progress {
 
  private:
   std::string label_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   bool terminal_, shown_ = false;
 };
 

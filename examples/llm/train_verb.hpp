@@ -1,6 +1,7 @@
 // qat-llm train: trains what a recipe or options say.
 #pragma once
 
+#include "evaluation_run.hpp"
 #include "options.hpp"
 #include "recipe_options.hpp"
 #include "recipe_run.hpp"
@@ -41,6 +42,10 @@ struct TrainVerb {
     nn::Transformer& model = prepared.first;
     const qat::recipe::Report& layers = prepared.second;
     if (report) print_report(layers);
+    const qat::recipe::Recipe::Evaluation& wanted = run.recipe().evaluation;
+    EvaluationOptions evaluation;
+    evaluation.datasets = find_datasets(wanted.datasets, wanted.data_dir);  // a wrong name is known before training
+    evaluation.scoring.limit = wanted.limit;
     const std::string& output_dir = run.recipe().output_dir;
     QAT_CHECK(!(resume && overwrite), kInvalidArgument,
               "train: --resume and --overwrite are both given; accepted: one");
@@ -88,6 +93,11 @@ struct TrainVerb {
       std::printf("wrote %s: recipe.yaml, model%s\n", output_dir.c_str(),
                   *run.recipe().qat.enabled ? " and packed, the weights that deployment runs" : "");
     write_json(json, results);
+    if (!wanted.datasets.empty()) {
+      qat::recipe::RecipeFile file = run.file();
+      file.recipe = run.recipe();
+      print_evaluation(evaluate_run(backend, output_dir, file, evaluation));
+    }
   }
 
  private:
@@ -127,6 +137,7 @@ struct TrainVerb {
     if (overwrite)
       for (const char* name : {"model", "packed"})
         if (is_directory(join_path(directory, name))) retire_directory(join_path(directory, name));
+    if (overwrite) ::unlink(join_path(directory, "evaluation.json").c_str());
     write_file(join_path(directory, "recipe.yaml"), qat::recipe::to_yaml(run.recipe()));
   }
   static std::string schemes_of(const qat::recipe::Report& layers) {

@@ -8,6 +8,12 @@
 
 namespace qat::inline v0 {
 
+/// Lines that were left out because they are not valid.
+struct SkippedLines {
+  index_t count = 0;
+  std::string first;  ///< why the first of them was
+};
+
 /// Calls f(line, number) for every line of the text that is not blank; number: from 1, blank lines counted.
 /// @throws what f throws
 template <class F>

@@ -224,4 +224,26 @@ inline LayerScheme parse_scheme(std::string_view text) {
   return scheme;
 }
 
+/// The shortest text that parse_scheme() reads as this scheme of fp32 weights; "float" for an empty one.
+inline std::string scheme_name(const LayerScheme& scheme) {
+  const auto resolved = [](LayerScheme s) {  // as packed weights have it
+    if (s.weight && s.weight->scale_type == ScaleType::kInput) s.weight->scale_type = ScaleType::kFloat32;
+    return s;
+  };
+  if (scheme.weight) {
+    const Granularity& g = scheme.weight->granularity;
+    const std::string bits = std::to_string(scheme.weight->bits);
+    const std::string suffix =
+        g.kind == GranularityKind::kPerGroup ? ":group" + std::to_string(g.group_size) : ":axis0";
+    for (const std::string& name : {"8da" + bits + "w", "int" + bits + "_weight_only", std::string("tinygemm"),
+                                    "qat" + bits, "qat" + bits + "a8"}) {
+      try {
+        if (resolved(parse_scheme(name + suffix)) == resolved(scheme)) return name + suffix;
+      } catch (const Error&) {  // a width or group that this name has no scheme for
+      }
+    }
+  }
+  return to_string(scheme).c_str();
+}
+
 }  // namespace qat::inline v0::recipe

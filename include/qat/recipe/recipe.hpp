@@ -121,6 +121,13 @@ struct Recipe {
     friend bool operator==(const LrScheduler&, const LrScheduler&) = default;
   } lr_scheduler;
 
+  struct Evaluation {
+    std::vector<std::string> datasets;  ///< names or files: find_dataset()
+    std::string data_dir;               ///< empty: the program's own
+    index_t limit = 0;                  ///< windows, articles or items at most; 0: all
+    friend bool operator==(const Evaluation&, const Evaluation&) = default;
+  } evaluation;
+
   std::uint64_t seed = 0;  ///< of batches, shuffling and the validation split
   std::string output_dir;  ///< everything a run writes
   friend bool operator==(const Recipe&, const Recipe&) = default;

@@ -25,7 +25,7 @@ inline void check_recipe(const Recipe& written, const RecipePlaces& where) {
   const auto needs = [&](bool holds, const char* key, auto... what) {
     if (!holds) raise(ErrorCode::kInvalidArgument, where(key), what...);
   };
-  const auto& [model, task, data, qat, trainer, optimizer, scheduler, seed, output_dir] = recipe;
+  const auto& [model, task, data, qat, trainer, optimizer, scheduler, evaluation, seed, output_dir] = recipe;
   needs(!model.model_name.empty(), "model.model_name", " is missing; accepted: a path, or default");
   needs(!data.train.empty() || trainer.max_steps == 0, "data.train", " is missing; accepted: a path");
   needs(!data.chat_template.empty(), "data.chat_template", " is empty; accepted: chatml, llama3, plain, or a text");
@@ -53,6 +53,10 @@ inline void check_recipe(const Recipe& written, const RecipePlaces& where) {
   needs(qat.delay_fake_quant_steps == 0 || qat.delay_fake_quant_steps < trainer.max_steps, "qat.delay_fake_quant_steps",
         " is ", qat.delay_fake_quant_steps, ", beyond trainer.max_steps, ", trainer.max_steps,
         ": no step would be fake-quantized");
+  needs(evaluation.datasets.empty() || *qat.enabled, "evaluation.datasets",
+        " compares a quantized model with full precision, but qat.enabled is false");
+  needs(evaluation.datasets.empty() || !output_dir.empty(), "evaluation.datasets",
+        " is given without output_dir, where evaluation.json is written");
   quantizer_rules(qat, where);
   single_layer_rules(qat, where);
 }

@@ -12,7 +12,8 @@ namespace qat::inline v0::recipe {
 using RecipeField =
     std::variant<bool*, index_t*, std::uint64_t*, double*, std::string*, std::optional<bool>*, std::optional<index_t>*,
                  std::array<double, 2>*, TaskKind*, OptimizerKind*, ScheduleKind*, MatmulPrecision*, SteMask*,
-                 std::vector<LayerRecipe>*, QuantizerRecipe*, InnerQuantizer*, std::vector<QuantizerRecipe>*>;
+                 std::vector<std::string>*, std::vector<LayerRecipe>*, QuantizerRecipe*, InnerQuantizer*,
+                 std::vector<QuantizerRecipe>*>;
 
 /// One key of a section that is held in a T.
 template <class T>
@@ -130,6 +131,13 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "linear warm-up; unset: 30, or a tenth of fewer than 300 steps", "", 0},
       {"lr_scheduler.min_lr", field_at<&R::lr_scheduler, &R::LrScheduler::min_lr>, "where linear and cosine end", "",
        0},
+      {"evaluation.datasets", field_at<&R::evaluation, &R::Evaluation::datasets>,
+       "scored at the end of the run for full precision, PTQ and QAT, into output_dir/evaluation.json: wikitext-2, "
+       "hellaswag, cloze, tinystories, or files (JSONL: choices, else text)"},
+      {"evaluation.data_dir", field_at<&R::evaluation, &R::Evaluation::data_dir>,
+       "where named data sets are; empty: $QAT_DATA, else ../shared/data beside the checkout"},
+      {"evaluation.limit", field_at<&R::evaluation, &R::Evaluation::limit>,
+       "windows, articles or items of a data set at most; 0: all", "", 0},
       {"seed", field_at<&R::seed>, "of batches, shuffling and the validation split", "", 0},
       {"output_dir", field_at<&R::output_dir>, "directory of everything the run writes"},
   };

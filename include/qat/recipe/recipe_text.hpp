@@ -53,6 +53,12 @@ inline std::string yaml_text(std::string_view text) {
   return out + '"';
 }
 
+/// The same inside [a, b].
+inline std::string list_entry(std::string_view text) {
+  const std::string written = yaml_text(text);
+  return written[0] != '"' && text.find(',') != text.npos ? '"' + written + '"' : written;
+}
+
 inline const std::vector<RecipeKey<QuantizerRecipe>>& keys_of(const QuantizerRecipe*) { return quantizer_keys(); }
 inline const std::vector<RecipeKey<LayerRecipe>>& keys_of(const LayerRecipe*) { return layer_keys(); }
 inline const std::vector<RecipeKey<Recipe>>& keys_of(const Recipe*) { return recipe_keys(); }
@@ -110,6 +116,10 @@ struct RecipeWriter {
       return " " + number_text(value) + "\n";
     } else if constexpr (std::is_same_v<T, std::array<double, 2>>) {
       return " [" + number_text(value[0]) + ", " + number_text(value[1]) + "]\n";
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      std::string entries;
+      for (const std::string& entry : value) entries += (entries.empty() ? " [" : ", ") + list_entry(entry);
+      return entries.empty() ? "" : entries + "]\n";
     } else if constexpr (std::is_same_v<T, std::string>) {
       return value.empty() ? "" : " " + yaml_text(value) + "\n";
     } else if constexpr (std::is_enum_v<T>) {
@@ -142,6 +152,8 @@ inline std::string type_text(const RecipeField& field) {
           return "two numbers";
         } else if constexpr (std::is_same_v<T, std::string>) {
           return "text";
+        } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+          return "list of texts";
         } else if constexpr (std::is_enum_v<T>) {
           std::string names;
           for (const char* name : kChoiceNames<T>) names += (names.empty() ? "" : ", ") + std::string(name);

@@ -195,6 +195,14 @@ class RecipeReader {
     } else if constexpr (std::is_same_v<V, std::string>) {
       if (!value.IsScalar() && !value.IsNull()) wrong(value, key, path);
       place = value.IsNull() ? std::string() : value.Scalar();
+    } else if constexpr (std::is_same_v<V, std::vector<std::string>>) {
+      place.clear();
+      if (value.IsNull()) return;
+      if (!value.IsSequence()) wrong(value, key, path);
+      for (std::size_t i = 0; i < value.size(); ++i) {
+        if (!value[i].IsScalar()) wrong(value[i], key, path + "[" + std::to_string(i) + "]");
+        place.push_back(value[i].Scalar());
+      }
     } else if constexpr (std::is_same_v<V, QuantizerRecipe>) {
       if (value.IsNull()) return;
       if (!value.IsMap() || depth > 3) wrong(value, key, path);

@@ -101,3 +101,15 @@ TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is 
     CHECK(contains(error_of([&] { parse_scheme(bad); }), "accepted"));
   CHECK(contains(error_of([] { parse_scheme("8da4w:group0"); }), "group0"));
 }
+
+TEST_CASE("a scheme has the shortest name that stands for it") {
+  for (const char* name :
+       {"8da4w:group32", "int4_weight_only:group64", "tinygemm:group32", "qat3:axis0", "qat4a8:group32"})
+    CHECK(recipe::scheme_name(recipe::parse_scheme(name)) == name);
+  LayerScheme packed = recipe::parse_scheme("8da4w:group64");
+  packed.weight->scale_type = ScaleType::kFloat32;  // what "input" stands for in an fp32 model
+  CHECK(recipe::scheme_name(packed) == "8da4w:group64");
+  CHECK(recipe::scheme_name({}) == "float");
+  const char* in_full = "weight=int4:block16x16:symmetric";
+  CHECK(recipe::scheme_name(recipe::parse_scheme(in_full)) == to_string(recipe::parse_scheme(in_full)).c_str());
+}

@@ -30,6 +30,8 @@ TEST_CASE("values that are unset are not written, sections without values neithe
     CHECK_FALSE(contains(text, absent));
   recipe.qat.layers = {{"head", "qat8"}, {"first", "float"}};
   CHECK(contains(to_yaml(recipe), "qat:\n  layers:\n    - match: head\n      scheme: qat8\n    - match: first\n"));
+  recipe.evaluation.datasets = {"cloze", "a,b", "my file.jsonl"};
+  CHECK(contains(to_yaml(recipe), "evaluation:\n  datasets: [cloze, \"a,b\", \"my file.jsonl\"]\n"));
   CHECK(contains(to_yaml(resolve(recipe)), "  warmup_steps: 30\n"));
 }
 

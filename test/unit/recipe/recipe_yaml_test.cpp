@@ -52,6 +52,9 @@ class RandomSection {
       value.clear();
       for (std::uint32_t i = 0, n = 1 + random_.next_below(12); i < n; ++i)
         value += kAlphabet[random_.next_below(static_cast<std::uint32_t>(kAlphabet.size()))];
+    } else if constexpr (std::is_same_v<V, std::vector<std::string>>) {
+      value.resize(random_.next_below(3));
+      for (std::string& entry : value) draw(entry, least, most, depth);
     } else if constexpr (std::is_same_v<V, QuantizerRecipe>) {
       if (depth < 2) fill(value, depth + 1);
     } else if constexpr (std::is_same_v<V, InnerQuantizer>) {
@@ -163,6 +166,8 @@ TEST_CASE("every mistake is an error with file, line and key") {
       {"data: {packing: \"true\"}", "accepted: true or false"},
       {"data: {train: [a, b]}", "accepted: text"},
       {"data: {validation_split: 1}", "accepted: number, 0 to 0.9"},
+      {"evaluation: {datasets: cloze}", "evaluation.datasets is 'cloze'; accepted: list of texts"},
+      {"evaluation:\n  datasets: [cloze, {a: b}]", "r.yaml:2: evaluation.datasets[1] is a section"},
       {"task: {type: dpo}", "task.type is 'dpo'; accepted: lm, sft"},
       {"task: sft\n", "r.yaml:1: task is 'sft'; accepted: a section with keys"},
       {"qat: {quantizer: 8da4w}", "qat.quantizer is '8da4w'; accepted: section"},
