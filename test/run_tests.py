@@ -26,13 +26,13 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 JOBS = os.environ.get("QAT_JOBS", "2")
 FIRST = ["unit"]
-REST = ["cuda", "property", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "foreign", "train"]
+REST = ["cuda", "property", "fuzz", "golden", "consistency", "odr", "checks", "gpu", "examples", "cli", "foreign", "train"]
 # Built by a cross compiler and run by an emulator: the kernels, on the targets of that architecture.
 AARCH64 = dict(compiler="aarch64-linux-gnu-g++", emulator=["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
                packages="g++-aarch64-linux-gnu qemu-user", tests=["unit/numeric", "unit/kernels", "unit/ops", "consistency/consistency"])
 # What the x86 targets need of /proc/cpuinfo; a processor without one of them runs them all in emulation (test/emulation).
 X86_FEATURES = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16"}
-SANITIZED = ["unit", "property", "golden", "consistency", "examples", "cli"]  # everything but training and the CUDA kernels
+SANITIZED = ["unit", "property", "fuzz", "golden", "consistency", "examples", "cli"]  # everything but training and the CUDA kernels
 
 SUMMARY = re.compile(r"^\[qat-test\] (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
 

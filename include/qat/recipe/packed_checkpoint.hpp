@@ -134,6 +134,23 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
   write_file(join_path(directory, kPackedFile), json.dump(2) + "\n");
 }
 
+namespace detail {
+/// A weight takes a bit at least: whether the file has as many, before a model of that size is allocated.
+inline void check_holds(const Safetensors& file, const LlamaConfig& config, const std::string& source) {
+  unsigned __int128 bits = 0, weights = 0;
+  for (const auto& [name, tensor] : file.tensors()) bits += 8 * static_cast<unsigned __int128>(tensor.bytes);
+  const bool holds = static_cast<std::size_t>(config.n_layers) <= file.tensors().size();
+  if (holds)
+    for (const auto& [name, shape] : llama_tensor_shapes(config)) {
+      unsigned __int128 size = 1;
+      for (int d = 0; d < shape.rank(); ++d) size *= static_cast<unsigned __int128>(shape[d]);
+      weights += size;
+    }
+  QAT_CHECK(holds && weights <= bits, kBadFile, source,
+            ": the model of 'config' has more weights than model.safetensors has bits");
+}
+}  // namespace detail
+
 /// Reads what save_packed wrote: a model that evaluates and generates from its packed weights.
 inline nn::Transformer load_packed(const std::string& directory) {
   const std::string json_path = join_path(directory, kPackedFile);
@@ -143,8 +160,9 @@ inline nn::Transformer load_packed(const std::string& directory) {
             ": format is ", json_text(fields.at("format")), " version ", json_text(fields.at("version")),
             "; accepted: \"qat-packed\" version 1");
   const LlamaConfig config = parse_hf_llama_config(fields.at("config"), json_path);
-  nn::Transformer model(config);
   const Safetensors file = Safetensors::open(join_path(directory, "model.safetensors"));
+  detail::check_holds(file, config, json_path);
+  nn::Transformer model(config);
   const Json& layers = fields.at("layers");
   QAT_CHECK(layers.is_object(), kBadFile, json_path, ": 'layers' is ", json_text(layers), "; accepted: an object");
   std::shared_ptr<const PackedWeight> packed_embedding;

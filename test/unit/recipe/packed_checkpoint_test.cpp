@@ -88,4 +88,6 @@ TEST_CASE("defects are named, and an unconverted model is not saved") {
   CHECK(contains(message_with("model.layers.0.self_attn.q_proj", "model.layers.7.self_attn.q_proj"), "is missing"));
   CHECK(contains(message_with("\"hidden_size\": 64", "\"hidden_size\": 128"), "shape"));
   CHECK(contains(message_with("{", ""), "qat_packed.json"));
+  CHECK(contains(message_with("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 99999"), "more weights than"));
+  CHECK(contains(message_with("\"vocab_size\": 50", "\"vocab_size\": 2000000000"), "more weights than"));
 }

@@ -1,0 +1,119 @@
+// The saved inputs of fuzzing, and files cut short: each is read, or refused with one clear line.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "fuzz/targets.hpp"
+#include "qat/recipe/packed_checkpoint.hpp"
+#include "qat/recipe/run_checkpoint.hpp"
+#include "support/data.hpp"
+#include "support/files.hpp"
+
+using namespace qat;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fuzz::Reader> all_targets() {
+  std::vector<fuzz::Reader> targets = fuzz::format_targets();
+  for (fuzz::Reader& target : fuzz::recipe_targets()) targets.push_back(std::move(target));
+  return targets;
+}
+
+/// Seeds that our own writers make, by target.
+std::vector<std::pair<std::string, std::string>> written_seeds() {
+  LlamaConfig config;
+  config.dim = 32;
+  config.hidden_dim = 32;
+  config.n_layers = 1;
+  config.n_heads = 2;
+  config.n_kv_heads = 1;
+  config.head_dim = 16;
+  config.vocab_size = 8;
+  config.max_seq_len = 8;
+  nn::Transformer model(config);
+  model.randomize(1, 0.2f);
+  recipe::quantize(CpuBackend(), model, {{"linear", recipe::parse_scheme("8da4w")}});
+  const test::TempDir dir;
+  recipe::save_packed(model, dir.path());
+  const std::string packed =
+      test::read_file(dir / recipe::kPackedFile) + '\0' + test::read_file(dir / "model.safetensors");
+  Json state = {{"format", "qat-run"}, {"version", 1}, {"step", 3}, {"tensors", {{"w", "0123456789abcdef"}}}};
+  state["checksum"] = checksum_text(recipe::detail::checksum_of(state));
+  return {{"packed_checkpoint", packed},
+          {"run_state", state.dump(2)},
+          {"recipe_yaml",
+           "model:\n  model_name: stories260K.bin\nqat:\n  quantizer: {scheme: 8da4w}\ntrainer:\n  max_steps: 3\n"}};
+}
+
+struct Input {
+  std::string name, bytes;
+};
+
+std::vector<Input> inputs(const fuzz::Reader& target) {
+  std::vector<Input> out;
+  const fs::path folder = test::source_root() / "test/fuzz/corpus" / target.name;
+  if (fs::exists(folder))
+    for (const auto& entry : fs::directory_iterator(folder))
+      out.push_back({entry.path().filename().string(), test::read_file(entry.path())});
+  for (const auto& [name, bytes] : written_seeds())
+    if (name == target.name) out.push_back({"seed-written", bytes});
+  std::sort(out.begin(), out.end(), [](const Input& a, const Input& b) { return a.name < b.name; });
+  return out;
+}
+
+bool is_seed(const Input& input) { return input.name.starts_with("seed"); }
+
+}  // namespace
+
+TEST_CASE("every saved input is read or refused with one line; seeds are read") {
+  if (const char* folder = std::getenv("QAT_FUZZ_SEEDS"))
+    for (const auto& [name, bytes] : written_seeds()) {
+      fs::create_directories(fs::path(folder) / name);
+      test::write_bytes((fs::path(folder) / name / "seed-written").string(), bytes);
+    }
+  const test::TempDir dir;
+  for (const fuzz::Reader& target : all_targets()) {
+    const std::vector<Input> saved = inputs(target);
+    INFO(target.name);
+    CHECK_FALSE(saved.empty());
+    for (const Input& input : saved) {
+      INFO(input.name);
+      const std::string path = dir / target.file;
+      test::write_bytes(path, input.bytes);
+      const std::string message = fuzz::run(target, path);
+      INFO(message);
+      CHECK_FALSE(message.starts_with("(a message that is not one line)"));
+      if (is_seed(input)) CHECK(message.empty());
+    }
+  }
+}
+
+TEST_CASE("a file cut at any 64th is refused by name where the format says how long it is") {
+  const test::TempDir dir;
+  for (const fuzz::Reader& target : all_targets())
+    for (const Input& input : inputs(target)) {
+      if (!is_seed(input)) continue;
+      for (std::size_t part = 0; part < 64; ++part) {
+        const std::size_t size = input.bytes.size() * part / 64;
+        const std::string path = dir / target.file;
+        test::write_bytes(path, input.bytes.substr(0, size));
+        const std::string message = fuzz::run(target, path);
+        INFO(target.name << " " << input.name << " cut to " << size << " bytes: " << message);
+        CHECK_FALSE(message.starts_with("(a message that is not one line)"));
+        CHECK((test::contains(message, target.file) || (message.empty() && !target.counts)));
+      }
+    }
+}
+
+TEST_CASE("corpus folders belong to targets") {
+  std::set<std::string> names;
+  for (const fuzz::Reader& target : all_targets()) names.insert(target.name);
+#if !defined(QAT_WITH_SENTENCEPIECE)
+  names.insert("sentencepiece");
+#endif
+  for (const auto& entry : fs::directory_iterator(test::source_root() / "test/fuzz/corpus"))
+    CHECK_MESSAGE(names.count(entry.path().filename().string()) == 1, entry.path().string());
+}
