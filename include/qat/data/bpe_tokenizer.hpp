@@ -129,8 +129,8 @@ class BpeTokenizer final : public Tokenizer {
   std::int32_t bos_id() const override { return bos_id_; }
   std::int32_t eos_id() const override { return eos_id_; }
   const char* kind() const override { return kind_; }
-  /// GGUF has no place for what lstrip, rstrip and single_word of added tokens say: text around such tokens may get
-  /// other ids in llama.cpp.
+  /// Two things are lost in GGUF: what lstrip, rstrip and single_word of added tokens say, and Qwen's NFC, which
+  /// llama.cpp leaves out: texts that these change may get other ids there.
   Vocabulary vocabulary() const override {
     Vocabulary out;
     out.bos = bos_id_;
@@ -181,7 +181,8 @@ class BpeTokenizer final : public Tokenizer {
         steps.size() == 2 && steps[0].kind == PreTokenizer::Step::kDigits && steps[0].individual && steps[1].use_regex;
     const auto pattern = split ? steps[0].pattern : detail::SplitPattern::kGpt2;
     if ((!split && !digits && (steps.size() != 1 || !steps[0].use_regex)) || steps.back().add_prefix_space ||
-        !normalizer_.steps().empty())
+        !(normalizer_.steps().empty() ||
+          normalizer_.steps() == std::vector<Normalizer::Step>{{Normalizer::Step::kNfc, {}, {}}}))
       no_vocabulary("text is prepared in another way than GPT-2's, Llama 3's, Qwen 2's or SmolLM's");
     out.pre = digits                                     ? "smollm"
               : pattern == detail::SplitPattern::kGpt2   ? "gpt-2"

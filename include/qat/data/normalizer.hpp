@@ -8,6 +8,7 @@
 
 #include "qat/data/text_split.hpp"
 #include "qat/data/token_decoder.hpp"
+#include "qat/data/unicode_nfc.hpp"
 #include "qat/io/json.hpp"
 
 namespace qat::inline v0 {
@@ -15,7 +16,7 @@ namespace qat::inline v0 {
 class Normalizer {
  public:
   struct Step {
-    enum Kind { kPrepend, kReplace } kind;
+    enum Kind { kPrepend, kReplace, kNfc } kind;
     std::string from, to;
     bool operator==(const Step&) const = default;
   };
@@ -32,8 +33,10 @@ class Normalizer {
             steps_.push_back({Step::kPrepend, {}, f.string("prepend")});
           } else if (type == "Replace") {
             steps_.push_back({Step::kReplace, detail::pattern_string(f, "String"), f.string("content")});
+          } else if (type == "NFC") {
+            steps_.push_back({Step::kNfc, {}, {}});
           } else {
-            detail::refuse(f, "Prepend, Replace, Sequence, null");
+            detail::refuse(f, "Prepend, Replace, NFC, Sequence, null");
           }
         });
   }
@@ -52,6 +55,8 @@ class Normalizer {
     for (const Step& step : steps_) {
       if (step.kind == Step::kReplace) {
         out = detail::replace_all(out, step.from, step.to);
+      } else if (step.kind == Step::kNfc) {
+        out = normalize_nfc(out);
       } else if (!out.empty()) {
         out = step.to + out;
       }

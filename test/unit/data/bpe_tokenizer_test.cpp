@@ -115,7 +115,7 @@ TEST_CASE("what cannot be done faithfully is refused by name") {
       {"/model/merges", "[\"a b c\"]", "'a b c'", "accepted: \"a b\""},
       {"/model/merges", "[[\"a\"]]", "[\"a\"]", "accepted: \"a b\""},
       {"/model/merges", "3", "'merges' is 3", "an array"},
-      {"/normalizer", "{\"type\":\"NFC\"}", "'NFC'", "Prepend, Replace"},
+      {"/normalizer", "{\"type\":\"NFKC\"}", "'NFKC'", "Prepend, Replace"},
       {"/normalizer", "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x\"},\"content\":\"\"}", "'pattern'", "String"},
       {"/normalizer", "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Lowercase\"}]}", "'Lowercase'",
        "Prepend, Replace"},

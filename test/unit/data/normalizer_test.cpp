@@ -30,5 +30,6 @@ TEST_CASE("steps change text in their order, and nothing stays nothing") {
         "\xE2\x96\x81"
         "a");
   CHECK(Normalizer::llama(true).steps().size() == 2);
+  CHECK(normalizer(R"({"type":"NFC"})").apply("e\xCC\x81") == "\xC3\xA9");
   QAT_CHECK_ERROR(normalizer(R"({"type":"Lowercase"})"), "t.json", "'Lowercase'", "Prepend, Replace");
 }
