@@ -81,9 +81,16 @@ class Linear {
 
   /// Without a tape: nothing is saved.   x (N, C), y (N, O)
   void forward(const CpuBackend& backend, View<const float, 2> x, View<float, 2> y) {
+    refresh(backend);
+    forward_refreshed(backend, x, y);
+  }
+  /// What forward does before it multiplies. Rows that come in pieces need it once, and then forward_refreshed each.
+  void refresh(const CpuBackend& backend) {
+    if (quantization_ != nullptr) quantization_->refresh(backend, *this);
+  }
+  void forward_refreshed(const CpuBackend& backend, View<const float, 2> x, View<float, 2> y) {
     check_input(x.shape[1]);
     if (quantization_ != nullptr) {
-      quantization_->refresh(backend, *this);
       const std::optional<QuantSpec> activation = quantization_->activation();
       if (!activation) return quantization_->forward(backend, *this, x, nullptr, y);
       const QuantizedActivation codes = quantize_activation(backend, *activation, x, name_.c_str());

@@ -189,8 +189,9 @@ class Transformer {
   Tensor<float> forward(const CpuBackend& backend, View<const std::int32_t, 1> tokens, index_t batch) {
     check_tokens(tokens, batch);
     Tensor<float> logits = Tensor<float>::uninitialized({tokens.shape[0], config_.vocab_size});
+    lm_head_.refresh(backend);
     for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) {
-      lm_head_.forward(backend, hidden, logits.view<2>().slice(0, row, hidden.shape[0]));
+      lm_head_.forward_refreshed(backend, hidden, logits.view<2>().slice(0, row, hidden.shape[0]));
     });
     return logits;
   }
@@ -271,12 +272,14 @@ class Transformer {
           targets(all_targets),
           losses(all_losses),
           logits(Tensor<float>::uninitialized({kHeadRows, scored.config_.vocab_size})),
-          scratch(Tensor<float>::uninitialized({kHeadRows})) {}
+          scratch(Tensor<float>::uninitialized({kHeadRows})) {
+      model.lm_head_.refresh(backend);
+    }
     /// hidden (rows, C): normalized rows from `row` on
     void operator()(index_t row, View<const float, 2> hidden) {
       const index_t rows = hidden.shape[0];
       const View<float, 2> some = logits.view<2>().slice(0, 0, rows);
-      model.lm_head_.forward(backend, hidden, some);
+      model.lm_head_.forward_refreshed(backend, hidden, some);
       const View<float, 1> nats =
           losses.shape[0] == 0 ? scratch.view<1>().slice(0, 0, rows) : losses.slice(0, row, rows);
       const ops::CrossEntropyResult part = ops::softmax_cross_entropy(backend, some, targets.slice(0, row, rows), nats);

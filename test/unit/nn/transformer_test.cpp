@@ -38,6 +38,18 @@ nn::Transformer random_model(const LlamaConfig& config) {
 }
 nn::Transformer small_model(bool tied = true) { return random_model(small_config(tied)); }
 
+/// The float product; counts how often the weight is brought up to date.
+struct CountedRefreshes : nn::LinearQuantization {
+  int refreshes = 0, products = 0;
+  std::optional<QuantSpec> activation() const override { return {}; }
+  void refresh(const CpuBackend&, nn::Linear&) override { ++refreshes; }
+  void forward(const CpuBackend& backend, nn::Linear& layer, View<const float, 2> x, const QuantizedActivation*,
+               View<float, 2> y) override {
+    ++products;
+    ops::linear(backend, x, std::as_const(layer.weight().value).view<2>(), nullptr, y);
+  }
+};
+
 }  // namespace
 
 TEST_CASE("transformer: tape, evaluation and decoding give the same logits, bit for bit, on every target") {
@@ -95,6 +107,24 @@ TEST_CASE("transformer: evaluate is the loss on the tape; its memory does not gr
     peak[i] = memory_stats().peak_bytes - before;
   }
   CHECK(peak[0] == peak[1]);
+}
+
+TEST_CASE("transformer: the head's weight is brought up to date once a pass, however many rows it multiplies") {
+  const CpuBackend backend(2);
+  nn::Transformer model = small_model(false);
+  const Tensor<std::int32_t> tokens = random_tokens(600 * 16, 23, 1);
+  const Tensor<float> logits = model.forward(backend, tokens.flat(), 600);
+  auto own = std::make_unique<CountedRefreshes>();
+  CountedRefreshes& counted = *own;
+  model.lm_head().set_quantization(std::move(own));
+  CHECK(compare_bits(logits, model.forward(backend, tokens.flat(), 600)));
+  CHECK(counted.refreshes == 1);
+  CHECK(counted.products > 30);
+  model.evaluate(backend, tokens.flat(), tokens.flat(), 600);
+  CHECK(counted.refreshes == 2);
+  Tensor<float> y({1, 23});
+  model.lm_head().forward(backend, logits.view<2>().slice(0, 0, 1).slice(1, 0, 12), y.view<2>());
+  CHECK(counted.refreshes == 3);
 }
 
 TEST_CASE("transformer: gradients of every parameter of every architecture are those of finite differences") {
