@@ -251,7 +251,7 @@ def stages_of(args):
         say("only with --full: all suites with clang++, the suite cuda under sanitizers, -O3, long property runs")
     stages.append(aarch64)
     if args.full:
-        stages.append(Stage("o3", "g++", werror + ["-Doptimization=3"], FIRST + ["property", "golden", "consistency"], env))
+        stages.append(Stage("o3", "g++", werror + ["-Doptimization=3"], FIRST + ["cuda", "property", "golden", "consistency"], env))
     return stages
 
 
