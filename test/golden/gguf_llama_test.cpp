@@ -3,11 +3,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <optional>
 
+#include "qat/data/gguf_vocabulary.hpp"
 #include "qat/data/llama2c_tokenizer.hpp"
+#include "qat/io/json.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/nn/transformer.hpp"
+#include "qat/recipe/gguf_export.hpp"
 #include "support/data.hpp"
+#include "support/files.hpp"
 
 using namespace qat;
 
@@ -20,7 +26,8 @@ struct StoryLoss {
   double mean() const { return sum / static_cast<double>(targets); }
 };
 
-StoryLoss story_loss(nn::Transformer& model, const Tokenizer& tokenizer, const std::string& text, index_t stories) {
+StoryLoss story_loss(nn::Transformer& model, const Tokenizer& tokenizer, const std::string& text,
+                     index_t stories = 1000) {
   const CpuBackend& backend = CpuBackend::shared();
   StoryLoss loss;
   const std::string separator = "<|endoftext|>";
@@ -42,7 +49,48 @@ StoryLoss story_loss(nn::Transformer& model, const Tokenizer& tokenizer, const s
   return loss;
 }
 
+/// What a command prints; nothing where it exits with 77 or cannot be run.
+std::optional<std::string> output_of(const std::string& command) {
+  std::string out;
+  std::FILE* const pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return std::nullopt;
+  char buffer[4096];
+  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) out.append(buffer, n);
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status) && (WEXITSTATUS(status) == 77 || WEXITSTATUS(status) == 127)) return std::nullopt;
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("llama.cpp runs what export_gguf writes, and loses what we lose with the same weights") {
+  const auto folder = test::shared_data("stories260K");
+  const auto text_path = test::shared_data("tinystories/v2-valid.txt");
+  const auto script = test::shared_data("../tools/llamacpp_logits.py");
+  if (!folder || !text_path || !script) return;
+  const Llama2cTokenizer tokenizer((*folder / "tok512.bin").string());
+  LlamaWeights weights = load_llama((*folder / "stories260K.bin").string());
+  nn::Transformer model(weights.config);
+  model.load(std::move(weights.tensors));
+  recipe::quantize(CpuBackend::shared(), model, {{"linear", recipe::parse_scheme("gguf:q4_0")}});
+  const test::TempDir dir;
+  GgufMetadata vocabulary;
+  add_vocabulary(vocabulary, tokenizer.vocabulary());
+  recipe::export_gguf(model, vocabulary, dir / "m.gguf");
+
+  const std::string text = test::read_file(*text_path).substr(0, 20000);
+  test::write_bytes(dir / "text", text);
+  const auto printed = output_of("python3 '" + script->string() + "' '" + (dir / "m.gguf") + "' '" + (dir / "text") +
+                                 "' --split '<|endoftext|>' --first-chunk 2>/dev/null");
+  if (!printed) return QAT_SKIP("llama.cpp", "neither llama-cpp-python nor xllamacpp of PyPI is installed");
+  const Json theirs = parse_json(*printed, "llamacpp_logits.py");
+  const StoryLoss ours = story_loss(model, tokenizer, text);
+  MESSAGE("nats per token: ", ours.mean(), " here, ", theirs["nll"].get<double>(), " in llama.cpp, over ",
+          ours.targets);
+  CHECK(theirs["targets"].get<index_t>() == ours.targets);
+  CHECK(std::fabs(theirs["nll"].get<double>() - ours.mean()) < 2e-3);  // llama.cpp rounds activations to Q8_0
+}
 
 TEST_CASE("llama.cpp's GGUF files of stories260K lose what llama.cpp measured, but for its 8-bit activations") {
   const auto folder = test::shared_data("stories260K-gguf");
