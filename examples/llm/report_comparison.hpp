@@ -19,8 +19,8 @@ namespace detail {
 inline std::vector<ComparedRun> lettered(const std::vector<RunReport>& reports) {
   std::vector<ComparedRun> runs;
   for (std::size_t i = 0; i < reports.size(); ++i)
-    runs.push_back({&reports[i], std::string(1, static_cast<char>('A' + i)),
-                    "k" + std::to_string(i % 6) + (i < 6 ? "" : " d" + std::to_string(i / 6))});
+    runs.push_back(
+        {&reports[i], std::string(1, static_cast<char>('A' + i)), "k" + std::to_string(i % 6) + (i < 6 ? "" : " d1")});
   return runs;
 }
 
@@ -110,7 +110,7 @@ inline std::string comparison_facts(const std::vector<ComparedRun>& runs) {
       [](const RunReport& r) { return r.layers.empty() ? std::string() : bytes_text(weight_bytes(r).floating); });
   add("weights, packed",
       [](const RunReport& r) { return r.layers.empty() ? std::string() : bytes_text(weight_bytes(r).packed); });
-  add("training time, min:s", [](const RunReport& r) { return duration_text(training_speed(r).seconds); });
+  add("training time, (h:)min:s", [](const RunReport& r) { return duration_text(training_speed(r).seconds); });
   add("training, tokens/s", [](const RunReport& r) { return count_text(training_speed(r).tokens_per_second); });
   return run_table("Runs", "", runs, rows);
 }
@@ -222,11 +222,11 @@ inline std::string recipe_differences(const std::vector<ComparedRun>& runs) {
 }
 
 inline std::string comparison_layers(const std::vector<ComparedRun>& runs) {
-  constexpr std::size_t kRows = 250;
+  const std::size_t most = std::min<std::size_t>(250, 1500 / runs.size());
   std::vector<std::string> names;
   for (const ComparedRun& run : runs)
     for (const ReportedLayer& layer : run.report->layers)
-      if (layer.is_quantized() && names.size() < kRows &&
+      if (layer.is_quantized() && names.size() < most &&
           std::find(names.begin(), names.end(), layer.name) == names.end())
         names.push_back(layer.name);
   std::vector<RunRow> rows;
@@ -248,7 +248,8 @@ inline std::string comparison_layers(const std::vector<ComparedRun>& runs) {
   if (rows.empty()) return "";
   return section("Layers",
                  "SQNR in dB of the packed weights after training, beside that before (PTQ) and bits a weight.",
-                 run_table("Layers", names.size() == kRows ? "The first 250 layers." : "", runs, rows, "n two"));
+                 run_table("Layers", names.size() == most ? "The first " + std::to_string(most) + " layers." : "", runs,
+                           rows, "n two"));
 }
 
 }  // namespace detail

@@ -26,7 +26,8 @@ inline std::vector<Fact> facts_of(const RunReport& report) {
                      report.scheme.empty() ? std::string() : "of " + bytes_text(bytes.floating) + " in fp32"});
   facts.push_back({"Steps", count_text(steps),
                    report.finished() ? "all of them" : "of " + count_text(static_cast<double>(report.steps))});
-  facts.push_back({"Training time", duration_text(speed.seconds), "min:s, steps alone"});
+  facts.push_back({"Training time", duration_text(speed.seconds),
+                   speed.seconds < 3600.0 ? "min:s, steps alone" : "h:min:s, steps alone"});
   facts.push_back({"Training speed", count_text(speed.tokens_per_second), "tokens/s, median step"});
   if (speed.peak_memory > 0.0) facts.push_back({"Memory", bytes_text(speed.peak_memory), "of the process, at most"});
   return facts;
@@ -59,7 +60,7 @@ inline std::string training_section(const RunReport& report, PlotWriter& plots) 
     sub += " Dots are validation: of the float weights, and of the same weights quantized as they would ship.";
   else if (loss.series.size() > 1)
     sub += " Dots are validation.";
-  if (unusable > 0.0) sub += " The loss of " + count_text(unusable) + " steps was not finite.";
+  if (unusable > 0.0) sub += " It was not finite at " + count_text(unusable) + (unusable == 1.0 ? " step." : " steps.");
   const std::string main_plot = "<figure><figcaption><b>Loss</b>, nats a token</figcaption><div class=\"chart\">" +
                                 plots(loss) + "</div></figure>\n";
   return section("Training", sub, main_plot + small_plots(plots, {{&report, "float"}}, last));
@@ -121,11 +122,16 @@ inline std::string origins(const RunReport& report) {
   if (report.evaluation)
     for (const auto& d : report.evaluation->datasets) files.emplace_back(d.name, d.file);
   out += pair_table("Files", files);
-  for (const char* part : {"data", "model"})
-    out += pair_table(part == std::string("data") ? "Training data, with its checksum (XXH64)"
-                                                  : "Model, with the checksum of its first weights",
-                      flat_values(nlohmann::ordered_json(
-                          qat::recipe::detail::member_or_null(report.description, {"identity", part}))));
+  const std::pair<const char*, const char*> parts[] = {{"data", "Training data, with its checksum (XXH64)"},
+                                                       {"model", "Model, with the checksum of its first weights"},
+                                                       {"training", "Training, as run.json states it"}};
+  for (const auto& [part, caption] : parts) {
+    if (part == std::string("training") && report.recipe.is_object()) continue;  // the recipe says the same
+    Rows rows = flat_values(
+        nlohmann::ordered_json(qat::recipe::detail::member_or_null(report.description, {"identity", part})));
+    std::erase_if(rows, [](const auto& row) { return row.second == "null"; });
+    out += pair_table(caption, rows);
+  }
   return out;
 }
 

@@ -135,6 +135,16 @@ inline std::string model_style(const std::string& name) {
   return name == "full precision" ? "float" : name == "PTQ" ? "ptq" : name == "QAT" ? "qat" : "";
 }
 
+/// " ± standard error" of the difference from full precision on the same windows or items; empty where it is not known.
+inline std::string paired_error(const EvaluationTable& table, const std::string& dataset, const std::string& metric,
+                                const std::string& model) {
+  for (const qat::recipe::PairedDifference& p : table.paired)
+    if (p.dataset == dataset && p.metric == metric && p.model == model && p.baseline == "full precision" &&
+        p.standard_error)
+      return " <small>±" + fixed(*p.standard_error, metric_digits(metric)) + "</small>";
+  return "";
+}
+
 /// One column a model, one row a metric; what training takes back where the table has it.
 inline std::string evaluation_table(const EvaluationTable& table) {
   const bool has_gap = !table.degradation.empty();
@@ -153,8 +163,10 @@ inline std::string evaluation_table(const EvaluationTable& table) {
   };
   std::string body = head + "</tr></thead>";
   for (const qat::recipe::EvaluatedDataset& data : table.datasets) {
-    std::string note = count_text(static_cast<double>(data.targets)) + " targets";
-    if (data.items > 0) note = count_text(static_cast<double>(data.items)) + " items, " + note;
+    std::string note;
+    if (data.items > 0) note = count_text(static_cast<double>(data.items)) + " items";
+    if (data.targets > 0)
+      note += (note.empty() ? "" : ", ") + count_text(static_cast<double>(data.targets)) + " targets";
     body += "<tbody>" + group(data.name, note);
     std::vector<std::string> metrics;
     for (const EvaluatedModel& model : table.models)
@@ -180,18 +192,26 @@ inline std::string evaluation_table(const EvaluationTable& table) {
         });
         const bool found = row != table.degradation.end();
         const auto closed = found ? row->gap_closed() : std::nullopt;
-        body += cell(found ? signed_fixed(row->ptq_minus_full(), digits) : kAbsent) +
-                cell(found ? signed_fixed(row->qat_minus_full(), digits) : kAbsent) +
+        const auto difference = [&](const char* model, double value) {
+          return found ? signed_fixed(value, digits) + paired_error(table, data.name, metric, model) : kAbsent;
+        };
+        body += cell(difference("PTQ", found ? row->ptq_minus_full() : 0.0)) +
+                cell(difference("QAT", found ? row->qat_minus_full() : 0.0)) +
                 cell(closed ? fixed(100.0 * *closed, 0) + " %" : kAbsent);
       }
       body += "</tr>";
     }
     body += "</tbody>";
   }
-  const auto figures = [&](const char* name, auto value) {
-    body += "<tr>" + row_name(name);
-    for (const EvaluatedModel& model : table.models) body += cell(value(model));
-    body += (has_gap ? "<td colspan=\"3\"></td>" : std::string()) + "</tr>";
+  const auto figures = [&](const char* name, auto value) {  // a row, where any model has the figure
+    std::string cells;
+    bool any = false;
+    for (const EvaluatedModel& model : table.models) {
+      const std::string text = value(model);
+      any = any || text != kAbsent;
+      cells += cell(text);
+    }
+    if (any) body += "<tr>" + row_name(name) + cells + (has_gap ? "<td colspan=\"3\"></td>" : "") + "</tr>";
   };
   const auto count = [](const qat::recipe::Figure& f) { return f ? count_text(*f) : std::string(kAbsent); };
   body += "<tbody>" + group("size and speed", "");
@@ -203,7 +223,10 @@ inline std::string evaluation_table(const EvaluationTable& table) {
   figures("decode, tokens/s", [&](const EvaluatedModel& m) { return count(m.decode_tokens_per_second); });
   figures("scoring, seconds",
           [](const EvaluatedModel& m) { return m.seconds ? fixed(*m.seconds, 1) : std::string(kAbsent); });
-  return scrolling("Evaluation", "Standard errors after ±; every model as deployment runs it.", body + "</tbody>");
+  return scrolling(
+      "Evaluation",
+      "Standard errors after ±, those of differences over the same items; every model as deployment runs it.",
+      body + "</tbody>");
 }
 
 // Training.
@@ -451,7 +474,7 @@ inline std::string layer_histograms(const RunReport& report) {
     };
     codes += "<figure><figcaption>" + html(short_layer_name(layer->name)) + "</figcaption>" +
              both("Codes", code_shares) + "<div class=\"ends\"><span>" + number_text("%.0f", some->first_code) +
-             "</span><span>" + fixed(100.0 * some->extreme_codes, 1) + " % extreme</span><span>" +
+             "</span><span>" + fixed(100.0 * some->extreme_codes, 1) + " %</span><span>" +
              std::to_string(some->first_code + static_cast<int>(some->codes.size()) - 1) + "</span></div></figure>";
     if (octaves.empty()) continue;
     const int first = static_cast<int>(octaves.least), last = static_cast<int>(octaves.largest);
@@ -461,9 +484,15 @@ inline std::string layer_histograms(const RunReport& report) {
               short_number(some->median_scale) + "</span><span>2<sup>" + number_text("%.0f", last + 1) +
               "</sup></span></div></figure>";
   }
-  std::string out =
-      "<h3>Codes</h3><p class=\"sub\">How often each integer occurs, from the least to the largest; extreme "
-      "ones are those two.</p><div class=\"cells\">" +
+  std::size_t quantized = 0;
+  for (const ReportedLayer& layer : report.layers) quantized += layer.is_quantized() ? 1 : 0;
+  std::string out = layers.size() < quantized
+                        ? "<p class=\"cap\">The " + std::to_string(layers.size()) + " layers of " +
+                              std::to_string(quantized) + " with the largest error.</p>"
+                        : "";
+  out +=
+      "<h3>Codes</h3><p class=\"sub\">How often each integer occurs, from the least to the largest. Between the two: "
+      "their share, of weights that may be clipped.</p><div class=\"cells\">" +
       codes + "</div>";
   if (!scales.empty())
     out += "<h3>Scales</h3><p class=\"sub\">|scale| by octave, on one axis for all layers.</p><div class=\"cells\">" +
@@ -475,10 +504,16 @@ inline std::string layer_histograms(const RunReport& report) {
 
 inline std::string sample_text(const EvaluatedModel& model, const std::string& prompt, const std::string& name,
                                const std::string& style) {
-  const bool begins = !prompt.empty() && model.sample.starts_with(prompt);
+  constexpr std::size_t kMost = 4000;  // bytes
+  std::string text = model.sample;
+  if (text.size() > kMost) {
+    std::size_t end = kMost;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;  // not inside a character
+    text = text.substr(0, end) + " …";
+  }
+  const bool begins = !prompt.empty() && text.starts_with(prompt);
   return "<div class=\"" + style + "\"><h3>" + html(name) + "</h3><p>" +
-         (begins ? "<b>" + html(prompt) + "</b>" + html(std::string_view(model.sample).substr(prompt.size()))
-                 : html(model.sample)) +
+         (begins ? "<b>" + html(prompt) + "</b>" + html(std::string_view(text).substr(prompt.size())) : html(text)) +
          "</p></div>";
 }
 

@@ -78,14 +78,14 @@ svg .full{fill:var(--c);stroke:var(--ground);stroke-width:1}
 svg .gap{stroke:var(--c);stroke-width:2}
 .float{--c:var(--float)}.ptq{--c:var(--ptq)}.qat{--c:var(--qat)}.train{--c:var(--train)}svg .label.train{--c:var(--muted)}
 .k0{--c:var(--k0)}.k1{--c:var(--k1)}.k2{--c:var(--k2)}.k3{--c:var(--k3)}.k4{--c:var(--k4)}.k5{--c:var(--k5)}
-svg .d1{stroke-dasharray:7 4}svg .d2{stroke-dasharray:2 4}
+svg .line.d1{stroke-dasharray:7 4}
 .ink{color:var(--c);font-weight:600}
 .sq{min-width:190px;width:26%}
 .cells{display:grid;grid-template-columns:repeat(auto-fill,minmax(124px,1fr));gap:18px 20px;margin:0 0 24px}
 .cells figure{margin:0;min-width:0}
 .cells figcaption{margin:0 0 4px;font-size:12.5px;line-height:1.3;color:var(--ink);overflow-wrap:anywhere}
 .cells svg{display:block;width:100%;height:44px;margin-top:6px;border-bottom:1px solid var(--muted);overflow:visible}
-.ends{display:flex;justify-content:space-between;font-size:11.5px;color:var(--muted);line-height:1.4}
+.ends{display:flex;justify-content:space-between;gap:6px;white-space:nowrap;font-size:11.5px;color:var(--muted);line-height:1.4}
 .texts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,270px),1fr));gap:24px 34px}
 .texts div{border-top:3px solid var(--c);padding-top:8px;min-width:0}
 .texts h3{color:var(--c)}
@@ -95,7 +95,7 @@ svg .d1{stroke-dasharray:7 4}svg .d2{stroke-dasharray:2 4}
 .columns table{break-inside:avoid;margin-bottom:22px;min-width:0;width:100%}
 .columns th,.columns td{padding-block:3px;font-size:13px;overflow-wrap:anywhere}
 .columns caption{color:var(--ink);font-weight:650;padding-bottom:3px}
-.columns tbody th{color:var(--muted);white-space:normal;width:46%}
+.columns tbody th{color:var(--muted);white-space:normal;width:50%}
 .set{font-weight:650}
 ul{padding-left:20px;margin:0 0 12px;max-width:78ch}
 li{margin-bottom:6px;overflow-wrap:anywhere}

@@ -145,7 +145,10 @@ class PlotWriter {
   }
 
  private:
-  static constexpr std::size_t kPoints = 300;  // of a line: more than a phone has pixels
+  // Of a line: more than a phone has pixels; less where many share a plot, for the size of the page.
+  static std::size_t most_points(const Plot& plot) {
+    return plot.series.size() <= 3 ? 300 : std::max<std::size_t>(60, 900 / plot.series.size());
+  }
 
   struct Frame {
     double first, last, least, largest, height;
@@ -162,7 +165,7 @@ class PlotWriter {
                 static_cast<double>(plot.height),
                 {}};
     for (const PlotSeries& series : plot.series) {
-      frame.drawn.push_back(thinned(series.points, kPoints));
+      frame.drawn.push_back(thinned(series.points, most_points(plot)));
       for (const PlotPoint& p : frame.drawn.back().mean)
         if ((std::isfinite)(p.y)) {
           frame.least = std::min(frame.least, p.y);

@@ -134,10 +134,11 @@ struct TrainVerb {
   /// Once the directory is this run's: its recipe, and nothing of the run that it replaces.
   void write_recipe(const RecipeRun& run) const {
     const std::string& directory = run.recipe().output_dir;
-    if (overwrite)
+    if (overwrite) {
       for (const char* name : {"model", "packed"})
         if (is_directory(join_path(directory, name))) retire_directory(join_path(directory, name));
-    if (overwrite) ::unlink(join_path(directory, "evaluation.json").c_str());
+      for (const char* name : {"evaluation.json", "report.html"}) ::unlink(join_path(directory, name).c_str());
+    }
     write_file(join_path(directory, "recipe.yaml"), qat::recipe::to_yaml(run.recipe()));
   }
   static std::string schemes_of(const qat::recipe::Report& layers) {

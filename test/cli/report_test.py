@@ -136,6 +136,36 @@ def refusals(folder, place):
         file.write(lines)
 
 
+def large(folder, text, options):
+    """The page of a deep model's long run, whose every figure would not fit."""
+    tiny.LAYERS, before = 40, tiny.LAYERS
+    model, place = os.path.join(folder, "deep.bin"), os.path.join(folder, "deep")
+    tiny.write_model(model)
+    tiny.LAYERS = before
+    code, _, errors = run("train", *options, "--model", model, "--scheme", "8da8w", "--steps", "1", "--output-dir", place)
+    check("a deep model", code == 0, errors)
+    description = json.loads(load(os.path.join(place, "run.json")))
+    description["steps"] = 20000
+    with open(os.path.join(place, "run.json"), "w") as file:
+        json.dump(description, file)
+    with open(os.path.join(place, "metrics.jsonl"), "w") as file:
+        for step in range(20000):
+            line = {"step": step, "loss": 5 / (1 + step) + step % 7 / 10, "grad_norm": 1 + step % 3, "lr": 1e-3, "seconds": 0.5, "tokens_per_second": 1e4}
+            if step == 9000:
+                line["loss"] = line["grad_norm"] = None
+            if step % 10 == 9:
+                line["validation"] = {"float": 2.0, "quantized": 2.1 + step / 1e6}
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    code, _, errors = run("report", place)
+    check("a page of 280 layers and 20,000 steps", code == 0, errors)
+    whole("a large page", os.path.join(place, "report.html"), "The 250 layers of 280 with the largest error", "It was not finite at 1 step.",
+          "20,000", "−128")
+    code, _, errors = run("report", *[place] * 12, "--out", os.path.join(folder, "twelve.html"))
+    check("a page of twelve such runs", code == 0, errors)
+    whole("a page of twelve runs", os.path.join(folder, "twelve.html"), "12 runs compared", "L deep", "They do not differ in any key", "The first 125 layers.")
+    return os.path.join(place, "report.html")
+
+
 LOOK = """(() => {
   const luminance = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255).map(x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4);
                            return .2126 * v[0] + .7152 * v[1] + .0722 * v[2] };
@@ -208,7 +238,11 @@ def main():
         code, _, errors = run("report", single_float)
         check("a run of one step in floating point has a page", code == 0, errors)
         whole("a page in floating point", os.path.join(single_float, "report.html"), "in floating point", "Quantized layers")
-        looks({"a page": os.path.join(place, "report.html"), "a comparing page": comparison,
+        deep = large(folder, text, options[2:])
+        code, _, errors = run(*train, "--overwrite", "--set", "trainer.max_steps=11")
+        left = os.listdir(place)
+        check("a run that is begun again keeps nothing of the page", code == 0 and "report.html" not in left and "evaluation.json" not in left, errors)
+        looks({"a large page": deep, "a page of twelve runs": os.path.join(folder, "twelve.html"), "a page": os.path.join(folder, "elsewhere.html"), "a comparing page": comparison,
                "a page in floating point": os.path.join(single_float, "report.html")})
     return 1 if tiny.results["FAILED"] else 0
 

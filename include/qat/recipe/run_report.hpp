@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -98,16 +100,18 @@ inline std::string schemes_of(const std::vector<LayerRule>& rules) {
 }
 
 /// Every layer of one of the two models beside that of the other.
-inline void add_statistics(std::vector<ReportedLayer>& layers, std::vector<LayerStatistics> statistics,
+inline void add_statistics(RunReport& report, std::vector<LayerStatistics> statistics,
                            std::optional<LayerStatistics> ReportedLayer::*which) {
+  const bool tied = member_or_null(report.description, {"identity", "model", "tie_word_embeddings"}) == true;
   for (LayerStatistics& s : statistics) {
-    const auto found = std::find_if(layers.begin(), layers.end(), [&](const auto& l) { return l.name == s.name; });
-    ReportedLayer& layer = found == layers.end() ? layers.emplace_back() : *found;
+    const auto found = std::find_if(report.layers.begin(), report.layers.end(),
+                                    [&](const ReportedLayer& layer) { return layer.name == s.name; });
+    ReportedLayer& layer = found == report.layers.end() ? report.layers.emplace_back() : *found;
     layer.name = s.name;
     layer.shape = s.shape;
-    index_t elements = 1;
-    for (int d = 0; d < s.shape.rank(); ++d) elements *= s.shape[d];
-    layer.float_bytes = s.name == "lm_head" && s.bytes == 0 ? 0 : 4 * elements;
+    layer.float_bytes = 4;
+    for (int d = 0; d < s.shape.rank(); ++d) layer.float_bytes *= s.shape[d];
+    if (tied && s.name == "lm_head") layer.float_bytes = 0;
     layer.*which = std::move(s);
   }
 }
@@ -129,7 +133,7 @@ inline void add_ptq(const CpuBackend& backend, const std::vector<LayerRule>& rul
   }
   const std::map<std::string, Tensor<float>> originals = model.tensors();
   quantize(backend, model, rules);
-  add_statistics(report.layers, layer_statistics(model, originals), &ReportedLayer::ptq);
+  add_statistics(report, layer_statistics(model, originals), &ReportedLayer::ptq);
 }
 
 /// The trained weights, as packed.
@@ -142,7 +146,7 @@ inline void add_qat(RunReport& report) {
   } else {
     report.missing.push_back("The quantization error after training: " + trained + ", the trained weights, is absent.");
   }
-  add_statistics(report.layers, layer_statistics(model, originals), &ReportedLayer::qat);
+  add_statistics(report, layer_statistics(model, originals), &ReportedLayer::qat);
 }
 
 /// Calls f; what it throws becomes a line of what is missing.
@@ -206,8 +210,8 @@ inline RunReport gather_run_report(const CpuBackend& backend, const std::string&
   if (file_exists(evaluation)) {
     report.evaluation = read_evaluation(evaluation);
     if (detail::change_time(evaluation) < detail::change_time(metrics))
-      report.missing.push_back("A new evaluation: " + evaluation +
-                               " is older than the last step; `qat-llm eval --run " + directory + "` makes it again.");
+      report.missing.push_back("A new evaluation: " + evaluation + " is older than the run; `qat-llm eval --run " +
+                               directory + "` makes it again.");
   } else {
     report.missing.push_back("The evaluation table and sample texts: `qat-llm eval --run " + directory +
                              "` makes them.");

@@ -98,6 +98,10 @@ TEST_CASE("a report has every step, both validation losses, the delay and every 
     CHECK(layer.qat->first_code == -8);
   }
   CHECK(quantized >= 7);
+  index_t float_bytes = 0;
+  for (const ReportedLayer& layer : report.layers) float_bytes += layer.float_bytes;
+  nn::Transformer first = tiny_model();
+  CHECK(float_bytes == bytes_before(prepare(first, {})));
   CHECK(report.missing.size() == 1);
   CHECK(names(report.missing, "qat-llm eval --run " + run.place));
   const auto json = to_json(report);
@@ -114,7 +118,7 @@ TEST_CASE("a report names what is absent, older, or of other weights, and shows 
   CHECK(run.report().evaluation->models.size() == 3);
   const timeval past[2] = {{1000, 0}, {1000, 0}};
   REQUIRE(::utimes((run.place + "/evaluation.json").c_str(), past) == 0);
-  CHECK(names(run.report().missing, "older than the last step"));
+  CHECK(names(run.report().missing, "older than the run"));
 
   remove_directory(run.place + "/packed");
   CHECK(names(run.report().missing, "The layers after training"));
