@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -269,8 +268,8 @@ class BpeTokenizer final : public Tokenizer {
       QAT_CHECK(token_id(byte_token(byte)) >= 0 || unk_id_ >= 0, kBadFile, source,
                 ": the vocabulary has neither token ", byte_token(byte), " nor an unknown token");
     for (std::size_t id = 0; id < vocabulary.scores.size(); ++id)
-      QAT_CHECK(!std::isnan(vocabulary.scores[id]), kBadFile, source, ": token ", printable(vocabulary.tokens[id]),
-                " has the score NaN");
+      QAT_CHECK(vocabulary.scores[id] == vocabulary.scores[id], kBadFile, source, ": token ",
+                printable(vocabulary.tokens[id]), " has the score NaN");
     normalizer_ = Normalizer::llama(vocabulary.add_space_prefix);
     decoder_ = TokenDecoder::llama(vocabulary.add_space_prefix);
     make_encoder(false);

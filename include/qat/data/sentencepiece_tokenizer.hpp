@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -111,7 +110,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       } else if (processor_.IsControl(id) || processor_.IsUnknown(id)) {
         if (!piece.empty() && decode_utf8(piece, 0).length == piece.size()) return;  // a character of text
       } else {
-        if (!is_utf8(piece) || std::isnan(processor_.GetScore(id))) return;
+        if (!is_utf8(piece) || processor_.GetScore(id) != processor_.GetScore(id)) return;
         encoder.add_piece(piece, id);
       }
     }
