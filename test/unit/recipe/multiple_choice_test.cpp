@@ -98,7 +98,7 @@ TEST_CASE("a packed model scores as the fake-quantized one, and standard errors 
 TEST_CASE("what cannot be scored ends in one line that names the item") {
   nn::Transformer model = tiny_model();
   CHECK(contains(error_of([&] { score(model, {{"a", {"b", std::string(80, 'c')}, 0}}); }), "items, item 1"));
-  CHECK(contains(error_of([&] { score(model, {}); }), "no items"));
+  CHECK(contains(error_of([&] { score(model, std::vector<ChoiceItem>()); }), "no items"));
   model.norm().weight().value[3] = __builtin_nanf("");
   CHECK(contains(error_of([&] { score(model, {{"a", {"b", "c"}, 0}}); }), "NaN or infinite logits"));
 }
