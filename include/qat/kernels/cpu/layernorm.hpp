@@ -33,10 +33,10 @@ void layernorm_backward(const CpuBackend& backend, const float* x, const float* 
                         const float* inv_std, const float* dy, index_t rows, index_t cols, float* dx,
                         bool accumulate_dx, float* dparameters, bool accumulate_dparameters) {
   const auto add_rows = [&](index_t begin, index_t count, float* sums) {
-    QAT_DISPATCH(kernels, layernorm_backward_rows(x + begin * cols, weight, mean + begin, inv_std + begin,
-                                                  dy + begin * cols, count, cols,
-                                                  dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums,
-                                                  sums == nullptr ? nullptr : sums + cols));
+    QAT_DISPATCH(kernels,
+                 layernorm_backward_rows(x + begin * cols, weight, mean + begin, inv_std + begin, dy + begin * cols,
+                                         count, cols, dx == nullptr ? nullptr : dx + begin * cols, accumulate_dx, sums,
+                                         sums == nullptr ? nullptr : sums + cols));
   };
   detail::sum_over_row_chunks(backend, rows, 2 * cols, dparameters, accumulate_dparameters, add_rows);
 }
