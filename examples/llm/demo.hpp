@@ -4,19 +4,16 @@
 
 #include <algorithm>
 
-#include "session.hpp"
+#include "duration_text.hpp"
+#include "run_files.hpp"
+#include "train_run.hpp"
 
 namespace qat_llm {
 
 struct DemoOptions {
-  std::string model, data;  ///< paths
-  std::string scheme = "qat4";
-  recipe::LayerRule rule;  ///< which layers, and the parsed scheme
-  recipe::TrainConfig train;
-  int seeds = 1;              ///< runs with seeds train.seed, train.seed + 1, ...
-  bool control = true;        ///< also train in floating point on the same batches
-  bool report = false;        ///< print every layer with its scheme and bytes
-  bool learn_scales = false;  ///< train the scales of weights too
+  int seeds = 1;        ///< runs with seeds seed, seed + 1, ...; the first one is kept in the run's directory
+  bool control = true;  ///< also train in floating point on the same batches
+  bool report = false;  ///< print every layer with its scheme and bytes
 };
 
 /// One row of the table.
@@ -37,17 +34,30 @@ inline double largest_logit_difference(const Tensor<float>& a, const Tensor<floa
   return largest;
 }
 
-inline double train_once(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text,
+inline double train_once(const CpuBackend& backend, nn::Transformer& model, const RecipeRun& run,
                          const recipe::TrainConfig& config, const std::string& label) {
   Progress progress(label);
   double seconds = 0.0;
-  recipe::train(backend, model, text.tokens, config, [&](const recipe::StepReport& s) {
+  recipe::Trainer trainer(backend, model, run.data().batches(config.seed), config);
+  while (!trainer.done()) {
+    const recipe::StepReport s = trainer.step();
     seconds += s.seconds;
     const double left = seconds / static_cast<double>(s.step + 1) * static_cast<double>(config.steps - s.step - 1);
-    progress.show(
-        s.step + 1, config.steps,
-        std::string("loss ") + concat(s.loss).c_str() + ", " + std::to_string(static_cast<int>(left)) + " s left");
-  });
+    progress.show(s.step + 1, config.steps,
+                  std::string("loss ") + concat(s.loss).c_str() + ", " + duration_text(left) + " left");
+  }
+  trainer.finish();
+  return seconds;
+}
+
+/// The same in the run's directory, in place of whatever run it holds.
+inline double train_kept(const CpuBackend& backend, nn::Transformer& model, const RecipeRun& run,
+                         const recipe::TrainConfig& config, const recipe::Report& layers) {
+  constexpr recipe::ExistingRun kExisting = recipe::ExistingRun::kOverwrite;
+  double seconds = 0.0;
+  train_in_directory(
+      backend, model, run.data(), config, run_options(run, kExisting, schemes_of(layers)),
+      [&] { begin_run_files(run, kExisting); }, [&](const recipe::StepReport& s) { seconds += s.seconds; });
   return seconds;
 }
 
@@ -77,52 +87,56 @@ inline void print_table(const std::vector<DemoRow>& rows, double bytes_per_token
 }
 
 /// Runs everything and returns what ./dev demo --json writes.
-inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpoint, const EvaluationData& data,
-                            const TokenStream& text, const DemoOptions& o) {
+inline OrderedJson run_demo(const RecipeRun& run, const DemoOptions& o) {
+  const CpuBackend backend = run.backend();
+  const recipe::TrainConfig train = recipe::train_config(run.recipe());
+  const EvaluationData& data = run.data().validation_text();
   const double bytes_per_token = data.bytes_per_token();
   std::vector<DemoRow> rows;
-  const auto evaluated = [&](nn::Transformer& model, const char* label) {
-    return evaluate(backend, model, data, o.data, label);
-  };
+  const auto evaluated = [&](nn::Transformer& model) { return run.data().score(backend, model); };
   recipe::Report report;
   {
-    nn::Transformer model = checkpoint.model();
+    nn::Transformer model = run.checkpoint().model();
     report = recipe::prepare(model, {});
-    rows.push_back({"full precision", evaluated(model, "full precision"), 0.0, recipe::bytes_before(report), 0.0});
-    std::printf("model   %s: %td parameters, %td layers, width %td, vocabulary %td\n", o.model.c_str(),
+    rows.push_back({"full precision", evaluated(model), 0.0, recipe::bytes_before(report), 0.0});
+    std::printf("model   %s: %td parameters, %td layers, width %td, vocabulary %td\n", run.checkpoint().path().c_str(),
                 recipe::bytes_before(report) / 4, model.config().n_layers, model.config().dim,
                 model.config().vocab_size);
   }
-  std::printf("data    %s: %td documents, %td targets scored, %.2f bytes a token\n", o.data.c_str(),
-              data.stream.documents, rows.front().evaluation.targets, bytes_per_token);
-  std::printf("scheme  %s on \"%s\": %s\n", o.scheme.c_str(), o.rule.pattern.c_str(), to_string(o.rule.scheme).c_str());
-  std::printf("train   %td steps of %td x %td tokens, AdamW, peak rate %g, %d seed%s\n", o.train.steps, o.train.batch,
-              o.train.length, o.train.lr, o.seeds, o.seeds == 1 ? "" : "s");
-  std::fflush(stdout);
   {
-    nn::Transformer model = checkpoint.model();
-    report = recipe::quantize(backend, model, {o.rule});
-    rows.push_back({"PTQ, packed", evaluated(model, "PTQ"), 0.0, recipe::bytes_after(report), 0.0});
+    nn::Transformer model = run.checkpoint().model();
+    report = recipe::quantize(backend, model, run.layer_rules(model));
+    rows.push_back({"PTQ, packed", evaluated(model), 0.0, recipe::bytes_after(report), 0.0});
   }
+  const std::string schemes = schemes_of(report);
+  std::printf("data    %s: %td documents, %td targets scored, %.2f bytes a token\n",
+              run.data().validation_name().c_str(), data.stream.documents, rows.front().evaluation.targets,
+              bytes_per_token);
+  std::printf("scheme  %s\n", schemes.c_str());
+  std::printf("train   %td steps of %td x %td tokens, AdamW, peak rate %g, %d seed%s\n", train.steps, train.batch,
+              train.length, train.lr, o.seeds, o.seeds == 1 ? "" : "s");
+  std::fflush(stdout);
   std::vector<recipe::Evaluation> control_runs, prepared_runs, packed_runs;
   double control_seconds = 0.0, qat_seconds = 0.0, logit_difference = 0.0;
-  for (int run = 0; run < o.seeds; ++run) {
-    recipe::TrainConfig config = o.train;
-    config.seed += static_cast<std::uint64_t>(run);
+  for (int i = 0; i < o.seeds; ++i) {
+    recipe::TrainConfig config = train;
+    config.seed += static_cast<std::uint64_t>(i);
     const std::string suffix = o.seeds > 1 ? " (seed " + std::to_string(config.seed) + ")" : "";
     if (o.control) {
-      nn::Transformer model = checkpoint.model();
-      control_seconds += detail::train_once(backend, model, text, config, "full-precision control" + suffix);
-      control_runs.push_back(evaluated(model, "control"));
+      nn::Transformer model = run.checkpoint().model();
+      control_seconds += detail::train_once(backend, model, run, config, "full-precision control" + suffix);
+      control_runs.push_back(evaluated(model));
     }
-    nn::Transformer model = checkpoint.model();
-    recipe::prepare(model, {o.rule}, {.learn_scales = o.learn_scales});
-    qat_seconds += detail::train_once(backend, model, text, config, "quantization-aware training" + suffix);
-    prepared_runs.push_back(evaluated(model, "QAT, fake-quantized"));
+    auto [model, layers] = run.prepared_model();
+    qat_seconds += i == 0 ? detail::train_kept(backend, model, run, config, layers)
+                          : detail::train_once(backend, model, run, config, "quantization-aware training" + suffix);
+    if (i == 0) save_run_model(run, model);
+    prepared_runs.push_back(evaluated(model));
     const View<const std::int32_t, 1> first = view(data.stream.tokens.data(), std::min<index_t>(data.length, 128));
     const Tensor<float> before = model.forward(backend, first, 1);
     report = recipe::convert(backend, model);
-    packed_runs.push_back(evaluated(model, "QAT, packed"));
+    if (i == 0) save_run_packed(run, model);
+    packed_runs.push_back(evaluated(model));
     logit_difference =
         std::max(logit_difference, detail::largest_logit_difference(before, model.forward(backend, first, 1)));
   }
@@ -152,17 +166,17 @@ inline OrderedJson run_demo(const CpuBackend& backend, const Checkpoint& checkpo
               nll_difference, logit_difference,
               logit_difference == 0.0 && nll_difference == 0.0 ? " (the same bits)" : "");
 
-  OrderedJson json = {{"model", o.model},
-                      {"data", o.data},
-                      {"scheme", to_string(o.rule.scheme).c_str()},
-                      {"layers", o.rule.pattern},
-                      {"steps", o.train.steps},
-                      {"lr", o.train.lr},
+  OrderedJson json = {{"model", run.checkpoint().path()},
+                      {"data", run.data().validation_name()},
+                      {"scheme", schemes},
+                      {"steps", train.steps},
+                      {"lr", train.lr},
                       {"seeds", o.seeds},
                       {"threads", backend.threads()},
                       {"bytes_per_token", bytes_per_token},
                       {"mean_nll_difference", nll_difference},
                       {"largest_logit_difference", logit_difference},
+                      {"run", run.recipe().output_dir},
                       {"rows", OrderedJson::array()},
                       {"report", to_json(report)}};
   for (const DemoRow& r : rows) {

@@ -1,52 +1,31 @@
-// qat-llm demo: full precision, PTQ and QAT side by side.
+// qat-llm demo: full precision, PTQ and QAT side by side, from a recipe; the run, its evaluation and a page about it.
 #pragma once
 
-#include "default_model.hpp"
 #include "demo.hpp"
-#include "options.hpp"
+#include "eval_verb.hpp"
+#include "recipe_options.hpp"
+#include "report_verb.hpp"
 
 namespace qat_llm {
 
 struct DemoVerb {
-  ModelOptions model;
-  SchemeOptions scheme;
-  std::string data, train_data;
-  index_t length = 512;
-  int seeds = 1;
-  bool no_control = false, report = false, learn_scales = false;
-  recipe::TrainConfig train;
-  CLI::App* verb = nullptr;
+  RecipeOptions recipe;
+  DemoOptions options;
+  std::string json;
+  bool no_control = false;
 
   void add_to(CLI::App& app) {
-    verb = app.add_subcommand("demo", "full precision, PTQ and QAT side by side");
-    model.add_to(verb, false);
-    scheme.add_to(verb, "scheme (default: qat4)");
-    verb->add_option("--steps", train.steps)->capture_default_str();
-    verb->add_option("--batch", train.batch, "sequences of a micro-batch")->capture_default_str();
-    verb->add_option("--seq-length", train.length, "tokens of a training sequence")->capture_default_str();
-    verb->add_option("--accumulation", train.accumulation, "micro-batches of a step")->capture_default_str();
-    verb->add_option("--lr", train.lr, "peak learning rate")->capture_default_str();
-    verb->add_option("--warmup", train.warmup_steps, "warm-up steps (default: 30, or a tenth of fewer than 300 steps)");
-    verb->add_option("--schedule", train.schedule)
-        ->transform(
-            CLI::CheckedTransformer(std::map<std::string, ScheduleKind>{{"cosine", ScheduleKind::kCosine},
-                                                                        {"linear", ScheduleKind::kLinear},
-                                                                        {"constant", ScheduleKind::kConstant}}));
-    verb->add_option("--weight-decay", train.weight_decay)->capture_default_str();
-    verb->add_option("--clip", train.clip_norm, "gradient norm to clip at; 0: off")->capture_default_str();
-    verb->add_option("--seed", train.seed, "of the batches")->capture_default_str();
-    verb->add_flag("--learn-scales", learn_scales, "train the scales of weights too (LSQ)");
-    verb->add_option("--delay-fake-quant-steps", train.delay_fake_quant_steps, "steps in floating point first")
-        ->capture_default_str();
-    verb->add_option("--data", data, "text to score");
-    verb->add_option("--train-data", train_data, "text to train on");
-    verb->add_option("--length", length, "targets of a scoring window")->capture_default_str();
-    verb->add_option("--seeds", seeds, "runs with successive seeds; the table gives the mean")
+    CLI::App* verb = app.add_subcommand("demo", "full precision, PTQ and QAT side by side, and a page about the run");
+    recipe.add_to(verb);
+    verb->add_option("--json", json, "also write the results to this file");
+    verb->add_option("--seeds", options.seeds, "runs with successive seeds; the table gives the mean")
         ->capture_default_str()
         ->check(CLI::Range(1, 100));
-    verb->add_flag("--report", report, "print every layer with its scheme and bytes");
+    verb->add_flag("--report", options.report, "print every layer with its scheme and bytes");
     verb->add_flag("--no-control", no_control, "leave out the full-precision control");
     verb->footer(
+        "Without --recipe it is examples/llm/recipes/demo.yaml. The run of the first seed is kept in --output-dir\n"
+        "(qat-demo), in place of the run that is there: metrics, models, evaluation.json and report.html.\n"
         "Examples:\n"
         "  qat-llm demo\n"
         "  qat-llm demo --model stories260K.bin --data valid.txt --train-data train.txt --scheme 8da3w --lr 1e-3");
@@ -54,31 +33,30 @@ struct DemoVerb {
   }
 
   void run() {
-    const bool is_default = model.model.empty();
-    if (is_default) model.model = QAT_DEFAULT_MODEL;
-    if (is_default && verb->count("--steps") == 0) train.steps = 300;  // enough for the default model
-    if (verb->count("--warmup") == 0) train.warmup_steps = std::min<index_t>(30, train.steps / 10);
-    if (scheme.scheme.empty()) scheme.scheme = "qat4";
-    if (data.empty()) {
-      QAT_CHECK(is_default, kInvalidArgument, "--data is missing; it is needed with --model");
-      data = model.model + "/valid.txt";
-    }
-    const CpuBackend backend = model.backend();
-    const Checkpoint checkpoint(model.model);
-    QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, model.model,
-              ": is packed; training needs a floating-point model");
-    const auto tokenizer = model.load_tokenizer(checkpoint.config().vocab_size);
-    const EvaluationData scored = load_evaluation_data(data, length, *tokenizer, checkpoint.config());
-    TokenStream text;
-    if (!train_data.empty()) {
-      text = load_token_stream(train_data, *tokenizer, checkpoint.config().vocab_size);
-    } else {
-      QAT_CHECK(is_default, kInvalidArgument, "--train-data is missing; it is needed with --model");
-      text = make_token_stream(default_train_text(), *tokenizer, checkpoint.config().vocab_size, "generated text");
-    }
-    const DemoOptions options{model.model, data,        scheme.scheme, scheme.rule(), train,
-                              seeds,       !no_control, report,        learn_scales};
-    write_json(model.json, run_demo(backend, checkpoint, scored, text, options));
+    const bool is_default = recipe.file.empty();
+    if (is_default) recipe.file = join_path(parent_directory(QAT_DEFAULT_MODEL), "recipes/demo.yaml");
+    if (is_default && recipe.given.contains("--model"))
+      for (const char* option : {"--train-data", "--data"})
+        QAT_CHECK(recipe.given.contains(option), kInvalidArgument, "demo: ", option,
+                  " is missing; it is needed with --model");
+    qat::recipe::RecipeFile file = recipe.read("demo");
+    if (file.recipe.output_dir.empty()) file.recipe.output_dir = "qat-demo";
+    const RecipeRun run(std::move(file));
+    QAT_CHECK(run.recipe().task.type == qat::recipe::TaskKind::kLm && run.data().has_validation() &&
+                  *run.recipe().qat.enabled,
+              kInvalidArgument, recipe.file,
+              ": is no recipe for the demo; accepted: task.type lm, a scheme, and data.validation");
+    options.control = !no_control;
+    OrderedJson results = run_demo(run, options);
+    const std::string& directory = run.recipe().output_dir;
+    EvalVerb evaluation;
+    evaluation.run_directory = directory;
+    evaluation.run();
+    ReportVerb page;
+    page.runs = {directory};
+    page.run();
+    results["page"] = page.out;
+    write_json(json, results);
   }
 };
 

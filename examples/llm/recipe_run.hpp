@@ -36,10 +36,13 @@ class RecipeRun {
   /// The model with the recipe's fake quantization in its layers.
   std::pair<nn::Transformer, recipe::Report> prepared_model() const {
     nn::Transformer model = checkpoint_.model();
-    const std::vector<recipe::LayerRule> rules = recipe::layer_rules(recipe_, model, file_.places);
+    const std::vector<recipe::LayerRule> rules = layer_rules(model);
     recipe::Report report = recipe::detail::located(
         file_.places("qat"), [&] { return recipe::prepare(model, rules, recipe::prepare_options(recipe_)); });
     return {std::move(model), std::move(report)};
+  }
+  std::vector<recipe::LayerRule> layer_rules(nn::Transformer& model) const {
+    return recipe::layer_rules(recipe_, model, file_.places);
   }
   CpuBackend backend() const { return CpuBackend(static_cast<int>(recipe_.trainer.threads), recipe_.trainer.matmul); }
 

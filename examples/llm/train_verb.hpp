@@ -4,7 +4,7 @@
 #include "evaluation_run.hpp"
 #include "options.hpp"
 #include "recipe_options.hpp"
-#include "recipe_run.hpp"
+#include "run_files.hpp"
 #include "train_run.hpp"
 
 namespace qat_llm {
@@ -63,8 +63,12 @@ struct TrainVerb {
     if (output_dir.empty()) {
       train_in_memory(backend, model, run, config, on_step);
     } else {
+      const qat::recipe::ExistingRun existing = resume      ? qat::recipe::ExistingRun::kResume
+                                                : overwrite ? qat::recipe::ExistingRun::kOverwrite
+                                                            : qat::recipe::ExistingRun::kRefuse;
       train_in_directory(
-          backend, model, run.data(), config, run_options(run, results), [&] { write_recipe(run); }, on_step);
+          backend, model, run.data(), config, run_options(run, existing, schemes_of(layers)),
+          [&] { begin_run_files(run, existing); }, on_step);
     }
     if (run.data().has_validation()) {
       const qat::recipe::Evaluation e = run.data().score(backend, model);
@@ -77,17 +81,14 @@ struct TrainVerb {
       std::printf("wrote %s: the trained weights; `qat-llm quantize --model %s --scheme ...` packs them as trained\n",
                   out.c_str(), out.c_str());
     }
-    if (!output_dir.empty())
-      replace_directory(join_path(output_dir, "model"), [&](const std::string& path) { save_float(run, model, path); });
+    if (!output_dir.empty()) save_run_model(run, model);
     if (*run.recipe().qat.enabled && (!output_dir.empty() || (!out.empty() && learns_scales))) {
       qat::recipe::convert(backend, model);
       if (!out.empty() && learns_scales) {  // a scheme would choose other scales
         write_model_directory(out, [&](const std::string& path) { save_packed(run, model, path); });
         std::printf("wrote %s: packed weights, with the scales that were learned\n", out.c_str());
       }
-      if (!output_dir.empty())
-        replace_directory(join_path(output_dir, "packed"),
-                          [&](const std::string& path) { save_packed(run, model, path); });
+      if (!output_dir.empty()) save_run_packed(run, model);
     }
     if (!output_dir.empty())
       std::printf("wrote %s: recipe.yaml, model%s\n", output_dir.c_str(),
@@ -116,45 +117,6 @@ struct TrainVerb {
                     s.seconds * 1e3);
     }
     trainer.finish();
-  }
-  qat::recipe::RunOptions run_options(const RecipeRun& run, const OrderedJson& results) const {
-    const qat::recipe::Recipe::Trainer& trainer = run.recipe().trainer;
-    qat::recipe::RunOptions options;
-    options.directory = run.recipe().output_dir;
-    options.existing = resume      ? qat::recipe::ExistingRun::kResume
-                       : overwrite ? qat::recipe::ExistingRun::kOverwrite
-                                   : qat::recipe::ExistingRun::kRefuse;
-    options.checkpoint_every = trainer.checkpoint_interval;
-    options.validate_every = trainer.val_check_interval;
-    options.keep_last = trainer.keep_last;
-    for (const char* key : {"model", "train_data", "scheme"})
-      options.description[key] = results.at(key).get<std::string>();
-    return options;
-  }
-  /// Once the directory is this run's: its recipe, and nothing of the run that it replaces.
-  void write_recipe(const RecipeRun& run) const {
-    const std::string& directory = run.recipe().output_dir;
-    if (overwrite) {
-      for (const char* name : {"model", "packed"})
-        if (is_directory(join_path(directory, name))) retire_directory(join_path(directory, name));
-      for (const char* name : {"evaluation.json", "report.html"}) ::unlink(join_path(directory, name).c_str());
-    }
-    write_file(join_path(directory, "recipe.yaml"), qat::recipe::to_yaml(run.recipe()));
-  }
-  static std::string schemes_of(const qat::recipe::Report& layers) {
-    std::string text;
-    for (const qat::recipe::LayerReport& line : layers)
-      if (line.scheme != "float" && text.find(line.scheme) == text.npos)
-        text += (text.empty() ? "" : " ") + line.scheme;
-    return text;
-  }
-  static void save_float(const RecipeRun& run, nn::Transformer& model, const std::string& directory) {
-    save_model(model, directory);
-    copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory);
-  }
-  static void save_packed(const RecipeRun& run, nn::Transformer& model, const std::string& directory) {
-    qat::recipe::save_packed(model, directory);
-    copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory);
   }
 };
 

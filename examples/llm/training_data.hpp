@@ -31,10 +31,11 @@ class TrainingData {
   TrainingData(const TrainingData&) = delete;
   TrainingData& operator=(const TrainingData&) = delete;
 
-  std::unique_ptr<BatchSource> batches() const {
+  std::unique_ptr<BatchSource> batches() const { return batches(recipe_.seed); }
+  std::unique_ptr<BatchSource> batches(std::uint64_t seed) const {
     const index_t batch = recipe_.trainer.batch_size, length = *recipe_.trainer.seq_length;
-    if (is_sft_) return std::make_unique<SftBatches>(samples_, batch, length, recipe_.data.packing, recipe_.seed);
-    return std::make_unique<BatchSampler>(text_.tokens, batch, length, recipe_.seed);
+    if (is_sft_) return std::make_unique<SftBatches>(samples_, batch, length, recipe_.data.packing, seed);
+    return std::make_unique<BatchSampler>(text_.tokens, batch, length, seed);
   }
   /// Tells batches apart from those of other data.
   Json identity() const {
@@ -67,6 +68,8 @@ class TrainingData {
             {"targets", e.targets},
             {"seconds", e.seconds}};
   }
+  /// The text that is scored; empty where the task is sft.
+  const EvaluationData& validation_text() const { return held_text_; }
   /// What is scored while training: trainer.val_windows windows or samples. Empty without validation data.
   recipe::Scorer scorer() const {
     if (!has_validation()) return {};

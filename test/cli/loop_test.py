@@ -82,9 +82,11 @@ def main():
         shipped = results_of("eval of learned scales", folder, "eval", "--model", learned, *options)
         check("learned scales ship as trained", shipped["nats_per_token"] == scales["validation"]["nats_per_token"])
         demo = results_of("demo", folder, "demo", "--model", model, "--train-data", text, "--scheme", "qat2", "--steps", "12", "--warmup", "2",
-                          "--seq-length", "32", "--seeds", "2", *options)
+                          "--seq-length", "32", "--seeds", "2", "--output-dir", os.path.join(folder, "demo_run"), *options)
         names = [row["name"] for row in demo["rows"]]
         check("the demo's table has its five rows", len(names) == 5, str(names))
+        check("the demo leaves a run with its evaluation and its page", os.path.exists(os.path.join(folder, "demo_run", "evaluation.json"))
+              and os.path.exists(demo["page"]) and os.path.exists(os.path.join(folder, "demo_run", "packed", "qat_packed.json")), demo.get("page"))
         check("fake-quantized and packed agree in every bit", demo["mean_nll_difference"] == 0 and demo["largest_logit_difference"] == 0)
     return 1 if tiny.results["FAILED"] else 0
 
