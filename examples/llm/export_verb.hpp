@@ -2,7 +2,6 @@
 #pragma once
 
 #include "options.hpp"
-#include "qat/data/gguf_vocabulary.hpp"
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
 #include "qat/recipe/gguf_export.hpp"
 #include "qat/recipe/onnx_export.hpp"
@@ -87,8 +86,7 @@ struct ExportVerb {
       options.type = found->type;
     }
     options.float_type = dtype == "bf16" ? GgmlType::kBF16 : dtype == "f16" ? GgmlType::kF16 : GgmlType::kF32;
-    GgufMetadata tokenizer;
-    add_vocabulary(tokenizer, model.load_tokenizer(network.config().vocab_size)->vocabulary());
+    const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, network.config().vocab_size);
     const recipe::GgufReport report = recipe::export_gguf(
         network, tokenizer, out, options,
         [progress = std::make_shared<Progress>("export")](std::uint64_t done, std::uint64_t total) {

@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "qat/data/gguf_vocabulary.hpp"
+#include "qat/io/gguf_writer.hpp"
 #include "session.hpp"
 
 namespace qat_llm {
@@ -55,6 +57,21 @@ inline recipe::Report quantize_if_asked(const CpuBackend& backend, const Checkpo
   QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, checkpoint.path(),
             ": is packed already; --scheme takes a floating-point model");
   return recipe::quantize(backend, model, {options.rule()});
+}
+
+/// The keys tokenizer.ggml.* of a GGUF file to write: those of a model that is one, else of its tokenizer.
+inline GgufMetadata gguf_tokenizer(const std::string& model, const std::string& tokenizer, index_t vocab_size) {
+  GgufMetadata metadata;
+  if (tokenizer.empty() && model.ends_with(".gguf")) {
+    const Gguf file = Gguf::open(model);
+    for (const auto& [key, value] : file.metadata())
+      if (key.starts_with("tokenizer.ggml.")) metadata.add(key, value);
+  } else {
+    add_vocabulary(
+        metadata,
+        (tokenizer.empty() ? load_model_tokenizer(model, vocab_size) : load_tokenizer(tokenizer))->vocabulary());
+  }
+  return metadata;
 }
 
 inline EvaluationData load_evaluation_data(const std::string& path, index_t length, const Tokenizer& tokenizer,

@@ -9,6 +9,7 @@
 #include "eval_verb.hpp"
 #include "export_verb.hpp"
 #include "generate_verb.hpp"
+#include "heal_verb.hpp"
 #include "inspect_verb.hpp"
 #include "quantize_verb.hpp"
 #include "recipe_verb.hpp"
@@ -25,6 +26,7 @@ struct Verbs {
   qat_llm::ExportVerb export_;
   qat_llm::InspectVerb inspect;
   qat_llm::DiffVerb diff;
+  qat_llm::HealVerb heal;
   qat_llm::RecipeVerb recipe;
   qat_llm::ReportVerb report;
   qat_llm::DemoVerb demo;
@@ -39,6 +41,7 @@ struct Verbs {
     export_.add_to(app);
     inspect.add_to(app);
     diff.add_to(app);
+    heal.add_to(app);
     recipe.add_to(app);
     report.add_to(app);
     demo.add_to(app);
