@@ -193,6 +193,9 @@ class Run:
     def execute(self, stage, test):
         log = os.path.join(stage.directory, f"{test['suite']}-{test['name'].replace('/', '-')}.log")
         environment = dict(os.environ, QAT_BUILD=stage.directory, **stage.env)
+        foreign = os.path.join(self.build, "foreign", "bin", "python3")  # test/foreign/install.py
+        if os.path.exists(foreign):
+            environment.setdefault("QAT_FOREIGN_PYTHON", foreign)
         environment.update(test["env"])
         if any(word in stage.built and not os.path.exists(word) for word in test["cmd"]):
             return log, 1, "FAILED: it was not built\n", 0.0, 0.0

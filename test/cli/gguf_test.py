@@ -6,8 +6,12 @@ import struct
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.environ["QAT_SOURCE_ROOT"], "test", "foreign"))
 import tiny
+from foreign import prefer
 from tiny import check, run
+
+prefer("gguf", "libgguf", "numpy")
 
 
 def load(path):

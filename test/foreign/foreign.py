@@ -15,16 +15,21 @@ def finish():
     sys.exit(1 if results["FAILED"] else 0)
 
 
-def require(*modules):
-    """Goes on in the Python of BUILD/foreign if this one lacks a module; a skip where neither has them."""
+def prefer(*modules):
+    """Goes on in the Python of BUILD/foreign if this one lacks a module and that one has them all; else returns what is missing."""
     missing = [m for m in modules if not has(sys.executable, m)]
-    if not missing:
-        return
-    python = os.path.join(os.path.dirname(os.environ.get("QAT_BUILD", ".")), "foreign", "bin", "python3")
-    if sys.executable != python and os.path.exists(python) and all(has(python, m) for m in modules):
+    python = os.environ.get("QAT_FOREIGN_PYTHON", "")
+    if missing and sys.executable != python and os.path.exists(python) and all(has(python, m) for m in modules):
         os.execv(python, [python] + sys.argv)
-    print(f"SKIPPED: {os.path.basename(sys.argv[0])} (no {', '.join(missing)}; python3 test/foreign/install.py)")
-    sys.exit(77)
+    return missing
+
+
+def require(*modules):
+    """The same, and a skip where neither has them."""
+    missing = prefer(*modules)
+    if missing:
+        print(f"SKIPPED: {os.path.basename(sys.argv[0])} (no {', '.join(missing)}; python3 test/foreign/install.py)")
+        sys.exit(77)
 
 
 def has(python, module):

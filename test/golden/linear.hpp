@@ -153,7 +153,7 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
   std::vector<float> y8(x.floats.size());
   for (std::size_t row = 0; row < x.floats.size(); row += columns) {
     float amax = 0;
-    for (std::size_t i = row; i < row + columns; ++i) amax = detail::maximum(amax, magnitude(x.floats[i]));
+    for (std::size_t i = row; i < row + columns; ++i) amax = qat::detail::maximum(amax, magnitude(x.floats[i]));
     const float s8 = float8_row_scale(amax, type);
     for (std::size_t i = row; i < row + columns; ++i) y8[i] = fake_quantize_float8(x.floats[i], s8, type);
 
@@ -163,7 +163,7 @@ inline FlaggedGradient int4_over_float8_backward(const Array& x, const std::vect
     for_each_group(x.columns(), size, [&](std::size_t offset) {
       const std::size_t first = row + offset;
       float largest = 0;
-      for (std::size_t i = first; i < first + group; ++i) largest = detail::maximum(largest, magnitude(y8[i]));
+      for (std::size_t i = first; i < first + group; ++i) largest = qat::detail::maximum(largest, magnitude(y8[i]));
       const QParams p = choose_int4_over_float8(largest, scheme);
       BoundedSum ds;
       double largest_product = 0;  // d(1/s) = sum dy s y8 is a product of two large numbers, divided by s^2 afterwards
