@@ -83,9 +83,12 @@ TEST_CASE("llama.cpp runs what export_gguf writes, and loses what we lose with t
   const std::string text = test::read_file(*text_path).substr(0, 20000);
   test::write_bytes(dir / "text", text);
   const char* const python = std::getenv("QAT_FOREIGN_PYTHON");
-  const auto printed = output_of("'" + std::string(python != nullptr ? python : "python3") + "' '" + script->string() + "' '" + (dir / "m.gguf") + "' '" + (dir / "text") +
-                                 "' --split '<|endoftext|>' --first-chunk 2>/dev/null");
-  if (!printed) return QAT_SKIP("llama.cpp", "neither llama-cpp-python nor xllamacpp of PyPI is installed: python3 test/foreign/install.py");
+  const auto printed =
+      output_of("'" + std::string(python != nullptr ? python : "python3") + "' '" + script->string() + "' '" +
+                (dir / "m.gguf") + "' '" + (dir / "text") + "' --split '<|endoftext|>' --first-chunk 2>/dev/null");
+  if (!printed)
+    return QAT_SKIP("llama.cpp",
+                    "neither llama-cpp-python nor xllamacpp of PyPI is installed: python3 test/foreign/install.py");
   const Json theirs = parse_json(*printed, "llamacpp_logits.py");
   const StoryLoss ours = story_loss(model, tokenizer, text);
   MESSAGE("nats per token: ", ours.mean(), " here, ", theirs["nll"].get<double>(), " in llama.cpp, over ",
