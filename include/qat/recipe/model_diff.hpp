@@ -1,7 +1,6 @@
 // What differs between two models, layer by layer: codes and scales of packed layers, values of the others.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -37,7 +36,8 @@ inline std::vector<LayerDiff> model_diff(nn::Transformer& a, nn::Transformer& b)
     for (index_t k = 0; k < d.elements; ++k) {
       if (wa[k] == wb[k]) continue;
       ++d.values;
-      d.largest = std::max(d.largest, std::abs(static_cast<double>(wa[k]) - static_cast<double>(wb[k])));
+      const double difference = std::abs(static_cast<double>(wa[k]) - static_cast<double>(wb[k]));
+      if (difference > d.largest) d.largest = difference;
     }
   };
   for (std::size_t i = 0; i < layers_a.size(); ++i) {

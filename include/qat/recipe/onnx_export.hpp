@@ -46,7 +46,8 @@ inline NBitsWeight nbits_weight(const PackedWeight& weight, const std::string& n
   const index_t group = is_row ? 128 : g.group_size;
   NBitsWeight out;
   out.bits = spec.bits <= 2 ? 2 : spec.bits <= 4 ? 4 : 8;
-  out.block_size = group <= 0 ? 0 : index_t{1} << std::min(std::countr_zero(static_cast<std::uint64_t>(group)), 8);
+  const int zeros = group <= 0 ? 0 : std::countr_zero(static_cast<std::uint64_t>(group));
+  out.block_size = group <= 0 ? 0 : index_t{1} << (zeros < 8 ? zeros : 8);
   QAT_CHECK((is_row || g.kind == GranularityKind::kPerGroup) && out.block_size >= 16 &&
                 spec.mapping != MappingKind::kFloatZeroPoint,
             kUnsupported, name, ": ", to_string(spec),
