@@ -7,14 +7,7 @@ import sys
 import tempfile
 
 import tiny
-from tiny import check, run
-
-
-def refuses(name, arguments, *parts, limit=None):
-    code, _, errors = run(*arguments, before=limit)
-    lines = errors.strip().splitlines()
-    missing = [part for part in parts if part not in errors]
-    check(name, code == 2 and len(lines) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+from tiny import check, refuses, run
 
 
 def unreadable(folder, model, text):
@@ -57,17 +50,17 @@ def full_disk(folder, model, text):
                 ("train", ["train", "--model", model, "--train-data", text, "--steps", "2", "--seq-length", "32"])]
     for name, command in commands:
         before = files_below(folder)
-        refuses(f"{name} on a full disk", [*command, "--out", out], "cannot write", limit=limit)
+        refuses(f"{name} on a full disk", [*command, "--out", out], "cannot write", before=limit)
         check(f"{name} on a full disk leaves nothing", files_below(folder) == before and not os.path.exists(out),
               str(set(files_below(folder)) - set(before)))
     code, _, errors = run(*commands[0][1], "--out", out)
     check("with room it is written", code == 0, errors)
     before = {path: open(path, "rb").read() for path in files_below(out)}
-    refuses("writing over it on a full disk", [*commands[1][1], "--out", out], "cannot write", limit=limit)
+    refuses("writing over it on a full disk", [*commands[1][1], "--out", out], "cannot write", before=limit)
     check("leaves what was there", before == {path: open(path, "rb").read() for path in files_below(out)}, str(files_below(out)))
     shutil.rmtree(out)
     refuses("results on a full disk", ["train", "--model", model, "--train-data", text, "--steps", "300", "--seq-length", "8", "--batch", "1",
-                                       "--json", result], "result.json", "cannot write", limit=limit)
+                                       "--json", result], "result.json", "cannot write", before=limit)
     check("are not half-written", not os.path.exists(result))
 
 

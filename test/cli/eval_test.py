@@ -7,13 +7,7 @@ import sys
 import tempfile
 
 import tiny
-from bad_input_test import refuses
-from tiny import check, run
-
-
-def load(path):
-    with open(path) as file:
-        return json.load(file)
+from tiny import check, load, refuses, run
 
 
 def write_choices(path, count=24):

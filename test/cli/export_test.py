@@ -1,16 +1,10 @@
 """Models leave for other programs and come back with the codes, scales and scores they had; what a format cannot hold is refused."""
-import json
 import os
 import sys
 import tempfile
 
 import tiny
-from tiny import check, run
-
-
-def load(path):
-    with open(path) as file:
-        return json.load(file)
+from tiny import check, load, refuses, run
 
 
 def score(model, text, folder):
@@ -23,12 +17,6 @@ def differing(a, b, folder):
     path = os.path.join(folder, "diff.json")
     code, _, errors = run("diff", a, b, "--json", path)
     return load(path)["differing"] if code == 0 else errors
-
-
-def refuses(name, arguments, *parts):
-    code, _, errors = run(*arguments)
-    missing = [part for part in parts if part not in errors]
-    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
 
 
 def main():

@@ -9,14 +9,9 @@ import tempfile
 sys.path.insert(0, os.path.join(os.environ["QAT_SOURCE_ROOT"], "test", "foreign"))
 import tiny
 from foreign import prefer
-from tiny import check, run
+from tiny import check, load, refused, run
 
 prefer("gguf", "libgguf", "numpy")
-
-
-def load(path):
-    with open(path) as file:
-        return json.load(file)
 
 
 def score(model, text, folder):
@@ -99,11 +94,6 @@ def main():
         def export(source, to, out, *more):
             return run("export", "--model", source, "--to", to, "--out", at(out), "--json", at("e.json"), *more)
 
-        def refuses(name, result, *parts):
-            code, _, errors = result
-            missing = [part for part in parts if part not in errors]
-            check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
-
         for scheme, to in (("gguf:q4_0", "gguf:q4_0"), ("gguf:q8_0", "gguf:q8_0"), ("qat2", "gguf"), ("8da4w", "gguf")):
             code, _, errors = run("quantize", "--model", model, "--scheme", scheme, "--out", at("packed"))
             check(f"{scheme}: packs", code == 0, errors)
@@ -118,11 +108,11 @@ def main():
                       remarks["model.layers.0.mlp.down_proj"] == ("F16", "rows of 48 are no whole blocks of 32"))
                 foreign_checks(at("packed"), at("m.gguf"), at("grid"))
             os.remove(at("m.gguf"))
-        refuses("fp32 scales as Q4_0", export(at("packed"), "gguf:q4_0", "no.gguf"), "model.layers.0.self_attn.q_proj",
+        refused("fp32 scales as Q4_0", export(at("packed"), "gguf:q4_0", "no.gguf"), "model.layers.0.self_attn.q_proj",
                 "its scales are no halves", "accepted: weight=int4:group32:signed_extremum:bf16safe")
-        refuses("a type nobody writes", export(at("packed"), "gguf:q9", "no.gguf"), "gguf:q9", "q4_0")
-        refuses("a file of another name", export(at("packed"), "gguf", "no.bin"), "ends in .gguf")
-        refuses("a float model as Q4_0", export(model, "gguf:q4_0", "no.gguf"), "no layer is packed", "accepted")
+        refused("a type nobody writes", export(at("packed"), "gguf:q9", "no.gguf"), "gguf:q9", "q4_0")
+        refused("a file of another name", export(at("packed"), "gguf", "no.bin"), "ends in .gguf")
+        refused("a float model as Q4_0", export(model, "gguf:q4_0", "no.gguf"), "no layer is packed", "accepted")
         code, _, errors = export(model, "gguf", "float.gguf")
         check("a float model is written in floating point", code == 0, errors)
         check("nothing is left of what was refused", not os.path.exists(at("no.gguf")))

@@ -1,17 +1,10 @@
 """heal: a GGUF file in, one of llama-quantize's size out that loses less; what it cannot do is refused and leaves nothing."""
-import json
 import os
 import sys
 import tempfile
 
 import tiny
-from tiny import check, run
-
-
-def refuses(name, arguments, *parts):
-    code, _, errors = run(*arguments)
-    missing = [part for part in parts if part not in errors]
-    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+from tiny import check, load, refuses, run
 
 
 def main():
@@ -27,8 +20,7 @@ def main():
             check(f"{kind}: heals", code == 0, errors)
             if code != 0:
                 continue
-            with open(at("h.json")) as file:
-                h = json.load(file)
+            h = load(at("h.json"))
             check(f"{kind}: training took something back", h["healed"]["nats_per_token"] < h["rounded"]["nats_per_token"], str(h))
             check(f"{kind}: the file has the size of the one that rounding alone gives", h["healed"]["bytes"] == h["rounded"]["bytes"]
                   == os.path.getsize(out), str(h))

@@ -8,14 +8,9 @@ import sys
 import tempfile
 
 import tiny
-from tiny import check, run
+from tiny import check, load, refuses, run
 
 RECIPES = os.path.join(os.environ["QAT_SOURCE_ROOT"], "examples", "llm", "recipes")
-
-
-def load(path):
-    with open(path) as file:
-        return json.load(file)
 
 
 def write(path, text):
@@ -82,12 +77,6 @@ seed: 3
     path = os.path.join(folder, "other.json")
     run("train", "--recipe", recipe, "--seed", "4", "--json", path)
     check("another seed gives another run", load(path)["steps"][0]["loss"] != results[0][0][0])
-
-
-def refuses(name, arguments, *parts):
-    code, _, errors = run(*arguments)
-    missing = [part for part in parts if part not in errors]
-    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
 
 
 def mistakes(folder, model, text):

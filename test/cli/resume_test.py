@@ -27,9 +27,7 @@ def train(**options):
 
 def refuses(name, arguments, *parts, untouched=None, before=None):
     files = snapshot(untouched) if untouched else None
-    code, _, errors = run(*arguments, before=before)
-    missing = [part for part in parts if part not in errors]
-    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+    tiny.refuses(name, arguments, *parts, before=before)
     if untouched:
         check(f"{name}: nothing changed", snapshot(untouched) == files)
 

@@ -1,4 +1,5 @@
 """A tiny llama2.c checkpoint with tokenizer and text, made from nothing, and how the command-line tests count."""
+import json
 import os
 import random
 import resource
@@ -24,6 +25,22 @@ def run(*arguments, before=None):
 def no_larger_than(size):
     """For run(before=...): a disk on which files end at `size` bytes."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def refused(name, result, *parts):
+    """What run() gave is bad input: exit code 2 and one line on stderr that has all the parts."""
+    code, _, errors = result
+    missing = [part for part in parts if part not in errors]
+    check(name, code == 2 and len(errors.strip().splitlines()) == 1 and not missing, f"exit {code}, {missing} missing in {errors!r}")
+
+
+def refuses(name, arguments, *parts, before=None):
+    refused(name, run(*arguments, before=before), *parts)
+
+
+def load(path):
+    with open(path) as file:
+        return json.load(file)
 
 
 def weight_count(hidden=HIDDEN, vocab=VOCAB):
