@@ -86,8 +86,7 @@ struct EvalVerb {
     std::vector<std::string> names = dataset_names();
     if (names.empty()) names = wanted.datasets;
     if (names.empty() && file.recipe.task.type == recipe::TaskKind::kLm && !file.recipe.data.validation.empty())
-      names.push_back(file.recipe.data.validation == "default" ? join_path(QAT_DEFAULT_MODEL, "valid.txt")
-                                                               : file.recipe.data.validation);
+      names.push_back(validation_path(file.recipe.data.validation));
     options.datasets = find_datasets(names, data_directory.empty() ? wanted.data_dir : data_directory);
     options.tokenizer = model.tokenizer;
     if (options.scoring.limit == 0) options.scoring.limit = wanted.limit;

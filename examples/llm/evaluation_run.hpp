@@ -91,17 +91,16 @@ inline index_t bytes_on_disk(const std::string& path) {
 
 /// "float", or the schemes of the packed layers.
 inline std::string schemes_of(nn::Transformer& model) {
-  std::string text;
+  std::vector<std::string> names;
   for (const auto& layer : recipe::detail::layers_of(model)) {
     const auto packed = recipe::detail::packed_of(layer);
     if (packed == nullptr) continue;
     LayerScheme scheme{packed->spec(), {}};
     if (layer.linear != nullptr)
       scheme.activation = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization())->activation();
-    const std::string name = recipe::scheme_name(scheme);
-    if ((" " + text + " ").find(" " + name + " ") == text.npos) text += (text.empty() ? "" : " ") + name;
+    names.push_back(recipe::scheme_name(scheme));
   }
-  return text.empty() ? "float" : text;
+  return names.empty() ? "float" : recipe::joined_once(names, " ");
 }
 
 /// One model on every data set.
@@ -200,7 +199,7 @@ inline recipe::EvaluationTable evaluate_run(const CpuBackend& backend, const std
   const std::string packed = join_path(run, "packed");
   QAT_CHECK(recipe::is_packed_checkpoint(packed), kInvalidArgument, run,
             ": has no packed model; a quantization-aware run writes it after its last step (train --resume goes on)");
-  const std::string base = file.recipe.model.model_name == "default" ? QAT_DEFAULT_MODEL : file.recipe.model.model_name;
+  const std::string base = model_path(file.recipe.model.model_name);
   if (options.tokenizer.empty()) options.tokenizer = file.recipe.model.tokenizer;
   const ScratchDirectory scratch;
   const std::string ptq = join_path(scratch.path(), "ptq");

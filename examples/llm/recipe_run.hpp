@@ -16,7 +16,7 @@ class RecipeRun {
   /// @throws qat::Error naming the key or the file
   explicit RecipeRun(recipe::RecipeFile file)
       : file_(checked(std::move(file))),
-        checkpoint_(is_default(file_.recipe.model.model_name) ? QAT_DEFAULT_MODEL : file_.recipe.model.model_name),
+        checkpoint_(model_path(file_.recipe.model.model_name)),
         recipe_(recipe::resolve(file_.recipe, checkpoint_.config().max_seq_len)) {
     QAT_CHECK(!checkpoint_.is_packed(), kInvalidArgument, checkpoint_.path(),
               ": is packed; training needs a floating-point model");
@@ -51,7 +51,6 @@ class RecipeRun {
     recipe::check_recipe(file.recipe, file.places);
     return file;
   }
-  static bool is_default(const std::string& name) { return name == "default"; }
   void check_length(const char* key, index_t length) const {
     QAT_CHECK(length <= checkpoint_.config().max_seq_len, kInvalidArgument, file_.places(key), " is ", length,
               "; the model accepts 1 to ", checkpoint_.config().max_seq_len);

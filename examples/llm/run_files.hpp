@@ -10,10 +10,10 @@ namespace qat_llm {
 
 /// The schemes of the layers that are not in floating point, each once.
 inline std::string schemes_of(const recipe::Report& layers) {
-  std::string text;
+  std::vector<std::string> schemes;
   for (const recipe::LayerReport& line : layers)
-    if (line.scheme != "float" && text.find(line.scheme) == text.npos) text += (text.empty() ? "" : " ") + line.scheme;
-  return text;
+    if (line.scheme != "float") schemes.push_back(line.scheme);
+  return recipe::joined_once(schemes, " ");
 }
 
 inline recipe::RunOptions run_options(const RecipeRun& run, recipe::ExistingRun existing, const std::string& schemes) {

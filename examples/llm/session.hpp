@@ -25,6 +25,13 @@ namespace qat_llm {
 using namespace qat;
 using OrderedJson = nlohmann::ordered_json;
 
+/// A recipe's `default` stands for the model that comes with qat, and for its text.
+inline bool is_default(const std::string& name) { return name == "default"; }
+inline std::string model_path(const std::string& name) { return is_default(name) ? QAT_DEFAULT_MODEL : name; }
+inline std::string validation_path(const std::string& name) {
+  return is_default(name) ? join_path(QAT_DEFAULT_MODEL, "valid.txt") : name;
+}
+
 /// A checkpoint, from which any number of models are made.
 class Checkpoint {
  public:

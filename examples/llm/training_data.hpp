@@ -88,8 +88,6 @@ class TrainingData {
   }
 
  private:
-  static bool is_default(const std::string& name) { return name == "default"; }
-
   void load_text(const Tokenizer& tokenizer, index_t vocabulary) {
     const recipe::Recipe::Data& data = recipe_.data;
     held_text_.length = *recipe_.trainer.val_length;
@@ -106,7 +104,7 @@ class TrainingData {
       text_ = load_token_stream(data.train, tokenizer, vocabulary);
     }
     if (data.validation.empty()) return;
-    validation_name_ = is_default(data.validation) ? join_path(QAT_DEFAULT_MODEL, "valid.txt") : data.validation;
+    validation_name_ = validation_path(data.validation);
     held_text_.stream = load_token_stream(validation_name_, tokenizer, vocabulary);
   }
 

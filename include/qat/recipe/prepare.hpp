@@ -56,6 +56,20 @@ inline index_t bytes_after(const Report& report) {
   return sum;
 }
 
+/// Names one after the other, each once.
+inline std::string joined_once(const std::vector<std::string>& names, const char* separator) {
+  std::vector<std::string_view> seen;
+  std::string text;
+  for (const std::string& name : names) {
+    bool is_new = true;
+    for (const std::string_view other : seen) is_new = is_new && other != name;
+    if (!is_new) continue;
+    text += (seen.empty() ? "" : separator) + name;
+    seen.push_back(name);
+  }
+  return text;
+}
+
 /// '*' matches any run of characters, '?' one.
 constexpr bool matches_glob(std::string_view pattern, std::string_view text) {
   std::size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;

@@ -91,12 +91,9 @@ inline std::vector<LayerRule> rules_of_run(const Json& description, const std::s
 }
 
 inline std::string schemes_of(const std::vector<LayerRule>& rules) {
-  std::string text;
-  for (const LayerRule& rule : rules) {
-    const std::string scheme = to_string(rule.scheme).c_str();
-    if (text.find(scheme) == text.npos) text += (text.empty() ? "" : ", ") + scheme;
-  }
-  return text;
+  std::vector<std::string> schemes;
+  for (const LayerRule& rule : rules) schemes.push_back(to_string(rule.scheme).c_str());
+  return joined_once(schemes, ", ");
 }
 
 /// Every layer of one of the two models beside that of the other.

@@ -317,3 +317,9 @@ TEST_CASE("a target refuses a scheme that it does not hold, before training, and
   CHECK(contains(prepared({{"linear", parse_scheme("qat4:group16")}}, GgmlType::kQ4_0), "no whole blocks"));
   CHECK(contains(prepared({good}, GgmlType::kQ4_K), "accepted targets with a scheme of their own are Q4_0"));
 }
+
+TEST_CASE("joined names stand once each, also where one is the beginning of another") {
+  CHECK(joined_once({"weight=int4,activation=int8", "weight=int4", "weight=int4"}, ", ") ==
+        "weight=int4,activation=int8, weight=int4");
+  CHECK(joined_once({}, ", ").empty());
+}
