@@ -410,10 +410,7 @@ inline void write_hf_llama(const LlamaWeights& weights, const std::string& direc
     if (first.rank() == 2) entry.shape = {size / columns, columns};
     if (stored.transposed) std::swap(entry.shape.front(), entry.shape.back());
     if (dtype != DType::kF32) {
-      std::vector<std::uint16_t>& bits = rounded.emplace_back();
-      bits.reserve(values.size());
-      for (const float value : values) bits.push_back(dtype == DType::kF16 ? half(value).bits : bfloat16(value).bits);
-      entry.data = bits.data();
+      entry.data = rounded.emplace_back(rounded_bits(values.data(), size, dtype)).data();
       if (!as_is) arranged.pop_back();
     }
     entries.push_back(std::move(entry));

@@ -325,6 +325,14 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
+/// Values as the bits of F16 or BF16, rounded half to even.
+inline std::vector<std::uint16_t> rounded_bits(const float* values, index_t count, DType dtype) {
+  std::vector<std::uint16_t> bits(static_cast<std::size_t>(count));
+  for (index_t i = 0; i < count; ++i)
+    bits[static_cast<std::size_t>(i)] = dtype == DType::kF16 ? half(values[i]).bits : bfloat16(values[i]).bits;
+  return bits;
+}
+
 /// A tensor to write: bytes borrowed until write_safetensors returns.
 struct SafetensorEntry {
   std::string name;

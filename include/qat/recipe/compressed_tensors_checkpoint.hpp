@@ -82,18 +82,11 @@ inline std::string vllm_limit(const CompressedWeight& w) {
 class TensorFile {
  public:
   explicit TensorFile(DType dtype) : dtype_(dtype) {}
-  DType dtype() const { return dtype_; }
 
   /// Rounds to the file's dtype.
   void add_float(std::string name, std::vector<index_t> shape, const float* values, index_t count) {
     SafetensorEntry entry{std::move(name), dtype_, std::move(shape), values};
-    if (dtype_ != DType::kF32) {
-      std::vector<std::uint16_t>& bits = halves_.emplace_back();
-      bits.reserve(static_cast<std::size_t>(count));
-      for (index_t i = 0; i < count; ++i)
-        bits.push_back(dtype_ == DType::kF16 ? half(values[i]).bits : bfloat16(values[i]).bits);
-      entry.data = bits.data();
-    }
+    if (dtype_ != DType::kF32) entry.data = halves_.emplace_back(rounded_bits(values, count, dtype_)).data();
     entries_.push_back(std::move(entry));
   }
   void add_float(const std::string& name, const Tensor<float>& value) {
@@ -150,8 +143,7 @@ inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, c
     const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
     QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
               layer.name, ": is prepared, not converted; call convert before saving packed weights");
-    if (layer.linear != nullptr && layer.linear->bias() != nullptr)
-      file.add_float(layer.name + ".bias", layer.linear->bias()->value);
+    if (layer.bias != nullptr) file.add_float(layer.name + ".bias", layer.bias->value);
     const bool in_linear = packed != nullptr && layer.linear != nullptr && !layer.is_tied;
     if (!in_linear) {
       if (layer.linear != nullptr) ignored.push_back(layer.name);
@@ -324,8 +316,7 @@ inline nn::Transformer load_compressed_tensors(const std::string& directory) {
     ++used;
   };
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (layer.linear != nullptr && layer.linear->bias() != nullptr)
-      load(layer.name + ".bias", layer.linear->bias()->value);
+    if (layer.bias != nullptr) load(layer.name + ".bias", const_cast<Tensor<float>&>(layer.bias->value));
     if (layer.is_tied) continue;
     if (layer.linear == nullptr || file.find(layer.name + ".weight_packed") == nullptr) {
       load(layer.name + ".weight", const_cast<Tensor<float>&>(layer.weight->value));
