@@ -83,8 +83,9 @@ struct HealVerb {
     std::fflush(stdout);
 
     nn::Transformer model = checkpoint.model();
-    recipe::prepare(model, rules(model, *type, spec));
-    const index_t steps = train(backend, model, text, config);
+    const std::vector<recipe::LayerRule> layers = rules(model, *type, spec);
+    recipe::prepare(model, layers);
+    const index_t steps = train(backend, model, checkpoint, layers, text);
     recipe::convert(backend, model);
     recipe::GgufExportOptions options;
     options.model_name = file_name(in);
@@ -132,26 +133,26 @@ struct HealVerb {
   }
 
   /// As many steps as the first ones say that the time holds, and none after it. Returns how many there were.
-  index_t train(const CpuBackend& backend, nn::Transformer& model, const TokenStream& text,
-                const LlamaConfig& llama) const {
+  index_t train(const CpuBackend& backend, nn::Transformer& model, const Checkpoint& checkpoint,
+                const std::vector<recipe::LayerRule>& layers, const TokenStream& text) const {
     using Clock = std::chrono::steady_clock;
     const auto begun = Clock::now();
     const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - begun).count(); };
     const double budget = 60.0 * minutes;
+    const index_t context = checkpoint.config().max_seq_len;
     recipe::TrainConfig config;
     config.batch = batch;
-    config.length = length > 0 ? length : std::min<index_t>(256, llama.max_seq_len);
-    QAT_CHECK(config.length <= llama.max_seq_len, kInvalidArgument, "--seq-length is ", config.length,
-              "; the model accepts 1 to ", llama.max_seq_len);
+    config.length = length > 0 ? length : std::min<index_t>(256, context);
+    QAT_CHECK(config.length <= context, kInvalidArgument, "--seq-length is ", config.length,
+              "; the model accepts 1 to ", context);
     config.lr = lr;
     config.seed = seed;
     config.warmup_steps = 0;
     constexpr index_t kTrial = 4;
     double step_seconds = 0.0;
     {  // how long a step takes: on weights of their own, at a rate that moves nothing
-      nn::Transformer trial = Checkpoint(in).model();
-      const GgmlTypeInfo& type = *find_ggml_type_by_name(to.data(), to.size());
-      recipe::prepare(trial, rules(trial, type, ggml_scheme(type.type)));
+      nn::Transformer trial = checkpoint.model();
+      recipe::prepare(trial, layers);
       config.steps = kTrial;
       recipe::Trainer trainer(backend, trial, text.tokens, config);
       trainer.step();  // the first one allocates
