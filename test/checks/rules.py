@@ -14,6 +14,7 @@ NO_OWN_TEST = {
     "qat.hpp": "checks/headers.py", "quant.hpp": "checks/headers.py", "train.hpp": "checks/headers.py",  # umbrellas
     "cuda.hpp": "checks/headers.py",
     "version.hpp": "checks/rules.py",
+    "recipe/path_summary.hpp": "cli/inspect_test.py",
     "autodiff/functions.hpp": "unit/autodiff/tape_test.cpp",
     "autodiff/variable.hpp": "unit/autodiff/tape_test.cpp",
     "expr/assignment.hpp": "unit/expr/assign_test.cpp",

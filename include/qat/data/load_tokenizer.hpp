@@ -15,6 +15,14 @@
 
 namespace qat::inline v0 {
 
+/// The tokenizer file of a directory: tokenizer.json, tokenizer.model, vocab.json (with merges.txt) or tokenizer.bin,
+/// the first that is there; "" where there is none.
+inline std::string find_tokenizer(const std::string& directory) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"})
+    if (const std::string file = join_path(directory, name); file_exists(file)) return file;
+  return "";
+}
+
 /// "bytes", a file (tokenizer.json, a sentencepiece .model, a llama2.c tokenizer .bin, a .gguf that holds one) or a
 /// directory that holds, in this order of preference, tokenizer.json, tokenizer.model, vocab.json with merges.txt, or
 /// tokenizer.bin.
@@ -24,9 +32,9 @@ inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
       ".bin, a .gguf, or a directory with tokenizer.json, tokenizer.model, vocab.json or tokenizer.bin";
   if (path == "bytes") return std::make_unique<ByteTokenizer>();
   if (is_directory(path)) {
-    for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"})
-      if (const std::string file = join_path(path, name); file_exists(file)) return load_tokenizer(file);
-    raise(ErrorCode::kBadFile, path, ": has no tokenizer; ", kAccepted);
+    const std::string file = find_tokenizer(path);
+    QAT_CHECK(!file.empty(), kBadFile, path, ": has no tokenizer; ", kAccepted);
+    return load_tokenizer(file);
   }
   if (!file_exists(path)) raise(ErrorCode::kIo, path, ": does not exist; ", kAccepted);
   if (file_name(path) == "vocab.json")
@@ -47,21 +55,33 @@ inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   raise(ErrorCode::kUnsupported, path, ": is no tokenizer by its name; ", kAccepted);
 }
 
-/// The tokenizer that belongs to a model: in its directory for a Hugging Face model; in the file for a .gguf; beside a
-/// llama2.c .bin as tokenizer.bin, tok<vocab_size>.bin, <model>.tokenizer.bin, or what load_tokenizer finds in that
-/// directory.
+namespace detail {
+inline std::vector<std::string> names_beside_llama2c(index_t vocab_size) {
+  const std::string sized = "tok" + std::to_string(vocab_size);
+  return {sized + ".bin", sized + ".model", "tokenizer.bin", "tokenizer.json", "tokenizer.model"};
+}
+}  // namespace detail
+
+/// The tokenizer that belongs to a model: in its directory for a Hugging Face model; the file itself for a .gguf that
+/// has one; beside a llama2.c .bin as tok<vocab_size>.bin, tok<vocab_size>.model, tokenizer.bin, tokenizer.json or
+/// tokenizer.model. "" where there is none.
+inline std::string find_model_tokenizer(const std::string& model_path, index_t vocab_size) {
+  if (is_directory(model_path)) return find_tokenizer(model_path);
+  if (model_path.ends_with(".gguf")) return has_vocabulary(Gguf::open(model_path)) ? model_path : "";
+  for (const std::string& name : detail::names_beside_llama2c(vocab_size))
+    if (const std::string file = join_path(parent_directory(model_path), name); file_exists(file)) return file;
+  return "";
+}
+
+/// Loads it.
+/// @throws qat::Error naming where it was looked for
 inline std::unique_ptr<Tokenizer> load_model_tokenizer(const std::string& model_path, index_t vocab_size) {
   if (is_directory(model_path) || model_path.ends_with(".gguf")) return load_tokenizer(model_path);
-  std::string directory = parent_directory(model_path);
-  if (directory.empty()) directory = ".";
-  const std::string sized = "tok" + std::to_string(vocab_size);
+  const std::string file = find_model_tokenizer(model_path, vocab_size);
+  if (!file.empty()) return load_tokenizer(file);
   std::string looked_for;
-  for (const std::string& name : {sized + ".bin", sized + ".model", std::string("tokenizer.bin"),
-                                  std::string("tokenizer.json"), std::string("tokenizer.model")}) {
-    const std::string file = join_path(directory, name);
-    if (file_exists(file)) return load_tokenizer(file);
+  for (const std::string& name : detail::names_beside_llama2c(vocab_size))
     looked_for += (looked_for.empty() ? "" : ", ") + name;
-  }
   raise(ErrorCode::kBadFile, model_path, ": no tokenizer beside it; accepted: ", looked_for, " in the same directory");
 }
 

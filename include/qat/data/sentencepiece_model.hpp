@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-#include "qat/base/config.hpp"
+#include "qat/io/protobuf.hpp"
 
 namespace qat::inline v0 {
 
@@ -19,53 +19,6 @@ struct SentencePieceModel {
   bool escape_whitespaces = true;        ///< normalizer_spec.escape_whitespaces
   bool plain_pieces = true;              ///< none is user defined or unused
 };
-
-namespace detail {
-
-/// Calls f(number, value, bytes) for each field of a serialized message; false when the bytes are none. `value`: of a
-/// varint; `bytes`: of a string or message.
-template <class F>
-bool for_each_proto_field(std::string_view message, F&& f) {
-  std::size_t i = 0;
-  const auto varint = [&](std::uint64_t& value) {
-    value = 0;
-    for (int shift = 0; shift < 64 && i < message.size(); shift += 7) {
-      const auto byte = static_cast<unsigned char>(message[i++]);
-      value |= std::uint64_t{byte & 0x7Fu} << shift;
-      if (byte < 0x80) return true;
-    }
-    return false;
-  };
-  while (i < message.size()) {
-    std::uint64_t key = 0, value = 0;
-    if (!varint(key)) return false;
-    std::string_view bytes;
-    std::uint64_t size = 0;
-    switch (key & 7) {
-      case 0:
-        if (!varint(value)) return false;
-        break;
-      case 1:
-        size = 8;
-        break;
-      case 2:
-        if (!varint(size)) return false;
-        break;
-      case 5:
-        size = 4;
-        break;
-      default:
-        return false;
-    }
-    if (size > message.size() - i) return false;
-    bytes = message.substr(i, static_cast<std::size_t>(size));
-    i += bytes.size();
-    if (!f(key >> 3, value, bytes)) return false;
-  }
-  return true;
-}
-
-}  // namespace detail
 
 /// Nothing when the bytes are no serialized model.
 inline std::optional<SentencePieceModel> read_sentencepiece_model(std::string_view bytes) {

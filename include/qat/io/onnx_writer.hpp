@@ -1,5 +1,5 @@
-// Writes ONNX files: protocol buffers by hand, for the few messages that a graph of operators needs.
-// Source: onnx.proto of ONNX 1.16 (IR version 10, opset 21) for field numbers; protobuf's encoding documentation.
+// Writes ONNX files: the few messages that a graph of operators needs.
+// Source: onnx.proto of ONNX 1.16 (IR version 10, opset 21) for field numbers.
 #pragma once
 
 #include <cstdint>
@@ -10,37 +10,9 @@
 #include <vector>
 
 #include "qat/io/file.hpp"
+#include "qat/io/protobuf.hpp"
 
 namespace qat::inline v0 {
-
-namespace detail {
-/// One message under construction.
-class ProtoMessage {
- public:
-  void varint(std::uint64_t value) {
-    for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>(value | 0x80);
-    bytes_ += static_cast<char>(value);
-  }
-  void integer(int field, std::int64_t value) {
-    varint(static_cast<std::uint64_t>(field) << 3);
-    varint(static_cast<std::uint64_t>(value));
-  }
-  void number(int field, float value) {
-    varint(static_cast<std::uint64_t>(field) << 3 | 5);
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  void text(int field, std::string_view value) {
-    varint(static_cast<std::uint64_t>(field) << 3 | 2);
-    varint(value.size());
-    bytes_.append(value);
-  }
-  void message(int field, const ProtoMessage& value) { text(field, value.bytes_); }
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-};
-}  // namespace detail
 
 enum class OnnxType : std::int32_t { kFloat = 1, kUint8 = 2, kInt64 = 7 };
 

@@ -187,6 +187,8 @@ class Safetensors {
 
   const std::map<std::string, SafetensorView, std::less<>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// The file, or the shards.
+  const std::deque<MappedFile>& files() const { return files_; }
 
   /// nullptr when absent.
   const SafetensorView* find(std::string_view name) const {
