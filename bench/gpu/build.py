@@ -6,11 +6,13 @@
 nvcc compiles for the GPU; with emulated=True a C++ compiler builds the same files for test/emulation/cuda.hpp.
 """
 import concurrent.futures
+import filecmp
 import glob
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -88,16 +90,18 @@ def run(command):
     return done.stdout + done.stderr
 
 
-def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g++", log=print, extra=()):
-    """Returns (library, check program)."""
+def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g++", log=print, extra=(), with_check=True):
+    """Returns (library, check program or None)."""
     os.makedirs(folder, exist_ok=True)
     library, check = os.path.join(folder, "libqat_cuda.so"), os.path.join(folder, "qat-gpu-check")
     stamp = os.path.join(folder, "fingerprint")
     kind = ("emulated " + compiler if emulated else "sm_" + "+".join(architectures)) + " " + " ".join(extra) + " " + fingerprint()
-    if os.path.exists(stamp) and open(stamp).read() == kind and os.path.exists(library) and os.path.exists(check):
+    if os.path.exists(stamp) and open(stamp).read() == kind and os.path.exists(library) and (os.path.exists(check) or not with_check):
         log(f"build: {folder} is up to date")
-        return library, check
+        return library, check if with_check else None
     cuda, capi, checks, checks_cuda = sources()
+    if not with_check:
+        checks, checks_cuda = [], []
     jobs = jobs or os.cpu_count() or 2
     commands, objects = [], {"cuda": [], "capi": [], "check": []}
     if emulated:
@@ -115,7 +119,10 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
         host = [compiler, *FLAGS, "-fPIC"]
         link = [compiler]
         libraries = [*cublas, "-L", library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt"]
-    for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, host), ("check", checks_cuda, device)):
+    # The check program holds the processor's kernels too; where nothing is timed, for its least instruction set alone.
+    checker = host + (["-DQAT_BASELINE_ONLY"] if emulated else [])
+    check_device = device + (["-DQAT_BASELINE_ONLY"] if emulated else [])
+    for kind_of, files, command in (("cuda", cuda, device), ("capi", capi, host), ("check", checks, checker), ("check", checks_cuda, check_device)):
         for source in files:
             target = os.path.join(folder, kind_of + "-" + os.path.basename(source) + ".o")
             objects[kind_of].append(target)
@@ -123,8 +130,24 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         list(pool.map(run, commands))
     run([*link, "-shared", "-o", library, *objects["capi"], *objects["cuda"], *libraries])
-    run([*link, "-o", check, *objects["check"], *objects["cuda"], *libraries])
+    if with_check:
+        run([*link, "-o", check, *objects["check"], *objects["cuda"], *libraries])
     with open(stamp, "w") as file:
         file.write(kind)
     log(f"build: {len(commands)} files into {folder}")
-    return library, check
+    return library, check if with_check else None
+
+
+def main():
+    """build.py LIBRARY ARCHITECTURES|emulated: the library alone, for other build systems."""
+    target, architectures = sys.argv[1:]
+    try:
+        library, _ = build(target + ".objects", architectures.split(","), emulated=architectures == "emulated", with_check=False)
+    except BuildError as error:
+        sys.exit(f"build.py: {error}")
+    if not os.path.exists(target) or not filecmp.cmp(library, target, shallow=False):
+        shutil.copyfile(library, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,23 +50,33 @@ def check(program, emulated, name, log):
     return {"summary": last, "ok": done.returncode == 0, "lines": done.stdout.splitlines()}
 
 
-def sanitize(program, log):
-    """compute-sanitizer's memcheck and racecheck on the small shapes, where it is installed and the machine lets it run."""
-    tool = build.shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+def sanitize(program, name, seconds, log, tool=None):
+    """compute-sanitizer's memcheck and racecheck on the small shapes, where it is installed and the machine lets it run, within
+    `seconds`. {kind: {"summary", "code"}}; code 0: nothing found, 9: something, None: it did not run to its end."""
+    tool = tool or build.shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.path.exists(tool):
         log("SKIPPED compute-sanitizer: not installed")
         return {"skipped": "not installed"}
-    found = {}
-    for kind in ("memcheck", "racecheck"):
-        done = subprocess.run([tool, "--tool", kind, "--error-exitcode", "9", program], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=240)
-        tail = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no output"
-        if "not supported" in done.stdout:
-            tail = "SKIPPED: device not supported by compute-sanitizer here"
-        log(f"compute-sanitizer {kind}: {tail}")
-        found[kind] = {"summary": tail, "code": done.returncode}
-        if done.returncode == 9:
-            log("\n".join(line for line in done.stdout.splitlines() if line.startswith("=========")[:60]))
+    found, end = {}, time.monotonic() + seconds
+    for left, kind in ((2, "memcheck"), (1, "racecheck")):
+        share = (end - time.monotonic()) / left
+        code, said = None, ""
+        if share >= 1:
+            try:
+                done = subprocess.run([tool, "--tool", kind, "--error-exitcode", "9", program, *(name.split(",") if name else [])],
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=share)
+                code, said = done.returncode, done.stdout
+            except subprocess.TimeoutExpired:
+                pass
+        summary = said.strip().splitlines()[-1] if said.strip() else "no output"
+        if code is None:
+            summary = f"SKIPPED: not done within {max(0, share):.0f} s"
+        elif "not supported" in said:
+            code, summary = None, "SKIPPED: device not supported by compute-sanitizer here"
+        log(f"compute-sanitizer {kind}: {summary}")
+        found[kind] = {"summary": summary, "code": code}
+        if code == 9:
+            log("\n".join([line for line in said.splitlines() if line.startswith("=========")][:60]))
     return found
 
 
@@ -188,8 +198,10 @@ def main():
     parser.add_argument("--no-check", action="store_true")
     parser.add_argument("--no-bench", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes seconds for each case")
-    parser.add_argument("--sanitizer", action="store_true", help="run the small checks under compute-sanitizer too")
+    parser.add_argument("--no-sanitizer", action="store_true", help="leave compute-sanitizer out, which takes the small checks last")
     parser.add_argument("--budget", type=float, default=300, metavar="SECONDS", help="no case starts after these (default 300)")
+    parser.add_argument("--limit", type=float, default=460, metavar="SECONDS",
+                        help="of the whole run: cases end and compute-sanitizer stops in time for it (default 460)")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--revision", help="of the sources, to be noted in the results where git does not tell")
     args = parser.parse_args()
@@ -212,11 +224,13 @@ def main():
         if not args.no_check:
             result["check"] = check(program, args.emulated, args.only, log)
             ok = result["check"]["ok"] or (args.only and "0 passed, 0 failed" in result["check"]["summary"])
-            if args.sanitizer and not args.emulated:
-                result["sanitizer"] = sanitize(program, log)
         if not args.no_bench:
-            result["benchmarks"] = benchmarks(library, args.emulated, args.only, not args.no_compile, log, args.budget)
+            budget = min(args.budget, start + args.limit - time.monotonic())
+            result["benchmarks"] = benchmarks(library, args.emulated, args.only, not args.no_compile, log, budget)
             ok = ok and not any("error" in row for row in result["benchmarks"]["rows"])
+        if not (args.no_check or args.no_sanitizer or args.emulated):
+            result["sanitizer"] = sanitize(program, args.only, start + args.limit - time.monotonic(), log)
+            ok = ok and not any(isinstance(said, dict) and said["code"] not in (0, None) for said in result["sanitizer"].values())
     except (build.BuildError, c_library.QatError, RuntimeError) as error:
         print(f"./dev gpu: {error}", file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ inline double train_once(const CpuBackend& backend, nn::Transformer& model, cons
                          const recipe::TrainConfig& config, const std::string& label) {
   Progress progress(label);
   double seconds = 0.0;
-  recipe::Trainer trainer(backend, model, run.data().batches(config.seed), config);
+  recipe::Trainer trainer(backend, model, run.data().batches(config.seed), config, run.training_device(model, config));
   while (!trainer.done()) {
     const recipe::StepReport s = trainer.step();
     seconds += s.seconds;
@@ -56,7 +56,7 @@ inline double train_kept(const CpuBackend& backend, nn::Transformer& model, cons
   constexpr recipe::ExistingRun kExisting = recipe::ExistingRun::kOverwrite;
   double seconds = 0.0;
   train_in_directory(
-      backend, model, run.data(), config, run_options(run, kExisting, schemes_of(layers)),
+      backend, model, run, config, run_options(run, kExisting, schemes_of(layers)),
       [&] { begin_run_files(run, kExisting); }, [&](const recipe::StepReport& s) { seconds += s.seconds; });
   return seconds;
 }
@@ -93,7 +93,12 @@ inline OrderedJson run_demo(const RecipeRun& run, const DemoOptions& o) {
   const EvaluationData& data = run.data().validation_text();
   const double bytes_per_token = data.bytes_per_token();
   std::vector<DemoRow> rows;
-  const auto evaluated = [&](nn::Transformer& model) { return run.data().score(backend, model); };
+  const auto evaluated = [&](nn::Transformer& model) {
+    run.device().score_on(model);
+    const recipe::Evaluation evaluation = run.data().score(backend, model);
+    model.set_scoring_device(nullptr);
+    return evaluation;
+  };
   recipe::Report report;
   {
     nn::Transformer model = run.checkpoint().model();
@@ -134,7 +139,7 @@ inline OrderedJson run_demo(const RecipeRun& run, const DemoOptions& o) {
     prepared_runs.push_back(evaluated(model));
     const View<const std::int32_t, 1> first = view(data.stream.tokens.data(), std::min<index_t>(data.length, 128));
     const Tensor<float> before = model.forward(backend, first, 1);
-    report = recipe::convert(backend, model);
+    report = recipe::convert(backend, model, run.device().packer().get());
     if (i == 0) save_run_packed(run, model);
     packed_runs.push_back(evaluated(model));
     logit_difference =

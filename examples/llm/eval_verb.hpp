@@ -24,6 +24,7 @@ struct EvalVerb {
     verb->add_option("--run", run_directory,
                      "compare full precision, PTQ and QAT of this run; writes evaluation.json there");
     model.add_common_to(verb);
+    model.add_device_to(verb, "what computes scores; cuda: an NVIDIA GPU, in bfloat16; auto: where it serves");
     scheme.add_to(verb, "quantize after training with this scheme, and score the packed model");
     verb->add_option("--datasets", datasets,
                      "data sets by name (wikitext-2, hellaswag, cloze, tinystories) or file, separated by commas; "
@@ -53,6 +54,7 @@ struct EvalVerb {
   }
 
   void run() {
+    options.device = model.run_device();
     QAT_CHECK(models.empty() != run_directory.empty(), kInvalidArgument,
               "eval: ", models.empty() ? "no model is given" : "--model and --run are both given",
               "; accepted: --model, once or several times, or --run");
@@ -128,6 +130,7 @@ struct EvalVerb {
     const index_t length = options.scoring.length > 0 ? options.scoring.length : std::min(index_t{512}, longest);
     const recipe::Report layers = quantize_if_asked(backend, checkpoint, network, scheme);
     if (report && !layers.empty()) print_report(layers);
+    options.device.score_on(network);
     OrderedJson json = {{"model", model.model}, {"data", data}, {"scheme", scheme.scheme}};
     if (!data.empty()) {
       const EvaluationData text = load_evaluation_data(data, length, *tokenizer, network.config());

@@ -14,6 +14,7 @@
 #include "qat/recipe/recipe_yaml.hpp"
 #include "qat/version.hpp"
 #include "resident_memory.hpp"
+#include "run_device.hpp"
 
 namespace qat_llm {
 
@@ -52,6 +53,7 @@ struct EvaluationOptions {
   recipe::DatasetOptions scoring;
   std::string prompt = "Once upon a time";
   std::string tokenizer;  ///< empty: the one beside each model
+  RunDevice device;       ///< of scores; text is generated on the CPU
 };
 
 /// Data sets by name or file.   data_directory: empty: $QAT_DATA, else ../shared/data beside the checkout
@@ -125,6 +127,7 @@ inline ScoredRow score_row(const CpuBackend& backend, const EvaluationRow& row, 
   model.bytes = bytes_on_disk(row.path);
   model.sample =
       recipe::generate(backend, network, *tokenizer, options.prompt, kSampleTokens, {}, [](const std::string&) {}).text;
+  options.device.score_on(network);
   const auto start = std::chrono::steady_clock::now();
   for (const recipe::DatasetSource& source : options.datasets) {
     scored.datasets.push_back(recipe::score_dataset(backend, network, *tokenizer, source, options.scoring,

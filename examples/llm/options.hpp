@@ -5,13 +5,14 @@
 
 #include "qat/data/gguf_vocabulary.hpp"
 #include "qat/io/gguf_writer.hpp"
+#include "run_device.hpp"
 #include "session.hpp"
 
 namespace qat_llm {
 
 /// Options of verbs that read a model.
 struct ModelOptions {
-  std::string model, tokenizer, matmul = "fp32", json;
+  std::string model, tokenizer, matmul = "fp32", device = "cpu", json;
   int threads = 0;
 
   void add_to(CLI::App* verb, bool required) {
@@ -28,6 +29,14 @@ struct ModelOptions {
         ->capture_default_str()
         ->check(CLI::IsMember({"fp32", "bf16"}));
     verb->add_option("--json", json, "also write the results to this file");
+  }
+  void add_device_to(CLI::App* verb, const char* what) {
+    verb->add_option("--device", device, what)->capture_default_str()->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+  }
+  RunDevice run_device() const {
+    return RunDevice(device == "cpu"    ? recipe::DeviceKind::kCpu
+                     : device == "cuda" ? recipe::DeviceKind::kCuda
+                                        : recipe::DeviceKind::kAuto);
   }
   CpuBackend backend() const {
     return CpuBackend(threads, matmul == "bf16" ? MatmulPrecision::kBfloat16 : MatmulPrecision::kFloat32);

@@ -36,6 +36,7 @@ struct RecipeOptions {
                                         {"--ema-decay", "trainer.ema_decay"},
                                         {"--matmul", "trainer.matmul"},
                                         {"--threads", "trainer.threads"},
+                                        {"--device", "trainer.device"},
                                         {"--lr", "optimizer.lr"},
                                         {"--weight-decay", "optimizer.weight_decay"},
                                         {"--schedule", "lr_scheduler.type"},

@@ -1,9 +1,11 @@
 // A recipe's run: its model, tokenizer and data in memory, and the layers it quantizes.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "qat/recipe/recipe_yaml.hpp"
+#include "run_device.hpp"
 #include "training_data.hpp"
 
 namespace qat_llm {
@@ -17,7 +19,8 @@ class RecipeRun {
   explicit RecipeRun(recipe::RecipeFile file)
       : file_(checked(std::move(file))),
         checkpoint_(model_path(file_.recipe.model.model_name)),
-        recipe_(recipe::resolve(file_.recipe, checkpoint_.config().max_seq_len)) {
+        recipe_(recipe::resolve(file_.recipe, checkpoint_.config().max_seq_len)),
+        device_(recipe_.trainer.device) {
     QAT_CHECK(!checkpoint_.is_packed(), kInvalidArgument, checkpoint_.path(),
               ": is packed; training needs a floating-point model");
     const LlamaConfig& config = checkpoint_.config();
@@ -32,6 +35,12 @@ class RecipeRun {
   const recipe::Recipe& recipe() const { return recipe_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const TrainingData& data() const { return *data_; }
+  const RunDevice& device() const { return device_; }
+  /// What trains a prepared model; null: the CPU.
+  std::shared_ptr<recipe::TrainingDevice> training_device(nn::Transformer& model,
+                                                          const recipe::TrainConfig& config) const {
+    return device_.trainer(model, config, std::max(*recipe_.trainer.seq_length, *recipe_.trainer.val_length));
+  }
 
   /// The model with the recipe's fake quantization in its layers.
   std::pair<nn::Transformer, recipe::Report> prepared_model() const {
@@ -58,6 +67,7 @@ class RecipeRun {
   recipe::RecipeFile file_;
   Checkpoint checkpoint_;
   recipe::Recipe recipe_;
+  RunDevice device_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::optional<TrainingData> data_;  // borrows the recipe: this stays where it is
 };

@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "recipe_run.hpp"
 #include "run_display.hpp"
-#include "training_data.hpp"
 
 namespace qat_llm {
 
@@ -19,10 +19,12 @@ struct Interrupted {
 /// the directory is the run's.
 /// @throws Interrupted after a signal; qat::Error as recipe::Run
 template <class Begun, class OnStep>
-void train_in_directory(const qat::CpuBackend& backend, qat::nn::Transformer& model, const TrainingData& data,
+void train_in_directory(const qat::CpuBackend& backend, qat::nn::Transformer& model, const RecipeRun& source,
                         const qat::recipe::TrainConfig& config, const qat::recipe::RunOptions& options, Begun&& begun,
                         OnStep&& on_step) {
-  qat::recipe::Run run(backend, model, data.batches(), data.identity(), config, options, data.scorer());
+  const TrainingData& data = source.data();
+  qat::recipe::Run run(backend, model, data.batches(), data.identity(), config, options, data.scorer(),
+                       source.training_device(model, config));
   begun();
   if (run.first_step() > 0)
     std::printf("%s: goes on after step %td of %td\n", options.directory.c_str(), run.first_step(), config.steps);

@@ -46,6 +46,7 @@ struct TrainVerb {
     EvaluationOptions evaluation;
     evaluation.datasets = find_datasets(wanted.datasets, wanted.data_dir);  // a wrong name is known before training
     evaluation.scoring.limit = wanted.limit;
+    evaluation.device = run.device();
     const std::string& output_dir = run.recipe().output_dir;
     QAT_CHECK(!(resume && overwrite), kInvalidArgument,
               "train: --resume and --overwrite are both given; accepted: one");
@@ -67,13 +68,15 @@ struct TrainVerb {
                                                 : overwrite ? qat::recipe::ExistingRun::kOverwrite
                                                             : qat::recipe::ExistingRun::kRefuse;
       train_in_directory(
-          backend, model, run.data(), config, run_options(run, existing, schemes_of(layers)),
+          backend, model, run, config, run_options(run, existing, schemes_of(layers)),
           [&] { begin_run_files(run, existing); }, on_step);
     }
     if (run.data().has_validation()) {
+      run.device().score_on(model);
       const qat::recipe::Evaluation e = run.data().score(backend, model);
       std::printf("nats per token %.6f on %s\n", e.nats_per_token(), run.data().validation_name().c_str());
       results["validation"] = run.data().to_json(e);
+      model.set_scoring_device(nullptr);
     }
     const bool learns_scales = run.recipe().qat.learn_scales;
     if (!out.empty() && !learns_scales) {
@@ -83,7 +86,7 @@ struct TrainVerb {
     }
     if (!output_dir.empty()) save_run_model(run, model);
     if (*run.recipe().qat.enabled && (!output_dir.empty() || (!out.empty() && learns_scales))) {
-      qat::recipe::convert(backend, model);
+      qat::recipe::convert(backend, model, run.device().packer().get());
       if (!out.empty() && learns_scales) {  // a scheme would choose other scales
         write_model_directory(out, [&](const std::string& path) { save_packed(run, model, path); });
         std::printf("wrote %s: packed weights, with the scales that were learned\n", out.c_str());
@@ -107,7 +110,7 @@ struct TrainVerb {
                               const qat::recipe::TrainConfig& config, const OnStep& on_step) {
     if (config.steps == 0) return;
     Progress progress("train");
-    qat::recipe::Trainer trainer(backend, model, run.data().batches(), config);
+    qat::recipe::Trainer trainer(backend, model, run.data().batches(), config, run.training_device(model, config));
     while (!trainer.done()) {
       const qat::recipe::StepReport s = trainer.step();
       on_step(s);

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(common.ROOT, "bench", "gpu"))
 import library  # noqa: E402
 import measure  # noqa: E402
 import report as reports  # noqa: E402
+import run_gpu  # noqa: E402
 
 HEADER = """
 /* a comment with qat_status qat_cuda_not_there(int x); in it */
@@ -75,8 +76,42 @@ def table_problems():
     return problems
 
 
+STAND_IN = """#!/bin/sh
+# compute-sanitizer as the driver calls it: --tool KIND --error-exitcode 9 PROGRAM NAME...
+[ "$1 $3 $4 $5 $6 $7" = "--tool --error-exitcode 9 program a b" ] || exit 3
+case $0-$2 in
+  *finds-racecheck) echo "========= a race"; echo "========= ERROR SUMMARY: 1 error"; exit 9 ;;
+  *waits-memcheck) exec sleep 60 ;;
+  *foreign-*) echo "Error: device not supported"; exit 1 ;;
+esac
+echo "========= ERROR SUMMARY: 0 errors"
+"""
+
+
+def sanitizer_problems():
+    """compute-sanitizer is left out where it is missing, does not know the device or takes too long; what it finds is reported."""
+    problems = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, seconds, wanted in (("clean", 60, {"memcheck": 0, "racecheck": 0}), ("finds", 60, {"memcheck": 0, "racecheck": 9}),
+                                      ("waits", 4, {"memcheck": None, "racecheck": 0}), ("foreign", 60, {"memcheck": None, "racecheck": None}),
+                                      ("clean", 0, {"memcheck": None, "racecheck": None})):
+            tool, said = os.path.join(folder, name), []
+            with open(tool, "w") as file:
+                file.write(STAND_IN)
+            os.chmod(tool, 0o755)
+            found = {kind: line["code"] for kind, line in run_gpu.sanitize("program", "a,b", seconds, said.append, tool).items()}
+            if found != wanted:
+                problems.append(f"{name} in {seconds} s: {found}, expected {wanted}")
+            if name == "finds" and "========= a race" not in "\n".join(said):
+                problems.append(f"what was found is not in {said}")
+        if run_gpu.sanitize("program", "", 60, said.append, os.path.join(folder, "none")) != {"skipped": "not installed"}:
+            problems.append("a missing tool is not skipped")
+    return problems
+
+
 def main():
     report = common.Report()
+    report.check("gpu driver: compute-sanitizer is skipped or reported", sanitizer_problems())
     report.check("gpu driver: prototypes are read from a C header", prototype_problems())
     report.check("gpu driver: qat_c.h is C", c_problems())
     report.check("gpu driver: rows are judged right", table_problems())

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,82 @@ import tempfile
 import common
 
 DRIVER = os.path.join(common.ROOT, "bench", "gpu", "run_gpu.py")
+
+
+def link_qat_llm(library, target):
+    """qat-llm as `meson -Dcuda=emulated` links it: the object of the program here, with the emulated kernels. What failed, or []."""
+    program = os.environ["QAT_LLM"]
+    include = ["-I", os.path.join(common.ROOT, "include"), "-DQAT_COMPILED_KERNELS"]
+    libraries = subprocess.run(["pkg-config", "--libs", "yaml-cpp", "sentencepiece"], capture_output=True, text=True).stdout.split()
+    build = os.path.dirname(os.path.dirname(os.path.dirname(program)))
+    objects = [target + ".o", os.path.join(os.path.dirname(program), "qat-llm.p", "qat_llm.cpp.o"), os.path.join(build, "libqat_kernels.a")]
+    for command in (["g++", "-std=c++20", "-O1", *include, "-c", os.path.join(common.ROOT, "examples", "llm", "gpu_cuda.cpp"), "-o", objects[0]],
+                    ["g++", "-o", target, *objects, library, "-Wl,-rpath," + os.path.dirname(library), *libraries, "-lpthread"]):
+        code, said = common.run(command)
+        if code != 0:
+            return said.splitlines()[:20]
+    return []
+
+
+def check_qat_llm(report, library, scratch):
+    """qat-llm --device cuda on the emulator: a run has the CPU's losses, goes on after a checkpoint to the bit, and is scored."""
+    if "QAT_LLM" not in os.environ:
+        report.skip("gpu rehearsal: qat-llm --device cuda", "qat-llm is not built")
+        return
+    emulated = os.path.join(scratch, "qat-llm-emulated")
+    problems = link_qat_llm(library, emulated)
+    report.check("gpu rehearsal: qat-llm links the kernels", problems)
+    if problems:
+        return
+    sys.path.insert(0, os.path.join(common.ROOT, "test", "cli"))
+    import tiny
+    model, text = tiny.make(scratch)
+    tiny.QAT_LLM = emulated
+
+    def train(name, device, *more):
+        path = os.path.join(scratch, name + ".json")
+        code, _, errors = tiny.run("train", "--model", model, "--train-data", text, "--data", text, "--length", "16", "--seq-length", "16",
+                                   "--batch", "2", "--steps", "4", "--warmup", "0", "--scheme", "8da4w:group16", "--device", device,
+                                   "--set", "trainer.val_windows=2", "--json", path, *more)
+        if code != 0:
+            raise RuntimeError(errors)
+        return tiny.load(path)
+
+    try:
+        gpu, cpu = train("gpu", "cuda"), train("cpu", "cpu")
+        losses = [[step["loss"] for step in run["steps"]] for run in (gpu, cpu)]
+        # bfloat16 rounds at 2^-9, some twenty times on the way through the block and back
+        report.check("gpu rehearsal: qat-llm train --device cuda has the CPU's losses",
+                     [] if len(losses[0]) == 4 and all(abs(a - b) < 0.02 * b for a, b in zip(*losses)) else [str(losses)])
+        run = os.path.join(scratch, "run")
+        part = ["--output-dir", run, "--checkpoint-every", "2", "--keep-last", "0"]
+        train("whole", "cuda", *part)
+        shutil.rmtree(os.path.join(run, "checkpoints", "step-000004"), ignore_errors=True)
+        resumed = train("resumed", "cuda", *part, "--resume")
+        report.check("gpu rehearsal: qat-llm train --resume goes on to the bit",
+                     [] if [step["loss"] for step in resumed["steps"]] == losses[0][2:] else [str(resumed["steps"]), str(losses[0])])
+        code, _, errors = tiny.run("train", "--model", model, "--train-data", text, "--length", "16", "--seq-length", "16", "--device", "cpu",
+                                   "--batch", "2", "--steps", "4", "--warmup", "0", "--scheme", "8da4w:group16", *part, "--resume")
+        report.check("gpu rehearsal: a run does not go on on another device", [] if code == 2 and "device" in errors else [errors])
+        scores = []
+        for device in ("cuda", "cpu"):
+            path = os.path.join(scratch, "scores.json")
+            code, _, errors = tiny.run("eval", "--model", os.path.join(run, "packed"), "--data", text, "--length", "16", "--device", device,
+                                       "--json", path)
+            scores.append(tiny.load(path)["nats_per_token"] if code == 0 else errors)
+        report.check("gpu rehearsal: qat-llm eval --device cuda scores the packed model as the CPU does",
+                     [] if not isinstance(scores[0], str) and abs(scores[0] - scores[1]) < 0.02 * scores[1] else [str(scores)])
+        files = []
+        for device in ("cuda", "cpu"):
+            out = os.path.join(scratch, "packed-" + device)
+            code, _, errors = tiny.run("quantize", "--model", model, "--scheme", "8da4w:group16", "--device", device, "--out", out)
+            files.append(open(os.path.join(out, "model.safetensors"), "rb").read() if code == 0 else errors)
+        report.check("gpu rehearsal: qat-llm quantize --device cuda writes the CPU's bytes", [] if files[0] == files[1] else ["other bytes"])
+        code, _, errors = tiny.run("train", "--model", model, "--train-data", text, "--seq-length", "16", "--steps", "2", "--device", "cuda",
+                                   "--scheme", "8da4w:group16", "--layers", "layers.0.self_attn.q_proj")
+        report.check("gpu rehearsal: a scheme that the GPU does not train is named", [] if code == 2 and "k_proj" in errors else [errors])
+    except RuntimeError as error:
+        report.check("gpu rehearsal: qat-llm --device cuda", [str(error)])
 
 
 def main():
@@ -20,6 +97,8 @@ def main():
         done = subprocess.run([sys.executable, DRIVER, "--emulated", "--build", folder, "--json", path],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         result = json.load(open(path)) if os.path.exists(path) else {}
+        if done.returncode == 0:
+            check_qat_llm(report, os.path.join(folder, "libqat_cuda.so"), scratch)
     tail = done.stdout.splitlines()[-30:]
     for line in result.get("check", {}).get("lines", []):
         found = re.match(r"(ok|FAILED)\s+(.*): (\d+) comparisons", line)

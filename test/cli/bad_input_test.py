@@ -42,6 +42,29 @@ def unreadable(folder, model, text):
         os.remove(path)
 
 
+def device(folder, model, text):
+    """--device on a machine without a GPU, or in a program without CUDA: cuda is refused, auto runs on the CPU and says why."""
+    commands = [("train", ["train", "--model", model, "--train-data", text, "--data", text, "--length", "32", "--steps", "2", "--seq-length", "32",
+                           "--scheme", "8da4w:group16"]),
+                ("eval", ["eval", "--model", model, "--data", text, "--length", "32"]),
+                ("eval of a table", ["eval", "--model", model, "--data", text, "--length", "32", "--limit", "2"])]
+    if run(*commands[1][1], "--device", "cuda")[0] == 0:
+        print("SKIPPED: --device without a GPU: there is one")
+        return
+    for name, command in commands:
+        refuses(f"{name} --device cuda", [*command, "--device", "cuda"], "--device cpu")
+        code, out, errors = run(*command, "--device", "auto", "--json", os.path.join(folder, "auto.json"))
+        check(f"{name} --device auto says why it runs on the CPU", code == 0 and "runs on the CPU: " in errors, f"exit {code}: {errors}")
+        if name != "train":
+            continue
+        code, _, errors = run(*command, "--device", "cpu", "--json", os.path.join(folder, "cpu.json"))
+        losses = [[step["loss"] for step in tiny.load(os.path.join(folder, path))["steps"]] for path in ("auto.json", "cpu.json")]
+        check("train --device auto computes what the CPU computes", code == 0 and len(losses[0]) == 2 and losses[0] == losses[1], str(losses))
+    refuses("a device that is none", [*commands[0][1], "--device", "tpu"], "cpu", "cuda", "auto")
+    for name in ("auto.json", "cpu.json"):
+        os.remove(os.path.join(folder, name))
+
+
 def full_disk(folder, model, text):
     """Files that may not grow beyond 20 kB: what cannot be written whole is not there, what was there stays."""
     out, result = os.path.join(folder, "limited"), os.path.join(folder, "result.json")
@@ -117,6 +140,7 @@ def main():
         refuses("pattern that selects nothing", evaluate(model, "--scheme", "qat4", "--layers", "layers.7.*"), "layers.7.*", "selects nothing")
         refuses("pattern that selects a norm", evaluate(model, "--scheme", "qat4", "--layers", "norm"), "model.norm", "RmsNorm")
 
+        device(folder, model, text)
         unreadable(folder, model, text)
         before = files_below(folder)
         out = os.path.join(folder, "out")

@@ -1,6 +1,7 @@
 // Training a Llama on one GPU: forward, backward and optimizer as launches over buffers laid out once.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,14 +18,26 @@
 #include "qat/nn/cuda_weights.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/ops/rope.hpp"
+#include "qat/quantizer/layer_scheme.hpp"
 
 namespace qat::inline v0::nn {
 
 /// What a step of CudaLlama works on and how.
-struct CudaLlamaOptions : CudaOptimizerOptions {  // its scheme is that of the linear layers; not of embedding and head
-  index_t batch = 1, length = 1;                  ///< sequences, tokens of each
-  /// Scheme of the inputs of linear layers: rows of one scale, as int8:token:asymmetric.
-  std::optional<QuantSpec> activation;
+struct CudaLlamaOptions : CudaOptimizerOptions {
+  index_t batch = 1, length = 1;  ///< of a step, at most: sequences, tokens of each
+  index_t longest = 0;            ///< tokens of the longest sequence that score() takes; 0: length
+  /// Schemes of the linear layers of blocks; not of embedding and head. Activations: rows of one scale, as
+  /// int8:token:asymmetric.
+  std::optional<QuantSpec> weight, activation;
+  /// Instead of those: schemes of layers by name, as "model.layers.0.mlp.up_proj", "model.embed_tokens" or "lm_head".
+  std::map<std::string, LayerScheme> schemes;
+};
+
+/// The sequences of one pass, and what becomes of their gradients.
+struct CudaLlamaPass {
+  index_t batch, length;    ///< up to those of the options
+  float factor;             ///< of the gradients: 1 / targets for those of a mean
+  bool accumulate = false;  ///< they are added to those of the pass before
 };
 
 /// Weights are fp32 masters with a bfloat16 copy, which is what products read; under a scheme the copy is the
@@ -33,31 +46,38 @@ struct CudaLlamaOptions : CudaOptimizerOptions {  // its scheme is that of the l
 /// takes one of its own.
 ///
 /// Backward passes use the fake-quantized values exactly, as on the CPU. A step has the same bits from run to run,
-/// waits for nothing and allocates nothing, so it can be captured in a CUDA graph (factors() then changes the learning
-/// rate).
+/// waits for nothing and allocates nothing, so it can be captured in a CUDA graph.
+///
+/// Without options.trains it has the bfloat16 copies alone and scores: weights are set as they are multiplied, rounded.
 class CudaLlama {
  public:
   /// @throws qat::Error naming what is not accepted, or that the device's memory does not suffice
   CudaLlama(const CudaBackend& backend, const LlamaConfig& config, const CudaLlamaOptions& options)
-      : backend_(backend),
-        config_(config),
-        options_(options),
-        tokens_(options.batch * options.length),
-        weights_(options) {
+      : backend_(backend), config_(config), options_(options), capacity_(capacity(options)), weights_(options) {
     QAT_CHECK(options.batch >= 1 && options.length >= 1 && options.length <= config.max_seq_len, kInvalidArgument,
               "CudaLlama: batch is ", options.batch, ", length ", options.length,
               "; accepted: at least 1, length up to max_seq_len, ", config.max_seq_len);
-    QAT_CHECK(has_llama_form(config), kUnsupported,
-              "CudaLlama: the model has biases, windows, normalized heads, learned positions, or other norms or "
-              "activations; accepted: Llama");
-    QAT_CHECK(config.dim % 8 == 0 && config.hidden_dim % 8 == 0 && config.head_dim % 8 == 0, kUnsupported,
-              "CudaLlama: dim is ", config.dim, ", hidden_dim ", config.hidden_dim, ", head_dim ", config.head_dim,
-              "; accepted: multiples of 8");
+    check_model(config, options.longest > options.length ? options.longest : options.length);
+    QAT_CHECK(options.longest <= config.max_seq_len, kInvalidArgument, "CudaLlama: longest is ", options.longest,
+              "; accepted: up to max_seq_len, ", config.max_seq_len);
     make_weights();
     make_activations();
     weights_.finish(backend_);
     const std::size_t needed = workspace_bytes(config, options), step = weights_.workspace_bytes();
     cuda::check_workspace(backend_, "CudaLlama", needed > step ? needed : step);
+  }
+
+  /// longest: tokens of a sequence
+  /// @throws qat::Error (kUnsupported) for a model that is not trained or scored here, saying what is
+  static void check_model(const LlamaConfig& c, index_t longest) {
+    const char* const foreign = foreign_part(c);
+    QAT_CHECK(foreign == nullptr, kUnsupported, "CudaLlama: the model has ", foreign,
+              "; accepted: what Llama has, as Llama, Mistral, SmolLM");
+    QAT_CHECK(c.window == 0 || longest <= c.window, kUnsupported, "CudaLlama: a sequence has ", longest,
+              " tokens, the model's attention a window of ", c.window, "; accepted: sequences within the window");
+    QAT_CHECK(c.dim % 8 == 0 && c.hidden_dim % 8 == 0 && c.head_dim % 8 == 0 && c.head_dim <= 128, kUnsupported,
+              "CudaLlama: dim is ", c.dim, ", hidden_dim ", c.hidden_dim, ", head_dim ", c.head_dim,
+              "; accepted: multiples of 8, head_dim up to 128");
   }
 
   const LlamaConfig& config() const { return config_; }
@@ -66,18 +86,31 @@ class CudaLlama {
   void set_backend(const CudaBackend& backend) { backend_ = backend; }
   CudaWeights& weights() { return weights_; }
 
+  /// Whether layers with a scheme are fake-quantized (at first) or in floating point. Waits for the device where that
+  /// changes.
+  void set_fake_quantization(bool on) {
+    weights_.set_fake_quantization(backend_, on);
+    fake_quantized_ = on;
+  }
+  bool fake_quantized() const { return fake_quantized_; }
+
   /// Forward and backward: the mean loss, and its gradients. tokens, targets: (batch * length) in device memory.
   void backward(const std::int32_t* tokens, const std::int32_t* targets) {
-    forward(tokens);
+    const index_t count = options_.batch * options_.length;
+    backward(tokens, targets, {options_.batch, options_.length, 1.0f / static_cast<float>(count)});
+  }
+  /// The same for some sequences. Targets of ops::kIgnoreIndex do not count: tokens behind the end of a sequence, say.
+  void backward(const std::int32_t* tokens, const std::int32_t* targets, const CudaLlamaPass& pass) {
+    QAT_CHECK(options_.trains, kInvalidArgument, "CudaLlama: was made to score, not to train");
+    QAT_CHECK(pass.batch >= 1 && pass.batch <= options_.batch && pass.length >= 1 && pass.length <= options_.length,
+              kInvalidArgument, "CudaLlama: a pass of ", pass.batch, " sequences of ", pass.length,
+              " tokens; accepted: up to ", options_.batch, " of ", options_.length);
+    accumulate_ = pass.accumulate;
+    forward(tokens, pass.batch, pass.length);
     const CudaWeight& head = weights_[head_];
-    gemm_forward(normed_.y.data(), head, logits_.data());
-    cuda::CrossEntropyArgs<bfloat16> loss;
-    loss.logits = loss.dlogits = logits_.data();
-    loss.targets = targets;
-    loss.rows = tokens_;
-    loss.columns = config_.vocab_size;
-    loss.factor = 1.0f / static_cast<float>(tokens_);
-    loss.losses = losses_.data();
+    cuda::CrossEntropyArgs<bfloat16> loss = loss_of(targets);
+    loss.dlogits = logits_.data();
+    loss.factor = pass.factor;
     loss.total = total_.data();
     cuda::cross_entropy(backend_, loss);
 
@@ -85,20 +118,35 @@ class CudaLlama {
     norm_backward(normed_, weights_[final_norm_], dnormed_.data(), false);
     for (index_t n = config_.n_layers - 1; n >= 0; --n) block_backward(n);
     cuda::embedding_backward<bfloat16>(backend_, tokens, tokens_, dstream_.data(), config_.vocab_size, config_.dim,
-                                       weights_[embedding_].gradient.data(), config_.tied);
+                                       weights_[embedding_].gradient.data(), config_.tied || accumulate_);
   }
 
-  /// Mean loss of the last backward(). Waits for the device.
-  float loss() const {
+  /// Mean loss of the rows of the last backward(). Waits for the device.
+  float loss() const { return loss_sum() / static_cast<float>(tokens_); }
+  /// And their sum.
+  float loss_sum() const {
     float total = 0.0f;
     total_.read(backend_, &total);
-    return total / static_cast<float>(tokens_);
+    return total;
   }
+  /// Forward alone. losses: (batch * length) in host memory, the nats of each target, 0 for those that do not count.
+  void score(const std::int32_t* tokens, const std::int32_t* targets, index_t batch, index_t length, float* losses) {
+    const index_t longest = options_.longest > 0 ? options_.longest : options_.length;
+    QAT_CHECK(batch >= 1 && length >= 1 && length <= longest && batch * length <= capacity_, kInvalidArgument,
+              "CudaLlama: ", batch, " sequences of ", length, " tokens to score; accepted: up to ", longest, " each, ",
+              capacity_, " together");
+    forward(tokens, batch, length);
+    cuda::cross_entropy(backend_, loss_of(targets));
+    cuda::device_copy(backend_, losses, losses_.data(), static_cast<std::size_t>(tokens_) * sizeof(float));
+  }
+  /// Tokens that a pass has room for.
+  index_t capacity() const { return capacity_; }
   /// Workspace that the backend of a model must have; products like 32 MiB.
   static std::size_t workspace_bytes(const LlamaConfig& c, const CudaLlamaOptions& o) {
-    const index_t tokens = o.batch * o.length;
+    const index_t tokens = capacity(o);
     std::size_t bytes = std::size_t{32} << 20;
     const auto at_least = [&bytes](std::size_t needed) { bytes = needed > bytes ? needed : bytes; };
+    if (!o.trains) return bytes;
     at_least(cuda::embedding_backward_bytes(c.vocab_size, tokens));
     at_least(cuda::rmsnorm_backward_bytes<bfloat16>(tokens, c.dim));
     at_least(cuda::attention_backward_workspace(
@@ -107,8 +155,23 @@ class CudaLlama {
   }
 
  private:
+  static index_t capacity(const CudaLlamaOptions& o) {
+    return o.batch * o.length > o.longest ? o.batch * o.length : o.longest;
+  }
+  /// What a model has that is not trained here, or null.
+  static const char* foreign_part(const LlamaConfig& c) {
+    if (c.norm == NormKind::kLayerNorm) return "layer norms (GPT-2)";
+    if (c.norm == NormKind::kRmsPlusOne) return "norms with weights beside 1 (Gemma)";
+    if (c.qkv_bias || c.out_bias || c.mlp_bias) return "biases (Qwen2, GPT-2)";
+    if (c.qk_norm) return "normalized heads (Qwen3)";
+    LlamaConfig unwindowed = c;
+    unwindowed.window = 0;
+    return has_llama_form(unwindowed) ? nullptr : "another activation, scaled embeddings or learned positions";
+  }
+
   /// The input of a linear layer, with what its backward pass needs of its quantization.
   struct Input {
+    std::optional<QuantSpec> spec;
     cuda::DeviceBuffer<bfloat16> y;
     cuda::DeviceBuffer<float> scale, zero_point;
   };
@@ -116,7 +179,6 @@ class CudaLlama {
   struct NormedInput : Input {
     cuda::DeviceBuffer<bfloat16> stream;
     cuda::DeviceBuffer<float> inv_rms;
-    bool quantized = false;
   };
   struct Block {
     std::size_t input_norm, qkv, out, post_norm, gate_up, down;  // in weights_
@@ -129,70 +191,103 @@ class CudaLlama {
   index_t q_width() const { return config_.n_heads * config_.head_dim; }
   index_t kv_width() const { return config_.n_kv_heads * config_.head_dim; }
   index_t qkv_width() const { return q_width() + 2 * kv_width(); }
-  const QuantSpec* activation_spec() const { return options_.activation ? &*options_.activation : nullptr; }
 
+  /// The scheme of layers that read one input and are multiplied as one.
+  LayerScheme scheme_of(const std::vector<std::string>& layers, bool of_block = true) const {
+    LayerScheme common;
+    if (options_.schemes.empty()) {
+      if (of_block) common = {options_.weight, options_.activation};
+      return common;
+    }
+    for (const std::string& layer : layers) {
+      const auto at = options_.schemes.find(layer);
+      const LayerScheme scheme = at == options_.schemes.end() ? LayerScheme{} : at->second;
+      QAT_CHECK(&layer == &layers[0] || scheme == common, kUnsupported, "CudaLlama: ", layers[0], " has the scheme ",
+                to_string(common), ", ", layer, " has ", to_string(scheme),
+                "; accepted: one scheme for layers that read the same input");
+      common = scheme;
+    }
+    return common;
+  }
+  /// Adds layers as rows of one weight, and gives their input its scheme.
+  std::size_t add_linear(const std::vector<std::string>& layers, const std::vector<index_t>& rows, index_t columns,
+                         Input& input, bool of_block = true) {
+    const LayerScheme scheme = scheme_of(layers, of_block);
+    input.spec = scheme.activation;
+    std::vector<std::string> names;
+    for (const std::string& layer : layers) names.push_back(layer + ".weight");
+    return weights_.add(names, rows, columns, scheme.weight);
+  }
   void make_weights() {
     const LlamaConfig& c = config_;
-    embedding_ = weights_.add({"model.embed_tokens.weight"}, {c.vocab_size}, c.dim, false);
+    const LayerScheme table = scheme_of({"model.embed_tokens"}, false), head = scheme_of({"lm_head"}, false);
+    QAT_CHECK(!c.tied || table.weight == head.weight, kUnsupported, "CudaLlama: model.embed_tokens has the scheme ",
+              to_string(table), ", lm_head, which shares its weight, ", to_string(head),
+              "; accepted: one weight scheme for both");
+    QAT_CHECK(!c.tied || !table.weight || !options_.learn_scales, kUnsupported,
+              "CudaLlama: model.embed_tokens and lm_head share a weight, and each would learn scales of its own; "
+              "accepted: no scheme for them, or scales that are not learned");
+    embedding_ = weights_.add({"model.embed_tokens.weight"}, {c.vocab_size}, c.dim, table.weight);
     for (index_t n = 0; n < c.n_layers; ++n) {
       const std::string name = "model.layers." + std::to_string(n);
       const std::string attention = name + ".self_attn.", mlp = name + ".mlp.";
       Block b;
-      b.input_norm = weights_.add({name + ".input_layernorm.weight"}, {1}, c.dim, false);
-      b.qkv = weights_.add({attention + "q_proj.weight", attention + "k_proj.weight", attention + "v_proj.weight"},
-                           {q_width(), kv_width(), kv_width()}, c.dim, true);
-      b.out = weights_.add({attention + "o_proj.weight"}, {c.dim}, q_width(), true);
-      b.post_norm = weights_.add({name + ".post_attention_layernorm.weight"}, {1}, c.dim, false);
-      b.gate_up =
-          weights_.add({mlp + "gate_proj.weight", mlp + "up_proj.weight"}, {c.hidden_dim, c.hidden_dim}, c.dim, true);
-      b.down = weights_.add({mlp + "down_proj.weight"}, {c.dim}, c.hidden_dim, true);
+      b.input_norm = weights_.add({name + ".input_layernorm.weight"}, {1}, c.dim);
+      b.qkv = add_linear({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+                         {q_width(), kv_width(), kv_width()}, c.dim, b.attention_input);
+      b.out = add_linear({attention + "o_proj"}, {c.dim}, q_width(), b.attention_output);
+      b.post_norm = weights_.add({name + ".post_attention_layernorm.weight"}, {1}, c.dim);
+      b.gate_up = add_linear({mlp + "gate_proj", mlp + "up_proj"}, {c.hidden_dim, c.hidden_dim}, c.dim, b.mlp_input);
+      b.down = add_linear({mlp + "down_proj"}, {c.dim}, c.hidden_dim, b.activated);
       blocks_.push_back(std::move(b));
     }
-    final_norm_ = weights_.add({"model.norm.weight"}, {1}, c.dim, false);
-    head_ = c.tied ? embedding_ : weights_.add({"lm_head.weight"}, {c.vocab_size}, c.dim, false);
+    final_norm_ = weights_.add({"model.norm.weight"}, {1}, c.dim);
+    normed_.spec = head.activation;
+    head_ = c.tied ? embedding_ : add_linear({"lm_head"}, {c.vocab_size}, c.dim, normed_, false);
   }
 
   cuda::DeviceBuffer<bfloat16> rows_of(index_t columns) const {
-    return cuda::DeviceBuffer<bfloat16>(tokens_ * columns);
+    return cuda::DeviceBuffer<bfloat16>(capacity_ * columns);
   }
   void make_input(Input& input, index_t columns) const {
     input.y = rows_of(columns);
-    if (!options_.activation) return;
-    const index_t tiles = group_layout(options_.activation->granularity, tokens_, columns).count();
+    if (!input.spec) return;
+    const index_t tiles = group_layout(input.spec->granularity, capacity_, columns).count();
     input.scale = cuda::DeviceBuffer<float>(tiles);
     input.zero_point = cuda::DeviceBuffer<float>(tiles);
   }
-  void make_normed(NormedInput& input, bool quantized) const {
+  void make_normed(NormedInput& input) const {
     make_input(input, config_.dim);
     input.stream = rows_of(config_.dim);
-    input.inv_rms = cuda::DeviceBuffer<float>(tokens_);
-    input.quantized = quantized;
+    input.inv_rms = cuda::DeviceBuffer<float>(capacity_);
   }
   void make_activations() {
     const LlamaConfig& c = config_;
     for (Block& b : blocks_) {
-      make_normed(b.attention_input, true);
-      make_normed(b.mlp_input, true);
+      make_normed(b.attention_input);
+      make_normed(b.mlp_input);
       make_input(b.activated, c.hidden_dim);
       b.heads = rows_of(qkv_width());
       b.attended = rows_of(q_width());
-      if (options_.activation) make_input(b.attention_output, q_width());
+      if (b.attention_output.spec) make_input(b.attention_output, q_width());
       b.gate_and_up = rows_of(2 * c.hidden_dim);
-      b.log_sum_exp = cuda::DeviceBuffer<float>(tokens_ * c.n_heads);
+      b.log_sum_exp = cuda::DeviceBuffer<float>(capacity_ * c.n_heads);
     }
-    make_normed(normed_, false);
+    make_normed(normed_);
     branch_ = rows_of(c.dim);
+    logits_ = rows_of(c.vocab_size);
+    losses_ = cuda::DeviceBuffer<float>(capacity_);
+    const index_t positions = options_.longest > options_.length ? options_.longest : options_.length;
+    const ops::RopeTable rope = ops::rope_table(c.rope, c.head_dim, positions);
+    cosine_ = cuda::DeviceBuffer<float>(backend_, rope.cosine.data(), rope.cosine.size());
+    sine_ = cuda::DeviceBuffer<float>(backend_, rope.sine.data(), rope.sine.size());
+    if (!options_.trains) return;
     dstream_ = rows_of(c.dim);
     dnormed_ = rows_of(c.dim);
     dattended_ = rows_of(q_width());
     dheads_ = rows_of(qkv_width());
     dactivated_ = rows_of(c.hidden_dim);
-    logits_ = rows_of(c.vocab_size);
-    losses_ = cuda::DeviceBuffer<float>(tokens_);
     total_ = cuda::DeviceBuffer<float>(1);
-    const ops::RopeTable rope = ops::rope_table(c.rope, c.head_dim, options_.length);
-    cosine_ = cuda::DeviceBuffer<float>(backend_, rope.cosine.data(), rope.cosine.size());
-    sine_ = cuda::DeviceBuffer<float>(backend_, rope.sine.data(), rope.sine.size());
   }
   // y = x w^T
   void gemm_forward(const bfloat16* x, const CudaWeight& w, bfloat16* y) const {
@@ -212,6 +307,7 @@ class CudaLlama {
     dw.transpose_a = true;
     dw.b = x;
     dw.y = w.gradient.data();
+    dw.beta = accumulate_ ? 1.0f : 0.0f;
     cuda::gemm(backend_, blas_, dw);
     cuda::GemmArgs<bfloat16> g;
     g.m = tokens_, g.n = w.columns, g.k = w.rows;
@@ -232,26 +328,28 @@ class CudaLlama {
     a.rows = tokens_;
     a.columns = config_.dim;
     a.inv_rms = out.inv_rms.data();
-    a.output = quantized_output(out, out.quantized);
+    a.output = quantized_output(out);
     cuda::rmsnorm(backend_, a);
   }
-  cuda::QuantizedOutput<bfloat16> quantized_output(Input& out, bool quantized) const {
+  /// The scheme of an input as the pass has it, or null.
+  const QuantSpec* spec_of(const Input& input) const { return fake_quantized_ && input.spec ? &*input.spec : nullptr; }
+  cuda::QuantizedOutput<bfloat16> quantized_output(Input& out) const {
     cuda::QuantizedOutput<bfloat16> o;
     o.y = out.y.data();
-    if (quantized && options_.activation) {
-      o.spec = activation_spec();
-      o.scale = out.scale.data();
-      o.zero_point = out.zero_point.data();
-    }
+    o.spec = spec_of(out);
+    if (o.spec == nullptr) return o;
+    o.scale = out.scale.data();
+    o.zero_point = out.zero_point.data();
+    o.mask = options_.mask;
     return o;
   }
-  cuda::QuantizedInput quantized_input(const Input& in, bool quantized) const {
+  cuda::QuantizedInput quantized_input(const Input& in) const {
     cuda::QuantizedInput q;
-    if (quantized && options_.activation) {
-      q.spec = activation_spec();
-      q.scale = in.scale.data();
-      q.zero_point = in.zero_point.data();
-    }
+    q.spec = spec_of(in);
+    if (q.spec == nullptr) return q;
+    q.scale = in.scale.data();
+    q.zero_point = in.zero_point.data();
+    q.mask = options_.mask;
     return q;
   }
   // dstream (+)= gradient of the norm's input, for dy of its output
@@ -266,17 +364,18 @@ class CudaLlama {
     a.dx = dstream_.data();
     a.accumulate_dx = accumulate;
     a.dweight = w.gradient.data();
-    a.quantized = quantized_input(in, in.quantized);
+    a.accumulate_dweight = accumulate_;
+    a.quantized = quantized_input(in);
     cuda::rmsnorm_backward(backend_, a);
   }
 
   /// What the forward and the backward pass of attention read: queries, keys and values in one matrix of rows.
   template <class Args>
   void set_attention(const Block& b, Args& a) const {
-    a.extents = cuda::attention_extents(options_.batch, options_.length, options_.length, config_.n_heads,
-                                        config_.n_kv_heads, config_.head_dim);
+    a.extents =
+        cuda::attention_extents(batch_, length_, length_, config_.n_heads, config_.n_kv_heads, config_.head_dim);
     a.extents.q_stride = a.extents.kv_stride = qkv_width();
-    a.extents.q_batch_stride = a.extents.kv_batch_stride = options_.length * qkv_width();
+    a.extents.q_batch_stride = a.extents.kv_batch_stride = length_ * qkv_width();
     a.q = b.heads.data();
     a.k = a.q + q_width();
     a.v = a.k + kv_width();
@@ -300,12 +399,16 @@ class CudaLlama {
     a.heads = config_.n_heads + config_.n_kv_heads;
     a.head_dim = config_.head_dim;
     a.token_stride = qkv_width();
-    a.sequence = options_.length;
+    a.sequence = length_;
     a.backward = back;
     cuda::rope(backend_, a);
   }
 
-  void forward(const std::int32_t* tokens) {
+  /// Up to the logits.
+  void forward(const std::int32_t* tokens, index_t batch, index_t length) {
+    batch_ = batch;
+    length_ = length;
+    tokens_ = batch * length;
     bfloat16* const first = (config_.n_layers > 0 ? blocks_[0].attention_input : normed_).stream.data();
     cuda::embedding(backend_, weights_[embedding_].copy.data(), config_.vocab_size, config_.dim, tokens, tokens_,
                     first);
@@ -317,8 +420,8 @@ class CudaLlama {
       cuda::AttentionArgs<bfloat16> a;
       set_attention(b, a);
       cuda::attention(backend_, a);
-      if (options_.activation)
-        cuda::fake_quantize_dynamic<bfloat16>(backend_, *options_.activation, b.attended.data(), tokens_, q_width(),
+      if (const QuantSpec* const spec = spec_of(b.attention_output))
+        cuda::fake_quantize_dynamic<bfloat16>(backend_, *spec, b.attended.data(), tokens_, q_width(),
                                               b.attention_output.y.data(), b.attention_output.scale.data(),
                                               b.attention_output.zero_point.data());
       gemm_forward(attended_of(b), weights_[b.out], branch_.data());
@@ -326,16 +429,26 @@ class CudaLlama {
       gemm_forward(b.mlp_input.y.data(), weights_[b.gate_up], b.gate_and_up.data());
       cuda::ActivationArgs<bfloat16> act;
       set_activation(b, act);
-      act.output = quantized_output(b.activated, true);
+      act.output = quantized_output(b.activated);
       cuda::activation(backend_, act);
       gemm_forward(b.activated.y.data(), weights_[b.down], branch_.data());
       x = branch_.data();
       residual = b.mlp_input.stream.data();
     }
     norm_forward(x, residual, weights_[final_norm_], normed_);
+    gemm_forward(normed_.y.data(), weights_[head_], logits_.data());
+  }
+  cuda::CrossEntropyArgs<bfloat16> loss_of(const std::int32_t* targets) const {
+    cuda::CrossEntropyArgs<bfloat16> loss;
+    loss.logits = logits_.data();
+    loss.targets = targets;
+    loss.rows = tokens_;
+    loss.columns = config_.vocab_size;
+    loss.losses = losses_.data();
+    return loss;
   }
   const bfloat16* attended_of(const Block& b) const {
-    return options_.activation ? b.attention_output.y.data() : b.attended.data();
+    return spec_of(b.attention_output) != nullptr ? b.attention_output.y.data() : b.attended.data();
   }
 
   void block_backward(index_t n) {
@@ -346,17 +459,16 @@ class CudaLlama {
     act.dgate = b.gate_and_up.data();
     act.dup = act.dgate + config_.hidden_dim;
     act.dy = dactivated_.data();
-    act.quantized = quantized_input(b.activated, true);
+    act.quantized = quantized_input(b.activated);
     cuda::activation_backward(backend_, act);
     gemm_backward(b.gate_and_up.data(), weights_[b.gate_up], b.mlp_input.y.data(), dnormed_.data());
     norm_backward(b.mlp_input, weights_[b.post_norm], dnormed_.data(), true);
 
     gemm_backward(dstream_.data(), weights_[b.out], attended_of(b), dattended_.data());
-    if (options_.activation)
-      cuda::fake_quantize_backward<bfloat16>(backend_, *options_.activation, dattended_.data(), b.attended.data(),
-                                             tokens_, q_width(), b.attention_output.scale.data(),
-                                             b.attention_output.zero_point.data(), SteMask::kInclusive,
-                                             dattended_.data());
+    if (const QuantSpec* const spec = spec_of(b.attention_output))
+      cuda::fake_quantize_backward<bfloat16>(backend_, *spec, dattended_.data(), b.attended.data(), tokens_, q_width(),
+                                             b.attention_output.scale.data(), b.attention_output.zero_point.data(),
+                                             options_.mask, dattended_.data());
     cuda::AttentionBackwardArgs<bfloat16> a;
     set_attention(b, a);
     a.dout = dattended_.data();
@@ -372,7 +484,9 @@ class CudaLlama {
   CudaBackend backend_;
   LlamaConfig config_;
   CudaLlamaOptions options_;
-  index_t tokens_;
+  index_t capacity_;                             // tokens that buffers have room for
+  index_t batch_ = 0, length_ = 0, tokens_ = 0;  // of the pass
+  bool fake_quantized_ = true, accumulate_ = false;
   CudaWeights weights_;
   cuda::Blas blas_;
   std::vector<Block> blocks_;

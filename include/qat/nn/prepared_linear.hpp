@@ -37,6 +37,21 @@ inline PackedWeight quantize_weight(const CpuBackend& backend, const QuantSpec& 
   return packed;
 }
 
+/// Quantizes weights in the CPU's place, to the same bits.
+class PackingDevice {
+ public:
+  virtual ~PackingDevice() = default;
+  /// scale and zero_point: (tiles), those of the codes; null: chosen by the spec, as quantize_weight does
+  /// @throws qat::Error as quantize_weight
+  virtual PackedWeight pack(const QuantSpec& spec, const Parameter& weight, const float* scale,
+                            const float* zero_point) = 0;
+
+ protected:
+  PackingDevice() = default;
+  PackingDevice(const PackingDevice&) = default;
+  PackingDevice& operator=(const PackingDevice&) = default;
+};
+
 /// The learned scales of one layer, with what they need to go on where they were: what a checkpoint saves and restores.
 struct LearnedScales {
   Parameter* scale;  ///< (tiles)
@@ -77,8 +92,7 @@ class WeightFakeQuantizer {
     if (keeps_zero && zero_point_.size() != tiles) zero_point_ = Tensor<float>::uninitialized({tiles});
     float* const zero_point = keeps_zero ? zero_point_.data() : nullptr;
     if (learned_ != nullptr && begun_) {
-      const AffineScheme scheme(spec_, FloatType::kFloat32);
-      for (index_t i = 0; i < tiles; ++i) scale_[i] = stored_scale(learned_->value[i], scheme);
+      take_learned();
       check_finite(weight, kernels::quantize_and_pack_static(backend, spec_, weight.value.data(), rows, columns,
                                                              packed_, scale_.data(), zero_point));
       return;
@@ -102,13 +116,24 @@ class WeightFakeQuantizer {
                             learned_->ensure_grad().data(), true);
     }
   }
-  /// What a forward pass would multiply with now, given away.
-  PackedWeight pack(const CpuBackend& backend, const Parameter& weight) {
-    refresh(backend, weight);
-    return std::move(packed_);
+  /// What a forward pass would multiply with now, given away. device: quantizes it; null: the CPU does
+  PackedWeight pack(const CpuBackend& backend, const Parameter& weight, PackingDevice* device = nullptr) {
+    if (device == nullptr) {
+      refresh(backend, weight);
+      return std::move(packed_);
+    }
+    if (learned_ == nullptr || !begun_) return device->pack(spec_, weight, nullptr, nullptr);
+    scale_ = Tensor<float>::uninitialized(learned_->value.shape());
+    take_learned();
+    return device->pack(spec_, weight, scale_.data(), zero_point_.empty() ? nullptr : zero_point_.data());
   }
 
  private:
+  void take_learned() {
+    const AffineScheme scheme(spec_, FloatType::kFloat32);
+    for (index_t i = 0; i < scale_.size(); ++i) scale_[i] = stored_scale(learned_->value[i], scheme);
+  }
+
   QuantSpec spec_;
   SteMask mask_;
   PackedWeight packed_;
@@ -128,6 +153,7 @@ class PreparedLinear final : public LinearQuantization {
 
   const LayerScheme& scheme() const { return scheme_; }
   Product product() const { return product_; }
+  SteMask mask() const { return mask_; }
   bool enabled() const { return enabled_; }
   /// Off: the float layer (delayed fake quantization).
   void set_enabled(bool enabled) { enabled_ = enabled; }
@@ -138,7 +164,9 @@ class PreparedLinear final : public LinearQuantization {
   }
   std::optional<LearnedScales> learned_scales() { return weight_ ? weight_->learned_scales() : std::nullopt; }
   /// The weight as the next forward pass would multiply it, for convert. The scheme must have one.
-  PackedWeight pack(const CpuBackend& backend, const Linear& layer) { return weight_->pack(backend, layer.weight()); }
+  PackedWeight pack(const CpuBackend& backend, const Linear& layer, PackingDevice* device = nullptr) {
+    return weight_->pack(backend, layer.weight(), device);
+  }
 
   std::optional<QuantSpec> activation() const override { return enabled_ ? scheme_.activation : std::nullopt; }
   SteMask activation_mask() const override { return mask_; }
@@ -198,7 +226,9 @@ class PreparedEmbedding final : public EmbeddingQuantization {
     weight_.learn_scales(layer.name() + ".weight_scale", layer.weight().value.shape());
   }
   std::optional<LearnedScales> learned_scales() { return weight_.learned_scales(); }
-  PackedWeight pack(const CpuBackend& backend, const Embedding& layer) { return weight_.pack(backend, layer.weight()); }
+  PackedWeight pack(const CpuBackend& backend, const Embedding& layer, PackingDevice* device = nullptr) {
+    return weight_.pack(backend, layer.weight(), device);
+  }
 
   void forward(const CpuBackend& backend, Embedding& layer, View<const std::int32_t, 1> tokens,
                View<float, 2> y) override {

@@ -19,6 +19,23 @@
 
 namespace qat::inline v0::nn {
 
+class Transformer;
+
+/// Scores whole sequences in a model's place, with weights of its own that follow the model's.
+class ScoringDevice {
+ public:
+  virtual ~ScoringDevice() = default;
+  /// As Transformer::evaluate. tokens, targets and losses, which may be empty, are in host memory.
+  virtual ops::CrossEntropyResult evaluate(const CpuBackend& backend, Transformer& model,
+                                           View<const std::int32_t, 1> tokens, View<const std::int32_t, 1> targets,
+                                           index_t batch, View<float, 1> losses) = 0;
+
+ protected:
+  ScoringDevice() = default;
+  ScoringDevice(const ScoringDevice&) = default;
+  ScoringDevice& operator=(const ScoringDevice&) = default;
+};
+
 /// B sequences of T tokens travel as (B * T) tokens and (B * T, C) rows. Parameters carry the names that
 /// Hugging Face gives Llama's, whatever the architecture.
 ///
@@ -68,6 +85,10 @@ class Transformer {
   Parameter* embed_positions() { return embed_positions_.get(); }  // (max_seq_len, C), null with rotary positions
   Norm& norm() { return norm_; }
   Linear& lm_head() { return lm_head_; }
+
+  /// Where evaluate() of whole sequences runs from now on; null: here. Everything else goes on here.
+  void set_scoring_device(std::shared_ptr<ScoringDevice> device) { scoring_device_ = std::move(device); }
+  bool has_scoring_device() const { return scoring_device_ != nullptr; }
 
   /// Every linear layer in the order of execution, the head last; its name() is what filters match.
   std::vector<Linear*> linear_layers() {
@@ -203,6 +224,7 @@ class Transformer {
     check_tokens(tokens, batch);
     QAT_CHECK(targets.shape[0] == tokens.shape[0], kShapeMismatch, "Transformer::evaluate: ", targets.shape[0],
               " targets for ", tokens.shape[0], " tokens");
+    if (scoring_device_ != nullptr) return scoring_device_->evaluate(backend, *this, tokens, targets, batch, losses);
     RowScorer scorer(*this, backend, targets, losses);
     for_each_hidden(backend, tokens, batch, [&](index_t row, View<const float, 2> hidden) { scorer(row, hidden); });
     return scorer.total;
@@ -424,6 +446,7 @@ class Transformer {
   Norm norm_;
   Linear lm_head_;
   ops::RopeTable table_;
+  std::shared_ptr<ScoringDevice> scoring_device_;
 };
 
 }  // namespace qat::inline v0::nn

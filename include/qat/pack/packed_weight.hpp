@@ -321,4 +321,12 @@ class PackedWeight {
   Tensor<std::uint8_t> codes_, scales_, zero_points_;
 };
 
+/// The weights that it stands for.
+inline Tensor<float> dequantized_weight(const PackedWeight& weight) {
+  Tensor<float> value = Tensor<float>::uninitialized({weight.rows(), weight.columns()});  // (R, C)
+  for (index_t n = 0; n < weight.rows(); ++n)
+    for (index_t k = 0; k < weight.columns(); ++k) value[n * weight.columns() + k] = weight.dequantized(n, k);
+  return value;
+}
+
 }  // namespace qat::inline v0

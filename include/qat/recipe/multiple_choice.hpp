@@ -66,7 +66,7 @@ inline ChoiceSequence choice_sequence(const Tokenizer& tokenizer, const std::str
   return sequence;
 }
 
-/// The nats of each ending. What all sequences begin with is run once.
+/// The nats of each ending. What all sequences begin with is run once, but on a device, which has no cache.
 inline std::vector<SequenceScore> score_endings(const CpuBackend& backend, nn::Transformer& model,
                                                 std::span<const ChoiceSequence> sequences) {
   const std::vector<std::int32_t>& first = sequences.front().tokens;
@@ -78,6 +78,7 @@ inline std::vector<SequenceScore> score_endings(const CpuBackend& backend, nn::T
         first.begin());
     longest = (std::max)(longest, s.tokens.size());
   }
+  if (model.has_scoring_device()) shared = 0;
   const std::size_t start = shared > 0 ? shared - 1 : 0;  // its last token asks for the first target
   PaddedBatch batch(std::ssize(sequences), static_cast<index_t>(longest - 1 - start));
   for (index_t b = 0; b < batch.count; ++b) {

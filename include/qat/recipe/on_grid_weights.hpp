@@ -9,13 +9,6 @@
 
 namespace qat::inline v0::recipe {
 
-inline Tensor<float> dequantized_weight(const PackedWeight& weight) {
-  Tensor<float> value = Tensor<float>::uninitialized({weight.rows(), weight.columns()});  // (R, C)
-  for (index_t n = 0; n < weight.rows(); ++n)
-    for (index_t k = 0; k < weight.columns(); ++k) value[n * weight.columns() + k] = weight.dequantized(n, k);
-  return value;
-}
-
 namespace detail {
 /// A head that shares the embedding's table is no tensor of its own in a file: its packed form must be the table's.
 inline void check_tied_head(nn::Transformer& model, const NamedLayer& head, const std::string& format) {

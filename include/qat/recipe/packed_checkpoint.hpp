@@ -71,14 +71,6 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
                             zero_point.empty() ? nullptr : zero_point.data());
 }
 
-inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
-  if (layer.linear != nullptr)
-    if (const auto* p = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization())) return p->packed();
-  if (layer.embedding != nullptr)
-    if (const auto* p = dynamic_cast<const nn::PackedEmbedding*>(layer.embedding->quantization())) return p->packed();
-  return nullptr;
-}
-
 }  // namespace detail
 
 /// Writes a converted model into `directory` (created when absent); each file appears completely or not at all.

@@ -208,6 +208,15 @@ inline std::optional<LayerScheme> prepared_scheme(const NamedLayer& layer) {
   return std::nullopt;
 }
 
+/// The packed weight of a converted layer; null for any other.
+inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
+  if (layer.linear != nullptr)
+    if (const auto* p = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization())) return p->packed();
+  if (layer.embedding != nullptr)
+    if (const auto* p = dynamic_cast<const nn::PackedEmbedding*>(layer.embedding->quantization())) return p->packed();
+  return nullptr;
+}
+
 inline LayerReport report_of(const NamedLayer& layer) {
   LayerReport line{layer.name, "float", "", layer.weight->value.size(), 0, 0};
   const bool counted = !layer.is_tied;  // a tied head's bytes are the embedding's
@@ -309,8 +318,8 @@ inline void restore_float(nn::Transformer& model) {
 
 /// Replaces the float weight of every prepared layer by packed integers of the layer's own scheme: the very integers
 /// and scales that training multiplied with. The float weight is freed unless a layer that stays in floating point
-/// shares it. Afterwards the model evaluates and generates; it no longer trains.
-inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
+/// shares it. Afterwards the model evaluates and generates; it no longer trains. device: quantizes; null: the CPU does
+inline Report convert(const CpuBackend& backend, nn::Transformer& model, nn::PackingDevice* device = nullptr) {
   Report report;
   nn::Embedding& embedding = model.embed_tokens();
   std::shared_ptr<const PackedWeight> packed_embedding;
@@ -319,7 +328,7 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
     LayerReport line = detail::report_of(layer);
     if (layer.embedding != nullptr) {
       if (auto* prepared = dynamic_cast<nn::PreparedEmbedding*>(embedding.quantization())) {
-        packed_embedding = std::make_shared<const PackedWeight>(prepared->pack(backend, embedding));
+        packed_embedding = std::make_shared<const PackedWeight>(prepared->pack(backend, embedding, device));
         line.scheme = to_string(LayerScheme{prepared->spec(), {}}).c_str();
         line.bytes_after = packed_embedding->resident_bytes();
         embedding.set_quantization(std::make_unique<nn::PackedEmbedding>(packed_embedding));
@@ -330,7 +339,7 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
       auto* prepared = dynamic_cast<nn::PreparedLinear*>(layer.linear->quantization());
       if (prepared != nullptr && prepared->scheme().weight) {
         const LayerScheme scheme = prepared->scheme();
-        auto packed = std::make_shared<const PackedWeight>(prepared->pack(backend, *layer.linear));
+        auto packed = std::make_shared<const PackedWeight>(prepared->pack(backend, *layer.linear, device));
         const bool shares = layer.is_tied && packed_embedding != nullptr && *packed == *packed_embedding;
         if (shares) packed = packed_embedding;
         line.scheme = to_string(scheme).c_str();
@@ -363,9 +372,9 @@ inline Report convert(const CpuBackend& backend, nn::Transformer& model) {
 
 /// Post-training quantization: prepare and convert without training in between.
 inline Report quantize(const CpuBackend& backend, nn::Transformer& model, const std::vector<LayerRule>& rules,
-                       const PrepareOptions& options = {}) {
+                       const PrepareOptions& options = {}, nn::PackingDevice* device = nullptr) {
   prepare(model, rules, options);
-  return convert(backend, model);
+  return convert(backend, model, device);
 }
 
 /// torchao's entry point: one step of a QATConfig on the layers of `pattern`.

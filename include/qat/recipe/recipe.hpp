@@ -18,6 +18,12 @@ enum class TaskKind {
   kSft,  ///< supervised fine-tuning: loss on completions alone
 };
 enum class OptimizerKind { kAdamW };
+/// What computes a run's steps and scores.
+enum class DeviceKind {
+  kCpu,
+  kCuda,
+  kAuto,  ///< the GPU where there is one that serves, else the CPU
+};
 
 struct QuantizerRecipe;
 /// A quantizer within a quantizer, or none: at most one is held.
@@ -102,6 +108,7 @@ struct Recipe {
     index_t keep_last = 2;              ///< checkpoints kept; 0: all
     MatmulPrecision matmul = MatmulPrecision::kFloat32;
     index_t threads = 0;  ///< 0: all
+    DeviceKind device = DeviceKind::kCpu;
     friend bool operator==(const Trainer&, const Trainer&) = default;
   } trainer;
 

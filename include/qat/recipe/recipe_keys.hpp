@@ -12,7 +12,7 @@ namespace qat::inline v0::recipe {
 using RecipeField =
     std::variant<bool*, index_t*, std::uint64_t*, double*, std::string*, std::optional<bool>*, std::optional<index_t>*,
                  std::array<double, 2>*, TaskKind*, OptimizerKind*, ScheduleKind*, MatmulPrecision*, SteMask*,
-                 std::vector<std::string>*, std::vector<LayerRecipe>*, QuantizerRecipe*, InnerQuantizer*,
+                 DeviceKind*, std::vector<std::string>*, std::vector<LayerRecipe>*, QuantizerRecipe*, InnerQuantizer*,
                  std::vector<QuantizerRecipe>*>;
 
 /// One key of a section that is held in a T.
@@ -36,6 +36,8 @@ template <>
 inline constexpr std::array kChoiceNames<ScheduleKind>{"constant", "linear", "cosine"};
 template <>
 inline constexpr std::array kChoiceNames<MatmulPrecision>{"fp32", "bf16"};
+template <>
+inline constexpr std::array kChoiceNames<DeviceKind>{"cpu", "cuda", "auto"};
 template <>
 inline constexpr std::array kChoiceNames<SteMask>{"inclusive", "strict", "pass_through"};
 
@@ -120,6 +122,10 @@ inline const std::vector<RecipeKey<Recipe>>& recipe_keys() {
        "precision of fp32 products: bf16 rounds their operands where the processor gains from it, and is fp32 "
        "elsewhere"},
       {"trainer.threads", field_at<&R::trainer, &R::Trainer::threads>, "threads; 0: all", "", 0, 1024},
+      {"trainer.device", field_at<&R::trainer, &R::Trainer::device>,
+       "what computes steps and scores; cuda needs an NVIDIA GPU and a Llama, and trains in bfloat16; auto: cuda where "
+       "it "
+       "serves, else cpu"},
       {"optimizer.type", field_at<&R::optimizer, &R::Optimizer::type>, "decoupled weight decay, as torch.optim.AdamW"},
       {"optimizer.lr", field_at<&R::optimizer, &R::Optimizer::lr>, "peak learning rate", "", 0},
       {"optimizer.weight_decay", field_at<&R::optimizer, &R::Optimizer::weight_decay>, "of every weight", "", 0},

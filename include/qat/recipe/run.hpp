@@ -98,14 +98,15 @@ class Run {
       const TrainConfig& config, const RunOptions& options, std::optional<TokenWindows> validation = std::nullopt)
       : Run(backend, model, std::make_unique<BatchSampler>(tokens, config.batch, config.length, config.seed),
             data_identity(tokens), config, options, validation ? window_scorer(std::move(*validation)) : Scorer()) {}
-  /// Batches from a source. data: tells its batches apart from those of others
+  /// Batches from a source. data: tells its batches apart from those of others. device: as the trainer's
   Run(const CpuBackend& backend, nn::Transformer& model, std::unique_ptr<BatchSource> batches, const Json& data,
-      const TrainConfig& config, const RunOptions& options, Scorer validation)
+      const TrainConfig& config, const RunOptions& options, Scorer validation,
+      std::shared_ptr<TrainingDevice> device = nullptr)
       : backend_(backend),
         options_(options),
         validation_(std::move(validation)),
-        trainer_(backend, model, std::move(batches), config),
-        identity_(run_identity(backend, model, data, config)),
+        trainer_(backend, model, std::move(batches), config, std::move(device)),
+        identity_(run_identity(backend, model, data, config, trainer_.device())),
         directory_(options.directory, options.existing) {
     QAT_CHECK(options.checkpoint_every >= 0 && options.validate_every >= 0 && options.keep_last >= 0, kInvalidArgument,
               "run: checkpoint_every is ", options.checkpoint_every, ", validate_every ", options.validate_every,

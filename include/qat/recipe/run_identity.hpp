@@ -79,12 +79,15 @@ inline Json training_identity(const CpuBackend& backend, const TrainConfig& c) {
 /// Identity of a run that is about to begin: the model has its first weights and is prepared. The number of threads is
 /// no part of it, nor is the number of steps under a constant learning rate: such a run can go on for longer.
 /// data: of data_identity(), or whatever else tells batches apart.
-inline Json run_identity(const CpuBackend& backend, nn::Transformer& model, const Json& data,
-                         const TrainConfig& config) {
-  return {{"model", detail::model_identity(model)},
-          {"layers", detail::layers_identity(model)},
-          {"data", data},
-          {"training", detail::training_identity(backend, config)}};
+/// device: what computes the steps; null: the CPU
+inline Json run_identity(const CpuBackend& backend, nn::Transformer& model, const Json& data, const TrainConfig& config,
+                         const TrainingDevice* device = nullptr) {
+  Json json = {{"model", detail::model_identity(model)},
+               {"layers", detail::layers_identity(model)},
+               {"data", data},
+               {"training", detail::training_identity(backend, config)}};
+  if (device != nullptr) json["training"]["device"] = device->kind();
+  return json;
 }
 
 namespace detail {

@@ -16,6 +16,7 @@
 #include "qat/optim/schedule.hpp"
 #include "qat/optim/weight_average.hpp"
 #include "qat/recipe/prepare.hpp"
+#include "qat/recipe/training_device.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -39,8 +40,9 @@ struct TrainConfig {
 struct StepReport {
   index_t step = 0;  ///< from 0
   double loss = 0.0, grad_norm = 0.0, lr = 0.0, seconds = 0.0;
-  index_t rows = 0, targets = 0;                         ///< tokens read; targets that count
-  double forward_seconds = 0.0, backward_seconds = 0.0;  ///< parts of seconds; the rest: clipping, optimizer, batches
+  index_t rows = 0, targets = 0;  ///< tokens read; targets that count
+  /// Parts of seconds; the rest: clipping, optimizer, batches. On a device the forward pass counts as backward.
+  double forward_seconds = 0.0, backward_seconds = 0.0;
 };
 
 /// The state of a run: optimizer, schedule and batches. The model, the tokens and the backend must outlive it.
@@ -51,13 +53,15 @@ class Trainer {
           const TrainConfig& config)
       : Trainer(backend, model, std::make_unique<BatchSampler>(tokens, config.batch, config.length, config.seed),
                 config) {}
-  /// Batches from a source; batch and length of the configuration are the source's business then.
+  /// Batches from a source; batch and length of the configuration are the source's business then. device: computes the
+  /// steps; null: the CPU does
   Trainer(const CpuBackend& backend, nn::Transformer& model, std::unique_ptr<BatchSource> batches,
-          const TrainConfig& config)
+          const TrainConfig& config, std::shared_ptr<TrainingDevice> device = nullptr)
       : backend_(backend),
         model_(model),
         config_(checked(config)),
         batches_(std::move(batches)),
+        device_(std::move(device)),
         parameters_(model.parameters()),
         scales_(learned_scales(model)),
         optimizer_(parameters_, {config.lr, config.beta1, config.beta2, 1e-8, config.weight_decay}),
@@ -69,12 +73,23 @@ class Trainer {
       average_.emplace(parameters_, config.ema_decay);
       scale_average_.emplace(scales_, config.ema_decay);
     }
+    QAT_CHECK(device_ == nullptr || !average_, kUnsupported, "train: ema_decay is ", config.ema_decay,
+              "; accepted on a device: 0");
     set_fake_quantization(model, false);
+    if (device_ == nullptr) return;
+    device_->upload(host_state());
+    model.set_scoring_device(device_);
+  }
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+  ~Trainer() {
+    if (device_ != nullptr) model_.set_scoring_device(nullptr);
   }
 
   bool done() const { return next_ >= config_.steps; }
   const TrainConfig& config() const { return config_; }
   nn::Transformer& model() { return model_; }
+  const TrainingDevice* device() const { return device_.get(); }
 
   /// The step that step() takes next, which is the number of steps done: with state() and scales_begun(), everything
   /// that the rest of the run depends on, for batches and learning rates are functions of the step.
@@ -83,15 +98,8 @@ class Trainer {
   /// averages. Not while averages are in use.
   std::vector<StateEntry> state() {
     check_own_weights();
-    std::vector<StateEntry> entries;
-    for (Parameter* p : all_) entries.push_back({p->name, &p->value});
-    for (const nn::LearnedScales& learned : learned_scale_states(model_))
-      if (learned.zero_point != nullptr) entries.push_back({learned.scale->name + ".zero_point", learned.zero_point});
-    for (AdamW* optimizer : {&optimizer_, &scale_optimizer_})
-      for (StateEntry& entry : optimizer->state()) entries.push_back(std::move(entry));
-    for (std::optional<WeightAverage>* average : {&average_, &scale_average_})
-      if (*average)
-        for (StateEntry& entry : (*average)->state()) entries.push_back(std::move(entry));
+    std::vector<StateEntry> entries = host_state();
+    if (device_ != nullptr) device_->download(entries);
     return entries;
   }
   /// True once learned scales have their first values: from the first fake-quantized step on.
@@ -113,6 +121,7 @@ class Trainer {
   /// Leaves the model as it is scored and shipped: fake-quantized, with its averaged weights where there are such.
   void finish() {
     set_fake_quantization(model_, true);
+    if (device_ != nullptr) device_->download(host_state());
     use_average(true);
   }
   /// Goes on at a step, with what state() points to set to its values there.
@@ -124,6 +133,7 @@ class Trainer {
     scale_optimizer_.set_steps(step);
     for (const nn::LearnedScales& learned : learned_scale_states(model_)) *learned.begun = scales_begun;
     set_fake_quantization(model_, fake_quantized());
+    if (device_ != nullptr) device_->upload(host_state());
   }
 
   /// One step. Prepared layers are fake-quantized from step delay_fake_quant_steps on.
@@ -132,38 +142,27 @@ class Trainer {
     check_own_weights();
     const auto start = std::chrono::steady_clock::now();
     if (next_ == config_.delay_fake_quant_steps) set_fake_quantization(model_, true);
-    zero_grad(all_);
     StepReport report;
     report.step = next_;
     report.lr = schedule_.at(next_);
-    const auto number = [&](index_t micro) { return static_cast<std::uint64_t>(next_ * config_.accumulation + micro); };
-    for (index_t micro = 0; micro < config_.accumulation; ++micro)
-      report.targets += batches_->counted_targets(number(micro));
-    for (index_t micro = 0; micro < config_.accumulation; ++micro) {
-      batches_->sample(number(micro), batch_);
-      const auto rows = static_cast<index_t>(batch_.inputs.size());
-      report.rows += rows;
-      const auto begin = std::chrono::steady_clock::now();
-      Tape tape(backend_);
-      ops::CrossEntropyResult stats;
-      const Variable loss = model_.loss(tape, view(std::as_const(batch_.inputs).data(), rows),
-                                        view(std::as_const(batch_.targets).data(), rows), batch_.sequences, &stats);
-      const auto part = static_cast<double>(stats.targets), all = static_cast<double>(report.targets);
-      report.loss += static_cast<double>(tape.value(loss)[0]) * part / all;
-      report.forward_seconds += seconds_since(begin);
-      const auto turn = std::chrono::steady_clock::now();
-      tape.backward(loss, static_cast<float>(part / all));
-      report.backward_seconds += seconds_since(turn);
+    add_gradients(report);
+    if (device_ != nullptr) {
+      report.grad_norm = device_->measure_gradients();
+    } else {
+      report.grad_norm =
+          config_.clip_norm > 0.0 ? clip_grad_norm(backend_, all_, config_.clip_norm) : grad_norm(backend_, all_);
     }
-    report.grad_norm =
-        config_.clip_norm > 0.0 ? clip_grad_norm(backend_, all_, config_.clip_norm) : grad_norm(backend_, all_);
     QAT_CHECK((std::isfinite)(report.loss) && (std::isfinite)(report.grad_norm), kInvalidArgument, "train: step ",
               next_, " has loss ", report.loss, " and gradient norm ", report.grad_norm, "; lower the learning rate (",
               report.lr, ")");
-    optimizer_.set_learning_rate(report.lr);
-    optimizer_.step(backend_);
-    scale_optimizer_.set_learning_rate(report.lr * config_.scale_lr);
-    scale_optimizer_.step(backend_);
+    if (device_ != nullptr) {
+      device_->update(report.lr, next_ + 1);
+    } else {
+      optimizer_.set_learning_rate(report.lr);
+      optimizer_.step(backend_);
+      scale_optimizer_.set_learning_rate(report.lr * config_.scale_lr);
+      scale_optimizer_.step(backend_);
+    }
     if (average_) {
       average_->update(backend_, next_ == 0);
       if (next_ >= config_.delay_fake_quant_steps)
@@ -187,6 +186,48 @@ class Trainer {
     QAT_CHECK(!average_in_use_, kInvalidArgument,
               "train: the model has its averaged weights; use_average(false) first");
   }
+  /// Losses and gradients of the step's micro-batches.
+  void add_gradients(StepReport& report) {
+    if (device_ == nullptr) zero_grad(all_);
+    const auto number = [&](index_t micro) { return static_cast<std::uint64_t>(next_ * config_.accumulation + micro); };
+    for (index_t micro = 0; micro < config_.accumulation; ++micro)
+      report.targets += batches_->counted_targets(number(micro));
+    const auto all = static_cast<double>(report.targets);
+    for (index_t micro = 0; micro < config_.accumulation; ++micro) {
+      batches_->sample(number(micro), batch_);
+      const auto rows = static_cast<index_t>(batch_.inputs.size());
+      report.rows += rows;
+      const auto begin = std::chrono::steady_clock::now();
+      if (device_ != nullptr) {
+        report.loss += device_->backward(batch_, static_cast<float>(1.0 / all), micro > 0) / all;
+        report.backward_seconds += seconds_since(begin);
+        continue;
+      }
+      Tape tape(backend_);
+      ops::CrossEntropyResult stats;
+      const Variable loss = model_.loss(tape, view(std::as_const(batch_.inputs).data(), rows),
+                                        view(std::as_const(batch_.targets).data(), rows), batch_.sequences, &stats);
+      const auto part = static_cast<double>(stats.targets);
+      report.loss += static_cast<double>(tape.value(loss)[0]) * part / all;
+      report.forward_seconds += seconds_since(begin);
+      const auto turn = std::chrono::steady_clock::now();
+      tape.backward(loss, static_cast<float>(part / all));
+      report.backward_seconds += seconds_since(turn);
+    }
+  }
+  /// What state() lists, as the tensors here are.
+  std::vector<StateEntry> host_state() {
+    std::vector<StateEntry> entries;
+    for (Parameter* p : all_) entries.push_back({p->name, &p->value});
+    for (const nn::LearnedScales& learned : learned_scale_states(model_))
+      if (learned.zero_point != nullptr) entries.push_back({learned.scale->name + ".zero_point", learned.zero_point});
+    for (AdamW* optimizer : {&optimizer_, &scale_optimizer_})
+      for (StateEntry& entry : optimizer->state()) entries.push_back(std::move(entry));
+    for (std::optional<WeightAverage>* average : {&average_, &scale_average_})
+      if (*average)
+        for (StateEntry& entry : (*average)->state()) entries.push_back(std::move(entry));
+    return entries;
+  }
   static double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
@@ -196,6 +237,7 @@ class Trainer {
   nn::Transformer& model_;
   TrainConfig config_;
   std::unique_ptr<BatchSource> batches_;
+  std::shared_ptr<TrainingDevice> device_;
   std::vector<Parameter*> parameters_, scales_, all_;
   AdamW optimizer_, scale_optimizer_;
   std::optional<WeightAverage> average_, scale_average_;

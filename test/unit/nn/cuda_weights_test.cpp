@@ -22,8 +22,8 @@ struct Fixture {
   explicit Fixture(double clip_norm) : weights(options(clip_norm)), workspace(1 << 16) {
     backend.workspace = workspace.data();
     backend.workspace_bytes = 1 << 16;
-    matrix = weights.add({"q", "k"}, {3, 2}, 64, true);
-    norm = weights.add({"norm"}, {1}, 64, false);
+    matrix = weights.add({"q", "k"}, {3, 2}, 64, parse_spec("int4:group32:symmetric"));
+    norm = weights.add({"norm"}, {1}, 64);
     weights.finish(backend);
     weights.set(backend, "q", q.data(), 3 * 64);
     weights.set(backend, "k", k.data(), 2 * 64);
@@ -32,7 +32,6 @@ struct Fixture {
   }
   static nn::CudaOptimizerOptions options(double clip_norm) {
     nn::CudaOptimizerOptions o;
-    o.weight = parse_spec("int4:group32:symmetric");
     o.clip_norm = clip_norm;
     return o;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "qat/kernels/cpu/quantize.hpp"
+#include "qat/kernels/lsq_gradient_scale.hpp"
 #include "qat/simd/math.hpp"
 
 QAT_EXACT_BEGIN
@@ -31,15 +32,6 @@ QAT_EXACT_END
 QAT_EXACT_BEGIN
 
 namespace qat::inline v0::kernels {
-
-/// 1 / sqrt(n qmax), n the elements of a full tile: makes the update of a scale, relative to it, as large as that of
-/// the weights. (1 / sqrt(n) for int1, whose qmax is 0.)   Source: Esser et al. 2020, section 2.2
-inline float lsq_gradient_scale(const QuantSpec& spec, index_t rows, index_t columns) {
-  const GroupLayout layout = group_layout(spec.granularity, rows, columns);
-  const double n = static_cast<double>(layout.tile_rows * layout.tile_columns);
-  const double steps = spec.qmax() > 0 ? spec.qmax() : 1.0;
-  return n > 0 ? static_cast<float>(1.0 / __builtin_sqrt(n * steps)) : 1.0f;
-}
 
 /// dx (+)= fake_quantize_backward(dy) and dscale (+)= factor * sum over the tile of dy * lsq_derivative(x), for the
 /// parameters that fake_quantize(x) was given. The bits of reference::fake_quantize_backward and
