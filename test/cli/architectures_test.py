@@ -54,6 +54,9 @@ def main():
         check("GPT-2: packed", code == 0 and isinstance(packed, float) and packed < before, (errors, packed))
         code, out, errors = run("generate", "--model", at("packed"), "--prompt", "the cat", "--tokens", "5")
         check("GPT-2: continued", code == 0 and out.startswith("the cat"), (errors, out))
+        code, _, errors = run("quantize", "--model", at("trained"), "--scheme", "gguf:q4_0", "--out", at("grid"))
+        code, _, errors = run("export", "--model", at("grid"), "--to", "gguf:q4_0", "--out", at("m.gguf"))
+        check("GPT-2: written as GGUF, scored as it was packed", code == 0 and nats(at("m.gguf")) == nats(at("grid")), (errors, nats(at("m.gguf"))))
         code, _, errors = run("train", "--model", model, "--data", text, "--train-data", text, "--length", "65", "--out", at("long"))
         check("GPT-2: no sequence longer than its positions", code == 2 and "64" in errors, errors)
     return 1 if tiny.results["FAILED"] else 0

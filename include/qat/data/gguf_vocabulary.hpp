@@ -75,7 +75,7 @@ inline void add_vocabulary(GgufMetadata& metadata, const Vocabulary& vocabulary)
   std::vector<std::int32_t> types;
   for (const TokenType type : vocabulary.types) types.push_back(static_cast<std::int32_t>(type));
   metadata.add(prefix + "token_type", types);
-  if (!vocabulary.merges.empty()) metadata.add(prefix + "merges", vocabulary.merges);
+  if (vocabulary.model == "gpt2") metadata.add(prefix + "merges", vocabulary.merges);
   const auto token = [&](const char* name, std::int32_t id) {
     if (id >= 0) metadata.add(prefix + name, static_cast<std::uint32_t>(id));
   };

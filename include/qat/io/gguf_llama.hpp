@@ -1,10 +1,12 @@
-// Llama checkpoints in GGUF: names and keys of llama.cpp, and reading one into fp32.
+// Checkpoints in GGUF: names and keys of llama.cpp, and reading one into fp32.
 // Source: llama.cpp, src/llama-arch.cpp (names), src/llama-model.cpp (keys) and convert_hf_to_gguf.py (order of rows).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,36 +22,58 @@ struct GgufModuleName {
   const char* gguf;
   const char* module;
 };
-inline constexpr GgufModuleName kGgufModules[] = {
-    {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
+inline constexpr GgufModuleName kGgufModules[] = {{"token_embd", "model.embed_tokens"},
+                                                  {"position_embd", "model.embed_positions"},
+                                                  {"output_norm", "model.norm"},
+                                                  {"output", "lm_head"}};
 inline constexpr GgufModuleName kGgufBlockModules[] = {
     {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
     {"attn_v", "self_attn.v_proj"},      {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
     {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"},
     {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"}};
+/// Modules of one name are stacked along the outputs, in this order.
+inline constexpr GgufModuleName kGgufGpt2BlockModules[] = {
+    {"attn_norm", "input_layernorm"}, {"attn_qkv", "self_attn.q_proj"},    {"attn_qkv", "self_attn.k_proj"},
+    {"attn_qkv", "self_attn.v_proj"}, {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_up", "mlp.up_proj"},        {"ffn_down", "mlp.down_proj"}};
 
-/// Families of models and their names in a file.
+/// Families of models and how a file spells them.
 struct GgufArchitecture {
   Architecture architecture;
   const char* name;
+  bool interleaved = false;  ///< rows of q_proj and k_proj: pairs (2i, 2i + 1) of each head
+  bool untied = true;        ///< llama.cpp takes a head of its own
+  const char* eps = "attention.layer_norm_rms_epsilon";
+  std::span<const GgufModuleName> modules = kGgufBlockModules;  ///< of a block
 };
+/// A name's first row is what a file of that name is read as.
 inline constexpr GgufArchitecture kGgufArchitectures[] = {
-    {Architecture::kLlama, "llama"}, {Architecture::kQwen2, "qwen2"}, {Architecture::kQwen3, "qwen3"}};
-inline constexpr const char* kAcceptedGguf = "llama (Mistral without sliding window too), qwen2, qwen3";
+    {Architecture::kLlama, "llama", true},
+    {Architecture::kMistral, "llama", true},
+    {Architecture::kQwen2, "qwen2"},
+    {Architecture::kQwen3, "qwen3"},
+    {Architecture::kGemma, "gemma", false, false},
+    {Architecture::kGpt2, "gpt2", false, true, "attention.layer_norm_epsilon", kGgufGpt2BlockModules}};
+inline constexpr const char* kAcceptedGguf = "llama (Mistral without a window too), qwen2, qwen3, gemma, gpt2";
 
-/// The name of a model's family; refuses models that llama.cpp would compute otherwise under every name.
-inline const char* gguf_architecture(const LlamaConfig& c, const std::string& source) {
-  LlamaConfig plain = c;  // Mistral without its window is a Llama
-  if (c.architecture == Architecture::kMistral) plain.architecture = Architecture::kLlama;
-  LlamaConfig form;
-  form.dim = c.dim;
-  form = with_architecture(form, plain.architecture);
-  const bool same = c.norm == form.norm && c.activation == form.activation && c.gated == form.gated &&
-                    c.qkv_bias == form.qkv_bias && c.out_bias == form.out_bias && c.mlp_bias == form.mlp_bias &&
-                    c.qk_norm == form.qk_norm && c.window == 0 && !c.learned_positions && c.embedding_scale == 1.0f;
+inline const GgufArchitecture& gguf_architecture(Architecture architecture) {
   for (const GgufArchitecture& entry : kGgufArchitectures)
-    if (same && entry.architecture == plain.architecture) return entry.name;
-  raise(ErrorCode::kUnsupported, source, ": GGUF is not written for this model; accepted: ", kAcceptedGguf);
+    if (entry.architecture == architecture) return entry;
+  raise(ErrorCode::kInvalidArgument, "gguf_architecture: unknown value ", static_cast<int>(architecture));
+}
+
+/// Refuses models that llama.cpp would compute otherwise under their family's name.
+inline void check_gguf_form(const LlamaConfig& c, const std::string& source) {
+  const GgufArchitecture& entry = gguf_architecture(c.architecture);
+  QAT_CHECK(c.window == 0 || c.window >= c.max_seq_len, kUnsupported, source, ": sliding_window is ", c.window,
+            " in a context of ", c.max_seq_len, "; llama.cpp knows no window for '", entry.name,
+            "' and lets a token see all before it; accepted: none, or a context (max_position_embeddings) of at most ",
+            c.window);
+  QAT_CHECK(
+      has_form_of(c, c.architecture), kUnsupported, source, ": '", entry.name,
+      "' in GGUF cannot state this model's form (biases, norms, activation or positions); accepted: ", kAcceptedGguf);
+  QAT_CHECK(c.tied || entry.untied, kUnsupported, source, ": the head is not the embedding; accepted for '", entry.name,
+            "' in GGUF: one table for both");
 }
 
 inline constexpr const char* kGgufRopeFactors = "rope_freqs.weight";
@@ -137,15 +161,15 @@ inline RopeConfig parse_gguf_rope(const Gguf& file, const std::string& prefix, i
 }  // namespace detail
 
 /// "blk.3.attn_q.weight" for "model.layers.3.self_attn.q_proj.weight".
-/// @throws qat::Error (kInvalidArgument) for a tensor that GGUF has no name for
-inline std::string gguf_tensor_name(const std::string& name) {
+/// @throws qat::Error (kInvalidArgument) for a tensor that the architecture's files have no name for
+inline std::string gguf_tensor_name(Architecture architecture, const std::string& name) {
   const std::size_t dot = name.rfind('.');
   const std::string module = name.substr(0, dot), suffix = dot == std::string::npos ? "" : name.substr(dot);
   constexpr std::string_view kLayers = "model.layers.";
   if (module.starts_with(kLayers)) {
     const std::size_t end = module.find('.', kLayers.size());
     const std::string block = "blk." + module.substr(kLayers.size(), end - kLayers.size()) + ".";
-    for (const detail::GgufModuleName& entry : detail::kGgufBlockModules)
+    for (const detail::GgufModuleName& entry : detail::gguf_architecture(architecture).modules)
       if (end != std::string::npos && module.substr(end + 1) == entry.module) return block + entry.gguf + suffix;
   }
   for (const detail::GgufModuleName& entry : detail::kGgufModules)
@@ -153,10 +177,30 @@ inline std::string gguf_tensor_name(const std::string& name) {
   raise(ErrorCode::kInvalidArgument, "gguf_tensor_name: ", printable(name), " has no name in GGUF");
 }
 
+/// Every tensor that a file of this configuration has, with the parts of the model that it holds, stacked along the
+/// outputs.
+inline std::map<std::string, std::vector<std::string>> gguf_stored_tensors(const LlamaConfig& c) {
+  const std::map<std::string, Shape> shapes = llama_tensor_shapes(c);
+  std::map<std::string, std::vector<std::string>> stored;
+  const auto add = [&](const std::string& module) {
+    for (const char* suffix : {".weight", ".bias"})
+      if (const std::string role = module + suffix; shapes.contains(role))
+        stored[gguf_tensor_name(c.architecture, role)].push_back(role);
+  };
+  for (const detail::GgufModuleName& entry : detail::kGgufModules) add(entry.module);
+  for (index_t layer = 0; layer < c.n_layers; ++layer)
+    for (const detail::GgufModuleName& entry : detail::gguf_architecture(c.architecture).modules)
+      add("model.layers." + std::to_string(layer) + "." + entry.module);
+  return stored;
+}
+
+/// What files add to every vector of weights of norms: Gemma's are stored as what they multiply with, 1 + w.
+inline float gguf_norm_offset(const LlamaConfig& c) { return c.norm == NormKind::kRmsPlusOne ? 1.0f : 0.0f; }
+
 /// Heads whose rows the architecture interleaves in a file: those of a Llama's q_proj and k_proj; 0 for every other
 /// tensor.
 inline index_t gguf_interleaved_heads(const LlamaConfig& c, const std::string& name) {
-  if (c.architecture != Architecture::kLlama && c.architecture != Architecture::kMistral) return 0;
+  if (!detail::gguf_architecture(c.architecture).interleaved) return 0;
   if (name.ends_with("self_attn.q_proj.weight")) return c.n_heads;
   if (name.ends_with("self_attn.k_proj.weight")) return c.n_kv_heads;
   return 0;
@@ -178,7 +222,7 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   c.n_heads = file.integer(prefix + "attention.head_count");
   c.n_kv_heads = file.integer_or(prefix + "attention.head_count_kv", c.n_heads);
   c.max_seq_len = file.integer(prefix + "context_length");
-  c.norm_eps = static_cast<float>(file.number(prefix + "attention.layer_norm_rms_epsilon"));
+  c.norm_eps = static_cast<float>(file.number(prefix + known->eps));
   if (file.find(prefix + "attention.key_length") != nullptr) {
     c.head_dim = file.integer(prefix + "attention.key_length");
   } else {
@@ -210,6 +254,12 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   c.bos_id = token("tokenizer.ggml.bos_token_id", is_llama && c.vocab_size > 1 ? 1 : -1);
   c.eos_id = token("tokenizer.ggml.eos_token_id", is_llama && c.vocab_size > 2 ? 2 : -1);
   c = with_architecture(c, known->architecture);
+  QAT_CHECK(c.tied || known->untied, kUnsupported, file.path(), ": tensor 'output.weight' is there; accepted for '",
+            architecture, "': the embedding as the head");
+  if (c.learned_positions) {
+    check_config(c, file.path());
+    return c;
+  }
   c.rope.theta = 1.0;
   check_config(c, file.path());  // before the rope, whose table is as long as a head
   c.rope = detail::parse_gguf_rope(file, prefix, c.head_dim);
@@ -217,7 +267,8 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   return c;
 }
 
-/// Reads a file into fp32, quantized tensors decoded.
+/// Reads a file into fp32, quantized tensors decoded. Gemma's norms are w of 1 + w: their last bits may differ from
+/// those that were written, what they multiply with does not.
 /// @throws qat::Error naming a missing or surplus tensor, a shape other than the keys ask for, a value that is not
 ///         finite, or an architecture, option or type that is not supported
 inline LlamaWeights read_gguf_llama(const std::string& path) {
@@ -225,26 +276,35 @@ inline LlamaWeights read_gguf_llama(const std::string& path) {
   LlamaWeights weights;
   weights.config = parse_gguf_config(file);
   const LlamaConfig& c = weights.config;
+  const std::map<std::string, Shape> shapes = llama_tensor_shapes(c);
   std::set<std::string> names = {detail::kGgufRopeFactors};
-  std::vector<float> interleaved;
-  for (const auto& [name, shape] : llama_tensor_shapes(c)) {
-    const std::string stored = gguf_tensor_name(name);
+  std::vector<float> decoded;
+  for (const auto& [stored, roles] : gguf_stored_tensors(c)) {
     const GgufTensor& view = file.tensor(stored);
     names.insert(stored);
-    bool same = static_cast<int>(view.shape.size()) == shape.rank();
-    for (int d = 0; same && d < shape.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == shape[d];
+    const Shape& first = shapes.at(roles.front());
+    index_t outputs = 0;
+    for (const std::string& role : roles) outputs += shapes.at(role)[0];
+    const Shape wanted = first.rank() == 1 ? Shape{outputs} : Shape{outputs, first[1]};
+    bool same = static_cast<int>(view.shape.size()) == wanted.rank();
+    for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
     QAT_CHECK(same, kShapeMismatch, path, ": tensor ", printable(stored), " has shape ", shape_text(view.shape),
-              "; the keys ask for ", to_string(shape));
-    Tensor<float> tensor = Tensor<float>::uninitialized(shape);
-    if (const index_t heads = gguf_interleaved_heads(c, name); heads > 0) {
-      interleaved.resize(static_cast<std::size_t>(tensor.size()));
-      view.to_float(interleaved.data());
-      interleaved_rows_to_halves(interleaved.data(), heads, c.head_dim, c.dim, tensor.data());
-    } else {
-      view.to_float(tensor.data());
+              "; the keys ask for ", to_string(wanted));
+    decoded.resize(static_cast<std::size_t>(view.size()));
+    view.to_float(decoded.data());
+    const float* part = decoded.data();
+    for (const std::string& role : roles) {
+      Tensor<float> tensor = Tensor<float>::uninitialized(shapes.at(role));
+      if (const index_t heads = gguf_interleaved_heads(c, role); heads > 0)
+        interleaved_rows_to_halves(part, heads, c.head_dim, c.dim, tensor.data());
+      else
+        std::copy_n(part, tensor.size(), tensor.data());
+      if (const float offset = gguf_norm_offset(c); offset != 0.0f && tensor.rank() == 1)
+        for (float& value : tensor) value -= offset;
+      check_finite(tensor, stored, path);
+      part += tensor.size();
+      weights.tensors.emplace(role, std::move(tensor));
     }
-    check_finite(tensor, stored, path);
-    weights.tensors.emplace(name, std::move(tensor));
   }
   for (const GgufTensor& tensor : file.tensors())
     QAT_CHECK(names.contains(tensor.name), kBadFile, path, ": tensor ", printable(tensor.name),

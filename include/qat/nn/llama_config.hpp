@@ -81,10 +81,19 @@ inline LlamaConfig with_architecture(LlamaConfig c, Architecture architecture) {
   return c;
 }
 
-/// Whether the model is a Llama but for its sizes and rotary positions.
-inline bool has_llama_form(const LlamaConfig& c) {
-  return c.norm == NormKind::kRms && c.activation == Activation::kSilu && c.gated && !c.qkv_bias && !c.out_bias &&
-         !c.mlp_bias && !c.qk_norm && c.window == 0 && !c.learned_positions && c.embedding_scale == 1.0f;
+/// Whether all is so that an architecture fixes; sizes, rotary positions and the window are free.
+inline bool has_form_of(const LlamaConfig& c, Architecture architecture) {
+  LlamaConfig form;
+  form.dim = c.dim;
+  form.n_heads = form.n_kv_heads = c.n_heads;
+  form = with_architecture(form, architecture);
+  return c.norm == form.norm && c.activation == form.activation && c.gated == form.gated &&
+         c.qkv_bias == form.qkv_bias && c.out_bias == form.out_bias && c.mlp_bias == form.mlp_bias &&
+         c.qk_norm == form.qk_norm && c.learned_positions == form.learned_positions &&
+         c.embedding_scale == form.embedding_scale && (!c.learned_positions || c.n_kv_heads == c.n_heads);
 }
+
+/// Whether the model is a Llama but for its sizes and rotary positions.
+inline bool has_llama_form(const LlamaConfig& c) { return has_form_of(c, Architecture::kLlama) && c.window == 0; }
 
 }  // namespace qat::inline v0

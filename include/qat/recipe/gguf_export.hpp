@@ -2,8 +2,10 @@
 // requantized.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,11 +67,19 @@ inline bool holds_packed(const PackedWeight& w, GgmlType type) {
   return true;
 }
 
-inline GgmlType shortest_type(const PackedWeight& w) {
+/// The shortest type that holds all of them exactly; null holds a layer in floating point.
+inline GgmlType shortest_type(std::span<const PackedWeight* const> weights) {
   for (const GgmlType type :
-       {GgmlType::kTQ2_0, GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16})
-    if (holds_packed(w, type)) return type;
+       {GgmlType::kTQ2_0, GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16}) {
+    bool holds = true;
+    for (const PackedWeight* w : weights) holds = holds && w != nullptr && holds_packed(*w, type);
+    if (holds) return type;
+  }
   return GgmlType::kF32;
+}
+inline GgmlType shortest_type(const PackedWeight& w) {
+  const PackedWeight* const one = &w;
+  return shortest_type(std::span(&one, 1));
 }
 
 /// The type that was asked for; F16 or F32 for rows that are no whole blocks.
@@ -87,6 +97,35 @@ inline GgmlType requested_type(const PackedWeight& w, GgmlType type, const std::
         "; accepted: ", scheme != nullptr ? concat("weight=", scheme) : concat("type ", info(shortest_type(w)).name));
 }
 
+/// A layer to write.
+struct GgufPart {
+  NamedLayer layer;
+  std::shared_ptr<const PackedWeight> packed;  ///< null: in floating point
+  GgufLayer line;
+
+  std::string weight_name() const { return layer.name + ".weight"; }
+};
+
+/// Layers that stand in one tensor of the file get one type: where theirs differ, the shortest that is exact for all.
+inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts) {
+  std::map<std::string, std::vector<GgufPart*>> tensors;
+  for (GgufPart& part : parts) tensors[gguf_tensor_name(architecture, part.weight_name())].push_back(&part);
+  for (auto& [name, members] : tensors) {
+    std::vector<const PackedWeight*> weights;
+    bool same = true;
+    for (const GgufPart* part : members) {
+      weights.push_back(part->packed.get());
+      same = same && part->line.type == members.front()->line.type;
+    }
+    if (same) continue;
+    const GgmlType type = shortest_type(weights);
+    for (GgufPart* part : members) {
+      if (part->line.type != type) part->line.remark = "its tensor " + name + " has one type for all of its layers";
+      part->line.type = type;
+    }
+  }
+}
+
 }  // namespace detail
 
 /// Writes a model that convert() made (or one in floating point), completely or not at all. A packed layer is written
@@ -99,49 +138,53 @@ inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokeni
   const GgmlType float_type = options.float_type;
   QAT_CHECK(float_type == GgmlType::kF32 || float_type == GgmlType::kF16 || float_type == GgmlType::kBF16, kUnsupported,
             path, ": float_type is ", info(float_type).name, "; accepted: F32, F16, BF16");
-  GgufReport report;
-  std::vector<GgufRows> tensors;
   LlamaConfig config = model.config();
+  std::vector<detail::GgufPart> parts;
   std::shared_ptr<const PackedWeight> packed_embedding;
   bool any_packed = false;  // of the layers that options.type is for
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    GgufLayer line{layer.name, GgmlType::kF32, 0, ""};
-    const std::string name = layer.name + ".weight";
-    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
-    QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
-              layer.name, ": is prepared, not converted; call convert before exporting");
-    if (layer.embedding != nullptr) packed_embedding = packed;
+    detail::GgufPart part{layer, detail::packed_of(layer), {layer.name, GgmlType::kF32, 0, ""}};
+    GgufLayer& line = part.line;
+    QAT_CHECK(part.packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr,
+              kInvalidArgument, layer.name, ": is prepared, not converted; call convert before exporting");
+    if (layer.embedding != nullptr) packed_embedding = part.packed;
     if (layer.is_tied) {
-      if (packed == packed_embedding) continue;  // one table, written as the embedding
+      if (part.packed == packed_embedding) continue;  // one table, written as the embedding
       config.tied = false;
     }
-    if (packed != nullptr) {
+    if (part.packed != nullptr) {
       any_packed = any_packed || layer.block >= 0;
       line.type = options.type && layer.block >= 0
-                      ? detail::requested_type(*packed, *options.type, layer.name, line.remark)
-                      : detail::shortest_type(*packed);
-      tensors.push_back({name,
-                         line.type,
-                         {packed->rows(), packed->columns()},
-                         [packed, type = line.type](index_t row, std::uint8_t* out) {
-                           (void)detail::encode_packed_row(*packed, type, row, out);
-                         }});
-    } else {
-      const Tensor<float>& value = layer.weight->value;
-      const bool is_matrix = value.rank() == 2;
-      line.type = is_matrix ? float_type : GgmlType::kF32;
-      if (is_matrix && float_type != GgmlType::kF32) line.remark = "rounded from fp32";
-      tensors.push_back(gguf_rows_of(name, value, line.type));
+                      ? detail::requested_type(*part.packed, *options.type, layer.name, line.remark)
+                      : detail::shortest_type(*part.packed);
+    } else if (layer.weight->value.rank() == 2 && part.weight_name() != kLearnedPositions) {
+      line.type = float_type;
+      if (float_type != GgmlType::kF32) line.remark = "rounded from fp32";
     }
-    line.bytes = ggml_row_bytes(line.type, tensors.back().shape.size());
-    if (layer.bias != nullptr) {
-      tensors.push_back(gguf_rows_of(layer.name + ".bias", layer.bias->value, GgmlType::kF32));
-      line.bytes += layer.bias->value.size_bytes();
-    }
-    report.push_back(std::move(line));
+    parts.push_back(std::move(part));
   }
   QAT_CHECK(!options.type || any_packed, kInvalidArgument, path, ": no layer is packed, so none would be ",
             info(*options.type).name, "; accepted: a model trained for the type, or one quantized with a scheme");
+  detail::unify_types(config.architecture, parts);
+  std::vector<GgufRows> tensors;
+  GgufReport report;
+  for (detail::GgufPart& part : parts) {
+    if (const auto& packed = part.packed; packed != nullptr)
+      tensors.push_back({part.weight_name(),
+                         part.line.type,
+                         {packed->rows(), packed->columns()},
+                         [packed, type = part.line.type](index_t row, std::uint8_t* out) {
+                           (void)detail::encode_packed_row(*packed, type, row, out);
+                         }});
+    else
+      tensors.push_back(gguf_rows_of(part.weight_name(), part.layer.weight->value, part.line.type));
+    part.line.bytes = ggml_row_bytes(part.line.type, tensors.back().shape.size());
+    if (const Parameter* bias = part.layer.bias; bias != nullptr) {
+      tensors.push_back(gguf_rows_of(part.layer.name + ".bias", bias->value, GgmlType::kF32));
+      part.line.bytes += bias->value.size_bytes();
+    }
+    report.push_back(std::move(part.line));
+  }
   write_gguf_llama(path, config, tokenizer, std::move(tensors), options.model_name, progress);
   return report;
 }

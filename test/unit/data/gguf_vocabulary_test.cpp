@@ -130,5 +130,10 @@ TEST_CASE("a vocabulary that does not hold together is refused by key") {
   expect([](Vocabulary& v) { v.tokens[5] = "x", v.unknown = -1; }, "neither token <0x00> nor an unknown token");
   expect([](Vocabulary& v) { v.model = "gpt2", v.merges = {"a b"}; }, "'pre' is 'default'; accepted: gpt-2");
   expect([](Vocabulary& v) { v.model = "gpt2", v.pre = "gpt-2", v.merges = {"a b"}; }, "'a' is not in the vocab");
-  expect([](Vocabulary& v) { v.model = "gpt2", v.pre = "gpt-2"; }, "'tokenizer.ggml.merges' is missing");
+  GgufMetadata unmerged;
+  unmerged.add("tokenizer.ggml.model", "gpt2");
+  unmerged.add("tokenizer.ggml.tokens", std::vector<std::string>{"a"});
+  write_gguf(path, unmerged, {});
+  CHECK(
+      test::contains(test::error_of([&] { read_vocabulary(Gguf::open(path)); }), "'tokenizer.ggml.merges' is missing"));
 }

@@ -37,7 +37,7 @@ struct GgufModel {
         halves_rows_to_interleaved(tensor.data(), heads, c.head_dim, c.dim, values.data());
       std::vector<index_t> shape;
       for (int d = 0; d < tensor.rank(); ++d) shape.push_back(tensor.dim(d));
-      tensors[gguf_tensor_name(name)] = {shape, values};
+      tensors[gguf_tensor_name(c.architecture, name)] = {shape, values};
     }
   }
   std::string write(const TempDir& dir) const {
@@ -135,7 +135,7 @@ TEST_CASE("GGUF: what does not describe one Llama is refused by key or tensor") 
     CHECK_MESSAGE(test::contains(message, part), std::string(part));
   };
   expect(changed([](GgufModel& m) { m.texts["general.architecture"] = "bert"; }),
-         "'bert'; accepted: llama (Mistral without sliding window too), qwen2, qwen3");
+         "'bert'; accepted: llama (Mistral without a window too), qwen2, qwen3, gemma, gpt2");
   expect(changed([](GgufModel& m) { m.texts.clear(); }), "key 'general.architecture' is missing");
   for (const char* key :
        {"context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"})
@@ -172,9 +172,11 @@ TEST_CASE("GGUF: what does not describe one Llama is refused by key or tensor") 
   expect(changed([](GgufModel& m) { m.tensors["token_embd.weight"].first = {640}; }), "has 1 dimensions; accepted: 2");
   expect(changed([](GgufModel& m) { m.tensors["blk.0.ffn_up.weight"].second[3] = std::nanf(""); }),
          "has nan at element 3");
-  QAT_CHECK_ERROR(gguf_tensor_name("model.layers.0.self_attn.x.weight"), "has no name in GGUF");
-  QAT_CHECK_ERROR(gguf_tensor_name("weight"), "'weight' has no name in GGUF");
-  CHECK(gguf_tensor_name("model.layers.12.mlp.up_proj.weight") == "blk.12.ffn_up.weight");
+  QAT_CHECK_ERROR(gguf_tensor_name(Architecture::kLlama, "model.layers.0.self_attn.x.weight"), "has no name in GGUF");
+  QAT_CHECK_ERROR(gguf_tensor_name(Architecture::kLlama, "weight"), "'weight' has no name in GGUF");
+  QAT_CHECK_ERROR(gguf_tensor_name(Architecture::kGpt2, "model.layers.0.mlp.gate_proj.weight"), "has no name in GGUF");
+  CHECK(gguf_tensor_name(Architecture::kGpt2, "model.layers.1.self_attn.k_proj.bias") == "blk.1.attn_qkv.bias");
+  CHECK(gguf_tensor_name(Architecture::kLlama, "model.layers.12.mlp.up_proj.weight") == "blk.12.ffn_up.weight");
 }
 
 TEST_CASE("GGUF: stories260K's F32 file holds the bits of llama2.c's") {

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "support/data.hpp"
 #include "support/files.hpp"
 #include "support/tiny_llama.hpp"
@@ -46,36 +48,80 @@ TEST_CASE("GGUF: a float checkpoint is read back bit for bit, with its configura
   }
 }
 
-TEST_CASE("GGUF: Qwen2, Qwen3 and Mistral without a window go and come back; other models are refused") {
-  for (const Architecture architecture : {Architecture::kQwen2, Architecture::kQwen3, Architecture::kMistral}) {
+TEST_CASE("GGUF: every architecture goes and comes back, a Mistral as the Llama it is without its window") {
+  for (const Architecture architecture : {Architecture::kQwen2, Architecture::kQwen3, Architecture::kMistral,
+                                          Architecture::kGemma, Architecture::kGpt2}) {
+    CAPTURE(static_cast<int>(architecture));
     const TempDir dir;
-    const LlamaConfig config = with_architecture(test::tiny_llama_config(), architecture);
-    LlamaWeights weights = test::tiny_llama(config);
-    weights.config.bos_id = weights.config.eos_id = -1;
-    GgufMetadata tokenizer;
+    LlamaConfig config = with_architecture(test::tiny_llama_config(), architecture);
+    config.bos_id = config.eos_id = -1;
     if (architecture == Architecture::kMistral) {
-      weights.config.bos_id = 1;
-      weights.config.eos_id = 2;
+      config.bos_id = 1;
+      config.eos_id = 2;
     }
-    write_gguf_llama(weights, tokenizer, dir / "m.gguf", "tiny");
+    LlamaWeights weights = test::tiny_llama(config);
+    if (architecture == Architecture::kGemma)  // 1 + w is exact
+      for (auto& [name, tensor] : weights.tensors)
+        if (tensor.rank() == 1)
+          for (float& value : tensor) value = std::round(value * 256.0f) / 256.0f;
+    write_gguf_llama(weights, {}, dir / "m.gguf", "tiny");
     LlamaWeights read = read_gguf_llama(dir / "m.gguf");
     if (architecture == Architecture::kMistral) {
       CHECK(read.config.architecture == Architecture::kLlama);
       read.config.architecture = architecture;
     }
-    CHECK(read.config == weights.config);
+    CHECK(read.config == config);
     CHECK(test::same_weights(read, weights));
   }
+}
+
+TEST_CASE(
+    "GGUF: GPT-2's queries, keys and values are one tensor, its positions F32, Gemma's norms what they multiply with") {
+  const TempDir dir;
+  const LlamaConfig config = with_architecture(test::tiny_llama_config(), Architecture::kGpt2);
+  const LlamaWeights weights = test::tiny_llama(config);
+  write_gguf_llama(weights, {}, dir / "m.gguf", "tiny", {GgmlType::kF16, GgmlType::kF16});
+  const Gguf file = Gguf::open(dir / "m.gguf");
+  const GgufTensor& qkv = file.tensor("blk.1.attn_qkv.weight");
+  CHECK((qkv.type == GgmlType::kF16 && qkv.shape == std::vector<index_t>{48, 16}));
+  std::vector<float> bias(48);
+  file.tensor("blk.1.attn_qkv.bias").to_float(bias.data());
+  CHECK(bias[20] == weights.tensors.at("model.layers.1.self_attn.k_proj.bias")[4]);
+  CHECK(file.tensor("position_embd.weight").type == GgmlType::kF32);
+  CHECK(file.tensor("token_embd.weight").type == GgmlType::kF16);
+  CHECK(file.number("gpt2.attention.layer_norm_epsilon") == static_cast<double>(config.norm_eps));
+
+  std::vector<GgufRows> rows;
+  for (const auto& [name, tensor] : weights.tensors)
+    rows.push_back(gguf_rows_of(name, tensor, name.ends_with("v_proj.weight") ? GgmlType::kF16 : GgmlType::kF32));
+  QAT_CHECK_ERROR(write_gguf_llama(dir / "no.gguf", config, {}, std::move(rows), "m"),
+                  "accepted: one type, they stand in one tensor, blk.0.attn_qkv.weight");
+
+  const LlamaWeights gemma = test::tiny_llama(with_architecture(test::tiny_llama_config(), Architecture::kGemma));
+  write_gguf_llama(gemma, {}, dir / "gemma.gguf", "tiny");
+  float norm[16];
+  Gguf::open(dir / "gemma.gguf").tensor("output_norm.weight").to_float(norm);
+  CHECK(norm[5] == 1.0f + gemma.tensors.at("model.norm.weight")[5]);
+}
+
+TEST_CASE("GGUF: what llama.cpp would compute otherwise is refused; a window that shows the whole context is none") {
   const TempDir dir;
   const auto refused = [&](const LlamaConfig& config) {
     return test::error_of([&] { write_gguf_llama(test::tiny_llama(config), {}, dir / "m.gguf", "m"); });
   };
-  LlamaConfig windowed = with_architecture(test::tiny_llama_config(), Architecture::kMistral);
-  windowed.window = 4;
-  for (const LlamaConfig& config : {windowed, with_architecture(test::tiny_llama_config(), Architecture::kGemma),
-                                    with_architecture(test::tiny_llama_config(), Architecture::kGpt2)})
-    CHECK(test::contains(refused(config), "GGUF is not written for this model; accepted: llama"));
+  LlamaConfig mistral = with_architecture(test::tiny_llama_config(), Architecture::kMistral);
+  mistral.window = 4;
+  CHECK(
+      test::contains(refused(mistral), "sliding_window is 4 in a context of 8; llama.cpp knows no window for 'llama'"));
+  LlamaConfig biased = test::tiny_llama_config();
+  biased.qkv_bias = true;
+  CHECK(test::contains(refused(biased), "cannot state this model's form"));
+  LlamaConfig untied = with_architecture(test::tiny_llama_config(false), Architecture::kGemma);
+  CHECK(test::contains(refused(untied), "accepted for 'gemma' in GGUF: one table for both"));
   CHECK(std::filesystem::is_empty(dir.path()));
+  mistral.window = mistral.max_seq_len;
+  CHECK(refused(mistral) == "(no error)");
+  CHECK(read_gguf_llama(dir / "m.gguf").config.window == 0);
 }
 
 TEST_CASE("GGUF: what llama-quantize makes of stories260K is made byte for byte, tensors and metadata") {

@@ -92,6 +92,35 @@ TEST_CASE("GGUF export: a tied table is written once; sides of different schemes
   check_values(half, dir / "half.gguf");
 }
 
+TEST_CASE("GGUF export: layers that stand in one tensor get the shortest type that is exact for all of them") {
+  LlamaConfig config = tiny_model().config();
+  config = with_architecture(config, Architecture::kGpt2);
+  const struct {
+    const char *query, *value;
+    GgmlType type;
+  } cases[] = {{"qat4", "qat4", GgmlType::kQ4_0},
+               {"qat4", "qat8", GgmlType::kQ8_0},
+               {"qat8", "qat4", GgmlType::kQ8_0},
+               {"qat4", "none", GgmlType::kF32}};
+  for (const auto& c : cases) {
+    CAPTURE(std::string(c.query));
+    CAPTURE(std::string(c.value));
+    nn::Transformer model(config);
+    model.randomize(3, 0.2f);
+    std::vector<LayerRule> rules = {{"linear", parse_scheme("qat4")}, {"*.q_proj", parse_scheme(c.query)}};
+    rules.push_back({"*.v_proj", std::string_view(c.value) == "none" ? LayerScheme{} : parse_scheme(c.value)});
+    quantize(two_threads(), model, rules);
+    const test::TempDir dir;
+    const GgufReport report = export_gguf(model, {}, dir / "m.gguf");
+    for (const char* layer : {"q_proj", "k_proj", "v_proj"})
+      CHECK(line_of(report, std::string("model.layers.1.self_attn.") + layer).type == c.type);
+    CHECK(line_of(report, "model.layers.1.self_attn.k_proj").remark.empty() == (c.type == GgmlType::kQ4_0));
+    CHECK(line_of(report, "model.layers.1.mlp.up_proj").type == GgmlType::kQ4_0);
+    CHECK(Gguf::open(dir / "m.gguf").tensor("blk.1.attn_qkv.weight").type == c.type);
+    check_values(model, dir / "m.gguf");
+  }
+}
+
 TEST_CASE("GGUF export: a type that does not hold what was trained is refused with the layer and a scheme that fits") {
   const test::TempDir dir;
   const std::string path = dir / "m.gguf";
