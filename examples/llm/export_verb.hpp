@@ -86,7 +86,7 @@ struct ExportVerb {
       options.type = found->type;
     }
     options.float_type = dtype == "bf16" ? GgmlType::kBF16 : dtype == "f16" ? GgmlType::kF16 : GgmlType::kF32;
-    const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, network.config().vocab_size);
+    const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, network.config());
     const recipe::GgufReport report = recipe::export_gguf(
         network, tokenizer, out, options,
         [progress = std::make_shared<Progress>("export")](std::uint64_t done, std::uint64_t total) {

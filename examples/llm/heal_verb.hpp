@@ -57,7 +57,7 @@ struct HealVerb {
               ": is packed; accepted: a model in floating point or GGUF");
     const LlamaConfig& config = checkpoint.config();
     const auto words = tokenizer.empty() ? load_model_tokenizer(in, config.vocab_size) : qat::load_tokenizer(tokenizer);
-    const GgufMetadata vocabulary = gguf_tokenizer(in, tokenizer, config.vocab_size);
+    const GgufMetadata vocabulary = gguf_tokenizer(in, tokenizer, config);
     TokenStream text;
     EvaluationData scored{{}, std::min<index_t>(512, config.max_seq_len)};
     if (validation.empty()) {

@@ -69,16 +69,17 @@ inline recipe::Report quantize_if_asked(const CpuBackend& backend, const Checkpo
 }
 
 /// The keys tokenizer.ggml.* of a GGUF file to write: those of a model that is one, else of its tokenizer.
-inline GgufMetadata gguf_tokenizer(const std::string& model, const std::string& tokenizer, index_t vocab_size) {
+inline GgufMetadata gguf_tokenizer(const std::string& model, const std::string& tokenizer, const LlamaConfig& config) {
   GgufMetadata metadata;
   if (tokenizer.empty() && model.ends_with(".gguf")) {
     const Gguf file = Gguf::open(model);
     for (const auto& [key, value] : file.metadata())
       if (key.starts_with("tokenizer.ggml.")) metadata.add(key, value);
   } else {
-    add_vocabulary(
-        metadata,
-        (tokenizer.empty() ? load_model_tokenizer(model, vocab_size) : load_tokenizer(tokenizer))->vocabulary());
+    const auto words = tokenizer.empty() ? load_model_tokenizer(model, config.vocab_size) : load_tokenizer(tokenizer);
+    Vocabulary vocabulary = words->vocabulary();
+    set_end_tokens(vocabulary, config.more_eos_ids);
+    add_vocabulary(metadata, vocabulary);
   }
   return metadata;
 }

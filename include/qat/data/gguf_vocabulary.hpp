@@ -2,6 +2,7 @@
 // Source: https://github.com/ggml-org/ggml, docs/gguf.md (tokenizer.ggml.*); llama.cpp, src/llama-vocab.cpp (defaults).
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,10 +60,23 @@ inline Vocabulary read_vocabulary(const Gguf& file) {
   token("bos_token_id", out.bos);
   token("eos_token_id", out.eos);
   token("unknown_token_id", out.unknown);
+  token("eot_token_id", out.eot);
+  token("eom_token_id", out.eom);
   out.add_bos = file.boolean_or(prefix + "add_bos_token", scored || out.pre == "llama-bpe");
   out.add_eos = file.boolean_or(prefix + "add_eos_token", false);
   out.add_space_prefix = file.boolean_or(prefix + "add_space_prefix", scored);
   return out;
+}
+
+/// Names tokens that end a text beside eos, as llama.cpp stops at them: the first that is spelled so ends a message
+/// (eom), the first of the others a turn (eot). A file holds no more of them.
+inline void set_end_tokens(Vocabulary& vocabulary, std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids) {
+    if (id < 0 || id >= static_cast<std::int32_t>(vocabulary.tokens.size()) || id == vocabulary.eos) continue;
+    const bool message = vocabulary.tokens[static_cast<std::size_t>(id)].find("eom") != std::string::npos;
+    std::int32_t& place = message ? vocabulary.eom : vocabulary.eot;
+    if (place < 0) place = id;
+  }
 }
 
 /// Adds the keys from which llama.cpp makes the same tokenizer.
@@ -82,6 +96,8 @@ inline void add_vocabulary(GgufMetadata& metadata, const Vocabulary& vocabulary)
   token("bos_token_id", vocabulary.bos);
   token("eos_token_id", vocabulary.eos);
   token("unknown_token_id", vocabulary.unknown);
+  token("eot_token_id", vocabulary.eot);
+  token("eom_token_id", vocabulary.eom);
   metadata.add(prefix + "add_bos_token", vocabulary.add_bos);
   metadata.add(prefix + "add_eos_token", vocabulary.add_eos);
   metadata.add(prefix + "add_space_prefix", vocabulary.add_space_prefix);

@@ -19,6 +19,7 @@ struct Vocabulary {
   std::vector<TokenType> types;                   ///< of each token
   std::vector<std::string> merges;                ///< "left right" by rank; empty for "llama"
   std::int32_t bos = -1, eos = -1, unknown = -1;  ///< -1: none
+  std::int32_t eot = -1, eom = -1;                ///< end a turn, and a message within one; -1: none
   bool add_bos = false;                           ///< before every text
   bool add_eos = false;                           ///< after every text
   bool add_space_prefix = false;                  ///< text begins with a space that decoding drops

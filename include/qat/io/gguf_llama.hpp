@@ -253,6 +253,7 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   };
   c.bos_id = token("tokenizer.ggml.bos_token_id", is_llama && c.vocab_size > 1 ? 1 : -1);
   c.eos_id = token("tokenizer.ggml.eos_token_id", is_llama && c.vocab_size > 2 ? 2 : -1);
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) c.add_eos(token(key, -1));
   c = with_architecture(c, known->architecture);
   QAT_CHECK(c.tied || known->untied, kUnsupported, file.path(), ": tensor 'output.weight' is there; accepted for '",
             architecture, "': the embedding as the head");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "qat/io/hf_architectures.hpp"
 #include "qat/io/json.hpp"
@@ -60,17 +61,21 @@ inline RopeConfig parse_rope(const JsonFields& config) {
   return rope;
 }
 
-/// bos_token_id, eos_token_id: an integer, a list (its first is taken), or absent or null (the default; -1 for null).
-inline std::int32_t parse_token_id(const Json& config, const char* key, std::int32_t fallback,
-                                   const JsonFields& fields) {
+/// bos_token_id, eos_token_id: an integer or a list, in its order; empty for null, the default where it is absent.
+inline std::vector<std::int32_t> parse_token_ids(const Json& config, const char* key, std::int32_t fallback,
+                                                 const std::string& source) {
   const auto it = config.find(key);
-  if (it == config.end()) return fallback;
-  if (it->is_null()) return -1;
-  const Json& value = it->is_array() && !it->empty() ? it->front() : *it;
-  QAT_CHECK(value.is_number_integer() && value.get<std::int64_t>() >= -1 && value.get<std::int64_t>() <= INT32_MAX,
-            kBadFile, fields.source(), ": '", key, "' is ", json_text(*it),
+  if (it == config.end()) return {fallback};
+  if (it->is_null()) return {};
+  std::vector<std::int32_t> ids;
+  for (const Json& value : it->is_array() ? *it : Json::array({*it})) {
+    QAT_CHECK(value.is_number_integer() && value.get<std::int64_t>() >= -1 && value.get<std::int64_t>() <= INT32_MAX,
+              kBadFile, source, ": '", key, "' is ", json_text(*it), "; accepted: a token id, or a list of them");
+    ids.push_back(static_cast<std::int32_t>(value.get<std::int64_t>()));
+  }
+  QAT_CHECK(!ids.empty(), kBadFile, source, ": '", key, "' is ", json_text(*it),
             "; accepted: a token id, or a list of them");
-  return static_cast<std::int32_t>(value.get<std::int64_t>());
+  return ids;
 }
 
 /// The architecture that model_type and architectures name.
@@ -174,8 +179,10 @@ inline LlamaConfig parse_hf_llama_config(const Json& json, const std::string& so
     if (c.architecture == Architecture::kLlama) c.mlp_bias = fields.boolean_or("mlp_bias", false);
   }
   c.tied = fields.boolean_or("tie_word_embeddings", a.default_tied);
-  c.bos_id = detail::parse_token_id(json, "bos_token_id", a.default_bos, fields);
-  c.eos_id = detail::parse_token_id(json, "eos_token_id", a.default_eos, fields);
+  const std::vector<std::int32_t> bos = detail::parse_token_ids(json, "bos_token_id", a.default_bos, source);
+  c.bos_id = bos.empty() ? -1 : bos.front();
+  c.eos_id = -1;
+  for (const std::int32_t id : detail::parse_token_ids(json, "eos_token_id", a.default_eos, source)) c.add_eos(id);
   check_config(c, source);
   return c;
 }
@@ -189,6 +196,7 @@ class HfCheckpoint {
               ": has no config.json; accepted: a Hugging Face directory with config.json and model.safetensors (or "
               "model.safetensors.index.json with its shards)");
     config_ = parse_hf_llama_config(read_json(config_path), config_path);
+    add_generation_config(join_path(directory, "generation_config.json"));
     file_ = Safetensors::open(directory);
     shapes_ = llama_tensor_shapes(config_);
     const HfArchitecture& a = hf_architecture(config_.architecture);
@@ -257,6 +265,14 @@ class HfCheckpoint {
     index_t first_row, rows, columns, stored_rows;
     bool transposed;
   };
+
+  /// generation_config.json may name tokens that end a text beside those of config.json.
+  void add_generation_config(const std::string& path) {
+    if (!file_exists(path)) return;
+    const Json json = read_json(path);
+    QAT_CHECK(json.is_object(), kBadFile, path, ": is no object; accepted: {\"eos_token_id\": ...}");
+    for (const std::int32_t id : detail::parse_token_ids(json, "eos_token_id", -1, path)) config_.add_eos(id);
+  }
 
   void check_stored(const HfStoredTensor& stored, const SafetensorView& view) {
     QAT_CHECK(view.dtype == DType::kF32 || view.dtype == DType::kF16 || view.dtype == DType::kBF16, kUnsupported,
@@ -334,20 +350,17 @@ inline std::string hf_llama_config_text(const LlamaConfig& c, DType dtype) {
   const char* dtype_name = dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
   const HfArchitecture& a = hf_architecture(c.architecture);
   const auto token_id = [](std::int32_t id) { return id < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(id); };
-  nlohmann::ordered_json keys = {{"model_type", a.model_type},
-                                 {"bos_token_id", token_id(c.bos_id)},
-                                 {"dtype", dtype_name},
-                                 {"eos_token_id", token_id(c.eos_id)},
-                                 {a.activation, a.activations[0]},
-                                 {a.dim, c.dim},
-                                 {a.hidden_dim, c.hidden_dim},
-                                 {a.positions, c.max_seq_len},
-                                 {a.heads, c.n_heads},
-                                 {a.layers, c.n_layers},
-                                 {a.eps, shortest_double(c.norm_eps)},
-                                 {"tie_word_embeddings", c.tied},
-                                 {"torch_dtype", dtype_name},
-                                 {"vocab_size", c.vocab_size}};
+  nlohmann::ordered_json eos = token_id(c.eos_id);
+  if (!c.more_eos_ids.empty()) {
+    eos = {c.eos_id};
+    for (const std::int32_t id : c.more_eos_ids) eos.push_back(id);
+  }
+  nlohmann::ordered_json keys = {
+      {"model_type", a.model_type}, {"bos_token_id", token_id(c.bos_id)}, {"dtype", dtype_name},
+      {"eos_token_id", eos},        {a.activation, a.activations[0]},     {a.dim, c.dim},
+      {a.hidden_dim, c.hidden_dim}, {a.positions, c.max_seq_len},         {a.heads, c.n_heads},
+      {a.layers, c.n_layers},       {a.eps, shortest_double(c.norm_eps)}, {"tie_word_embeddings", c.tied},
+      {"torch_dtype", dtype_name},  {"vocab_size", c.vocab_size}};
   detail::add_own_keys(keys, c);
   QAT_CHECK(
       parse_hf_llama_config(Json::parse(keys.dump()), "config.json") == c, kUnsupported, "config.json: a ",

@@ -1,7 +1,9 @@
 // A decoder-only transformer as values: what a checkpoint's header says and the model needs to know.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "qat/kernels/activation_kind.hpp"
 #include "qat/ops/rope_config.hpp"
@@ -35,6 +37,7 @@ struct LlamaConfig {
   bool tied = true;  ///< tie_word_embeddings: the head is the embedding
   std::int32_t bos_id = 1;
   std::int32_t eos_id = 2;
+  std::vector<std::int32_t> more_eos_ids;  ///< others that end a text: Llama 3's end of a turn
 
   Architecture architecture = Architecture::kLlama;
   NormKind norm = NormKind::kRms;
@@ -49,6 +52,19 @@ struct LlamaConfig {
   float embedding_scale = 1.0f;    ///< of the looked-up rows, before positions: Gemma's sqrt(hidden_size)
 
   friend bool operator==(const LlamaConfig&, const LlamaConfig&) = default;
+
+  /// Whether generation stops at a token.
+  bool ends_text(std::int32_t token) const {
+    return token == eos_id || std::find(more_eos_ids.begin(), more_eos_ids.end(), token) != more_eos_ids.end();
+  }
+  /// A token that ends a text too; the first one is eos_id.
+  void add_eos(std::int32_t token) {
+    if (token < 0 || ends_text(token)) return;
+    if (eos_id < 0)
+      eos_id = token;
+    else
+      more_eos_ids.push_back(token);
+  }
 };
 
 /// What an architecture fixes, whatever its sizes: norms, activation, biases, positions. dim must be set.

@@ -16,7 +16,7 @@ namespace qat::inline v0::recipe {
 /// Why a text ends.
 enum class GenerationEnd {
   kCount,    ///< as many tokens as were asked for
-  kToken,    ///< the model's end token
+  kToken,    ///< one of the model's end tokens
   kContext,  ///< the model's context is full
 };
 
@@ -80,7 +80,7 @@ Generation generate(const CpuBackend& backend, nn::Transformer& model, const Tok
   start = Clock::now();
   while (g.generated() < count) {
     const std::int32_t token = sampler(std::as_const(logits).flat());
-    if (token == config.eos_id || token == config.bos_id || token == tokenizer.eos_id()) {
+    if (config.ends_text(token) || token == config.bos_id || token == tokenizer.eos_id()) {
       g.end = GenerationEnd::kToken;
       break;
     }

@@ -30,7 +30,10 @@ void add_error(FileSummary& summary, const Check& check) {
 
 /// Says which tokenizer a model has; one with more tokens than the embedding has rows is a problem.
 inline void add_tokenizer(FileSummary& summary, const std::string& path, const LlamaConfig& config) {
-  for (const auto& [name, id] : {std::pair{"bos_token_id", config.bos_id}, {"eos_token_id", config.eos_id}})
+  std::vector<std::pair<const char*, std::int32_t>> ids = {{"bos_token_id", config.bos_id},
+                                                           {"eos_token_id", config.eos_id}};
+  for (const std::int32_t id : config.more_eos_ids) ids.emplace_back("eos_token_id", id);
+  for (const auto& [name, id] : ids)
     if (id >= config.vocab_size)
       summary.problems.push_back(concat(name, " is ", id, "; accepted: below vocab_size ", config.vocab_size).c_str());
   add_error(summary, [&] {

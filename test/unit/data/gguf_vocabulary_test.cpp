@@ -105,6 +105,19 @@ TEST_CASE("a tokenizer of bytes goes through GGUF") {
   check_same(bytes, *through_gguf(bytes.vocabulary(), dir / "t.gguf"), "caf\xC3\xA9 <s \xFF\n two  spaces");
 }
 
+TEST_CASE("tokens that end a turn or a message are named as llama.cpp names them") {
+  Vocabulary vocabulary = ByteTokenizer().vocabulary();
+  vocabulary.tokens[200] = "<|eom_id|>";
+  set_end_tokens(vocabulary, std::vector<std::int32_t>{200, vocabulary.eos, 201, 202, 999});
+  CHECK((vocabulary.eom == 200 && vocabulary.eot == 201));
+  const TempDir dir;
+  GgufMetadata metadata;
+  add_vocabulary(metadata, vocabulary);
+  write_gguf(dir / "t.gguf", metadata, {});
+  const Vocabulary read = read_vocabulary(Gguf::open(dir / "t.gguf"));
+  CHECK((read.eom == 200 && read.eot == 201));
+}
+
 TEST_CASE("a vocabulary that does not hold together is refused by key") {
   const TempDir dir;
   const std::string path = dir / "t.gguf";

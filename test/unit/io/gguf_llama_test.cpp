@@ -148,6 +148,14 @@ TEST_CASE("GGUF: what does not describe one Llama is refused by key or tensor") 
   expect(number("llama.rope.dimension_count", 2), "'llama.rope.dimension_count' is 2; accepted: head_dim 4");
   expect(number("llama.expert_count", 8), "'llama.expert_count' is 8; accepted: 0");
   expect(number("llama.vocab_size", 41), "'token_embd.weight' has shape [40, 16]; the keys ask for (41, 16)");
+  expect(number("tokenizer.ggml.eot_token_id", 40), "'tokenizer.ggml.eot_token_id' is 40");
+  {
+    GgufModel turns = good;
+    turns.numbers["tokenizer.ggml.eot_token_id"] = 5;
+    turns.numbers["tokenizer.ggml.eom_token_id"] = 2;  // eos itself
+    const TempDir dir;
+    CHECK(read_gguf_llama(turns.write(dir)).config.more_eos_ids == std::vector<std::int32_t>{5});
+  }
   expect(number("tokenizer.ggml.eos_token_id", 40), "'tokenizer.ggml.eos_token_id' is 40");
   expect(changed([](GgufModel& m) {
            m.numbers.erase("llama.attention.key_length");

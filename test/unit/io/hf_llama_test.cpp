@@ -37,13 +37,33 @@ TEST_CASE("both spellings of config.json give the same configuration") {
     "max_position_embeddings":8,"rms_norm_eps":1e-05,"rope_parameters":{"rope_theta":10000.0,"rope_type":"default"},
     "tie_word_embeddings":true,"bos_token_id":1,"eos_token_id":[2,3]})";
   CHECK(parse(config_with()) == test::tiny_llama_config());
-  CHECK(parse(v5) == test::tiny_llama_config());
+  LlamaConfig two_ends = test::tiny_llama_config();
+  two_ends.more_eos_ids = {3};
+  CHECK(parse(v5) == two_ends);
+  CHECK(parse(hf_llama_config_text(two_ends, DType::kF32)) == two_ends);
   CHECK(parse(config_with("rope_theta", "5e5")).rope.theta == 5e5);
   CHECK(parse(config_with("num_key_value_heads", "null")).n_kv_heads == 4);
   CHECK(parse(config_with("head_dim", "6")).head_dim == 6);
   CHECK(parse(config_with("bos_token_id", "null")).bos_id == -1);
+  CHECK(parse(config_with("eos_token_id", "null")).eos_id == -1);
+  CHECK(parse(config_with("eos_token_id", "[7,7,5]")).more_eos_ids == std::vector<std::int32_t>{5});
   CHECK_FALSE(parse(config_with("tie_word_embeddings", "null")).tied);
   CHECK(parse(config_with("rms_norm_eps", "null")).norm_eps == 1e-6f);
+}
+
+TEST_CASE("generation_config.json adds tokens that end a text") {
+  const TempDir dir;
+  write_hf_llama(test::tiny_llama(test::tiny_llama_config()), dir.path());
+  const auto ends = [&](const char* text) {
+    write_file(dir / "generation_config.json", text);
+    const LlamaConfig config = HfCheckpoint(dir.path()).config();
+    return std::pair(config.eos_id, config.more_eos_ids);
+  };
+  CHECK(ends(R"({"eos_token_id": [2, 8, 9]})") == std::pair(2, std::vector<std::int32_t>{8, 9}));
+  CHECK(ends(R"({"eos_token_id": null, "do_sample": true})") == std::pair(2, std::vector<std::int32_t>{}));
+  CHECK(ends("{}") == std::pair(2, std::vector<std::int32_t>{}));
+  QAT_CHECK_ERROR(ends(R"({"eos_token_id": "x"})"), "generation_config.json: 'eos_token_id' is \"x\"");
+  QAT_CHECK_ERROR(ends("[]"), "generation_config.json: is no object");
 }
 
 TEST_CASE("rope types default, linear and llama3 are read under both names") {
@@ -89,6 +109,7 @@ TEST_CASE("what would load wrongly is refused by name") {
       {"vocab_size", "-1", "vocab_size is -1", "accepted"},
       {"tie_word_embeddings", "1", "'tie_word_embeddings'", "true or false"},
       {"eos_token_id", "\"x\"", "'eos_token_id'", "token id"},
+      {"eos_token_id", "[]", "'eos_token_id' is []", "a list of them"},
   };
   for (const auto& c : cases) QAT_CHECK_ERROR(parse(config_with(c.key, c.value)), "config.json", c.found, c.accepted);
 }

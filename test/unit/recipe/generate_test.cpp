@@ -89,6 +89,14 @@ TEST_CASE("a text ends after so many tokens, at the end token, or where the cont
   CHECK(ended.end == GenerationEnd::kToken);
   CHECK(ended.tokens == std::vector<std::int32_t>(whole.tokens.begin(), first));
 
+  LlamaConfig config = byte_model().config();
+  config.add_eos(255);  // not among the ten
+  config.add_eos(fourth);
+  nn::Transformer second_end(config);
+  second_end.randomize(4, 0.2f);
+  CHECK(config.more_eos_ids == std::vector<std::int32_t>{fourth});
+  CHECK(run(second_end, "the cat", 10).tokens == ended.tokens);
+
   const Generation full = run(model, std::string(60, 'a'), 100);  // 61 tokens of 64; the last one chosen has no place
   CHECK(full.end == GenerationEnd::kContext);
   CHECK(full.generated() == 4);
