@@ -116,6 +116,12 @@ class LaneParams {
     return vec::to_float(vec::load_int8(stored) & vec::set_int(255)) + vec::set(qmin_);
   }
 
+  /// Asks for the scales of the same columns `panels` panels further on.
+  QAT_INLINE void prefetch_scale(index_t tile, index_t panels) const {
+    const index_t bytes = form_ == Form::kFloat32 ? 4 : 2;
+    __builtin_prefetch(scales_ + (tile + panels * w_->groups().tiles_per_row) * PanelLayout::kPanelRows * bytes);
+  }
+
  private:
   enum class Form { kOther, kFloat32, kBfloat16, kFloat16 };
 

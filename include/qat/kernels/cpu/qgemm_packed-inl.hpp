@@ -116,34 +116,50 @@ inline QgemmDirect qgemm_direct_of(const QgemmCall& call) {
 
 #if QAT_TARGET_LEVEL >= 2
 /// Activations of rows [row, row + rows) by blocks of 32 columns: [block][row][32 codes], and sums [segment][row] as
-/// qgemm_pack_rows makes them. An odd last row is followed by one of zeros. For segments of whole blocks.
+/// qgemm_pack_rows makes them. An odd last row is followed by one of zeros. For segments of whole blocks; out: aligned
+/// to 64 bytes. Two rows at a time, which fill a line of every block.
 template <class Lazy>
 inline void qgemm_pack_blocks(const QgemmCall& call, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) {
   const index_t padded = rows + rows % 2;
-  for (index_t r = 0; r < padded; ++r) {
-    const std::int8_t* codes = call.x.codes + (row + r) * call.x.stride;
-    const std::int32_t zero = call.x.zero_points == nullptr || r == rows ? 0 : call.x.zero_points[row + r];
+  const __m512i top = _mm512_set1_epi8(-128);
+  for (index_t r = 0; r < padded; r += 2) {
+    const bool alone = r + 1 == rows;
+    const std::int8_t* const first = call.x.codes + (row + r) * call.x.stride;
+    const std::int8_t* const second = alone ? first : first + call.x.stride;
+    const __mmask16 both = alone ? 0x00FF : 0xFFFF;
+    std::int32_t zero[2] = {0, 0};
+    if (call.x.zero_points != nullptr) {
+      zero[0] = call.x.zero_points[row + r];
+      if (!alone) zero[1] = call.x.zero_points[row + r + 1];
+    }
+    std::uint8_t* to = out + r * 32;
     for (index_t s = 0; s < call.segments; ++s) {
       const QgemmSegment& segment = call.segment[s];
-      __m256i eights = _mm256_setzero_si256();  // four sums of codes + 128
-      for (index_t k = segment.begin; k < segment.begin + segment.count; k += 32) {
-        const __m256i x =
-            r == rows ? _mm256_setzero_si256() : _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (k / 32 * padded + r) * 32), x);
-        eights = _mm256_add_epi64(eights,
-                                  _mm256_sad_epu8(_mm256_xor_si256(x, _mm256_set1_epi8(-128)), _mm256_setzero_si256()));
+      __m512i eights = _mm512_setzero_si512();  // four sums of codes + 128 a row
+      for (index_t k = segment.begin; k < segment.begin + segment.count; k += 32, to += padded * 32) {
+        const __m512i x = _mm512_maskz_mov_epi32(
+            both,
+            _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + k))),
+                               _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + k)), 1));
+        _mm512_store_si512(to, x);
+        eights = _mm512_add_epi64(eights, _mm512_sad_epu8(_mm512_xor_si512(x, top), _mm512_setzero_si512()));
       }
-      const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(eights), _mm256_extracti128_si256(eights, 1));
-      std::int32_t sum =
-          static_cast<std::int32_t>(_mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1) - 128 * segment.count);
-      if (!call.zeros) sum *= -call.constant_zero;
-      sums[s * padded + r] = call.paired ? pair_of(-zero, -sum) : sum;
+      eights = _mm512_add_epi64(eights, _mm512_shuffle_i32x4(eights, eights, 0xB1));
+      eights = _mm512_add_epi64(eights, _mm512_unpackhi_epi64(eights, eights));
+      const index_t offset = 128 * segment.count;
+      std::int32_t sum[2] = {
+          static_cast<std::int32_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(eights)) - offset),
+          static_cast<std::int32_t>(_mm_cvtsi128_si64(_mm512_extracti32x4_epi32(eights, 2)) - offset)};
+      for (int i = 0; i < 2; ++i) {
+        if (!call.zeros) sum[i] *= -call.constant_zero;
+        sums[s * padded + r + i] = call.paired ? pair_of(-zero[i], -sum[i]) : sum[i];
+      }
     }
   }
 }
 
 /// Up to kQgemmRowBlock rows times two panels: the weights of 32 columns stay in 16 registers while all rows pass by,
-/// two at a time so that four chains of multiplications are under way, and the outputs stay in the first-level cache.
+/// four at a time so that eight chains of multiplications are under way, and the outputs stay in the first-level cache.
 /// Reads every packed byte once for all rows.
 template <int kBits, bool kZeros>
 inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const std::int32_t* sums, index_t row,
@@ -161,18 +177,31 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
   const vec::Int ones = vec::set_int(0x01010101);
   alignas(64) float acc[kQgemmRowBlock * kWidth];             // [row][32]
   alignas(64) std::int32_t partial[kQgemmRowBlock * kWidth];  // of a segment of several blocks
+  const index_t column = first * vec::kLanes, ldc = call.ldc;
+  float* c = call.c + row * ldc + column;
+  index_t left[2] = {w.rows() - column, w.rows() - column - vec::kLanes};
+  for (index_t& n : left) n = n < 0 ? 0 : n < vec::kLanes ? n : index_t{vec::kLanes};
+  const index_t blocks = w.columns() / 32, ahead = call.prefetch_bytes / (kBits * PanelLayout::kChunkBytes);
   for (index_t i = 0; i < padded * kWidth; i += vec::kLanes) vec::store(acc + i, vec::zero());
   index_t block = 0;
   for (index_t s = 0; s < call.segments; ++s, sums += padded) {
     const QgemmSegment& segment = call.segment[s];
     const vec::Float scale[2] = {params0.scale(segment.tile, segment.begin),
                                  params1.scale(segment.tile, segment.begin)};
+    if (call.prefetch_bytes > 0) {
+      params0.prefetch_scale(segment.tile, 2);
+      params1.prefetch_scale(segment.tile, 2);
+    }
+    if (s + 1 == call.segments)  // lines of C, each row's in a page of its own
+      for (index_t r = 0; r < rows; ++r)
+        for (int v = 0; v < 2; ++v) __builtin_prefetch(c + r * ldc + v * vec::kLanes, 1, 2);
     vec::Int sum[2] = {vec::set_int(0), vec::set_int(0)}, zero[2], pair[2];
     for (index_t b = 0; b < segment.blocks; ++b, ++block, a += padded * 32) {
       const bool begins = b == 0, ends = b + 1 == segment.blocks;
-      if (call.prefetch_bytes > 0) {
-        panel0.prefetch(block, call.prefetch_bytes);
-        panel1.prefetch(block, call.prefetch_bytes);
+      if (call.prefetch_bytes > 0) {  // past the ends of these panels, those of the next pair
+        const bool next = block + ahead >= blocks;
+        panel0.prefetch(block + ahead - (next ? blocks : 0), next ? 2 * w.layout().panel_bytes() : 0);
+        panel1.prefetch(block + ahead - (next ? blocks : 0), next ? 2 * w.layout().panel_bytes() : 0);
       }
       vec::Int u[2][8];
       for_quads(panel0, block, 0, [&](int i, vec::Int codes) QAT_INLINE_LAMBDA { u[0][i] = codes; });
@@ -195,11 +224,12 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
           }
         }
       }
-      for (index_t r = 0; r < padded; r += 2) {
+      const auto pass = [&](auto count, index_t r) QAT_INLINE_LAMBDA {
+        constexpr int kRows = count();
         std::int32_t* part = partial + r * kWidth;
-        vec::Int x[2][2];
-        QAT_UNROLL(2)
-        for (int i = 0; i < 2; ++i) {
+        vec::Int x[kRows][2];
+        QAT_UNROLL(4)
+        for (int i = 0; i < kRows; ++i) {
           QAT_UNROLL(2)
           for (int v = 0; v < 2; ++v)
             x[i][v] =
@@ -208,8 +238,8 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
         const std::uint8_t* codes = a + r * 32;
         QAT_UNROLL(8)
         for (int j = 0; j < 8; ++j) {
-          QAT_UNROLL(2)
-          for (int i = 0; i < 2; ++i) {
+          QAT_UNROLL(4)
+          for (int i = 0; i < kRows; ++i) {
             std::int32_t four;
             __builtin_memcpy(&four, codes + i * 32 + j * 4, 4);
             const vec::Int quad = vec::set_int(four);
@@ -217,8 +247,8 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
             x[i][1] = dot4<kWide>(x[i][1], u[1][j], quad);
           }
         }
-        QAT_UNROLL(2)
-        for (int i = 0; i < 2; ++i) {
+        QAT_UNROLL(4)
+        for (int i = 0; i < kRows; ++i) {
           QAT_UNROLL(2)
           for (int v = 0; v < 2; ++v) {
             if (!ends) {
@@ -235,16 +265,30 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
                 x[i][v] = x[i][v] - vec::multiply(zero[v], of_row) - vec::multiply(sum[v], x_zero);
               }
             }
-            float* c = acc + (r + i) * kWidth + v * vec::kLanes;
-            vec::store(c, vec::fused_mul_add(scale[v], vec::to_float(x[i][v]), vec::load(c)));
+            float* const sum_of_groups = acc + (r + i) * kWidth + v * vec::kLanes;
+            const vec::Float before = vec::load(sum_of_groups);
+            vec::store(sum_of_groups, vec::fused_mul_add(scale[v], vec::to_float(x[i][v]), before));
           }
         }
-      }
+      };
+      index_t r = 0;
+      for (; r + 4 <= padded; r += 4) pass(std::integral_constant<int, 4>{}, r);
+      if (r < padded) pass(std::integral_constant<int, 2>{}, r);
     }
   }
-  for (index_t r = 0; r < rows; ++r) {
-    qgemm_store(call, vec::load(acc + r * kWidth), row + r, first * vec::kLanes);
-    qgemm_store(call, vec::load(acc + r * kWidth + vec::kLanes), row + r, (first + 1) * vec::kLanes);
+  const float* const x_scale = call.x.scales + row;
+  vec::Float bias[2] = {vec::zero(), vec::zero()};
+  const bool has_bias = call.bias != nullptr;
+  if (has_bias)
+    for (int v = 0; v < 2; ++v) bias[v] = vec::load(call.bias + (left[v] > 0 ? column + v * vec::kLanes : 0), left[v]);
+  for (index_t r = 0; r < rows; ++r, c += ldc) {
+    const vec::Float of_row = vec::set(x_scale[r]);
+    QAT_UNROLL(2)
+    for (int v = 0; v < 2; ++v) {
+      vec::Float y = vec::load(acc + r * kWidth + v * vec::kLanes) * of_row;
+      if (has_bias) y = y + bias[v];
+      vec::store(c + v * vec::kLanes, y, left[v]);
+    }
   }
 }
 #endif

@@ -764,8 +764,11 @@ inline index_t run_batches(const detail::QuantizeJob<D>& job, const detail::Tile
           continue;
         }
         if (own.in_words)
-          for (; k + 4 * kLanes <= length; k += 4 * kLanes)
+          for (; k + 4 * kLanes <= length; k += 4 * kLanes) {
+            for (index_t line = 0; line < 4 * kLanes; line += 16)
+              __builtin_prefetch(job.x + begin + k + line + batch * tile);
             code_words.store(job.x + begin + k, own, lane, lane, job.codes_out + begin + k);
+          }
       }
       if (kTile != 0 && k == 0 && length == kTile) {
         QAT_UNROLL(8)
