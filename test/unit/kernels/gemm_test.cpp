@@ -139,6 +139,24 @@ TEST_CASE("shapes around tiles, panels and K-blocks equal the reference, in ever
   }
 }
 
+TEST_CASE("with B read in place every number of rows and columns around tiles equals the reference") {
+  const CpuBackend backend(2);
+  for (const index_t M : {1, 4, 5, 8, 9, 16, 17, 33, 49, 64, 65, 130})
+    for (const index_t N : {16, 17, 97, 110})
+      for (int variant = 0; variant < 2; ++variant) {  // A by rows, A by k
+        const Problem problem(M, N, 256 + M % 32, variant);
+        CAPTURE(M);
+        CAPTURE(N);
+        CAPTURE(variant);
+        const std::vector<float> expected = problem.reference();
+        for (const Target target : fused_targets()) {
+          const qat::ScopedTarget scope(target);
+          CAPTURE(qat::name(target));
+          CHECK(compare_bits(expected, problem.product(backend)));
+        }
+      }
+}
+
 TEST_CASE("every target is within the derived bound of double precision") {
   const CpuBackend backend(1);
   for (const Target target : qat::supported_targets()) {

@@ -47,6 +47,16 @@ QAT_INLINE simd::QAT_TARGET::Float multiply_step(simd::QAT_TARGET::Float a, simd
 inline void pair_panel(float*, index_t, index_t) {}
 #endif
 
+/// A step of a chain, on a target whose tile is wide, in the register of the chain.
+QAT_INLINE void accumulate(simd::QAT_TARGET::Float& acc, simd::QAT_TARGET::Float x, simd::QAT_TARGET::Float weight) {
+#if QAT_TARGET_LEVEL >= 2 && !defined(QAT_X86_EMULATION)
+  // As assembly: g++ 12 rotates the accumulators of the unrolled tile through other registers and the stack.
+  asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(x.v), "v"(weight.v));
+#else
+  acc = simd::QAT_TARGET::mul_add(x, weight, acc);
+#endif
+}
+
 /// out[k * width + row] = source[row * row_stride + k * k_stride]; rows up to width are zero. width: multiple of
 /// kLanes.
 inline void pack_panel(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count,

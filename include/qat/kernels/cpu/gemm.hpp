@@ -64,10 +64,37 @@ struct GemmKernels {
   void (*pair_panel)(float* panel, index_t width, index_t count);  // a packed fp32 panel to steps, in place
 };
 
+inline constexpr index_t kInPlaceStep = 16;     ///< k from one round of prefetches to the next
+inline constexpr index_t kInPlaceOverlap = 16;  ///< columns of a tile, at most
+
+/// A block of C whose rows of B are read where they lie.
+struct InPlaceBlock {
+  const float* a;            // packed: [k][width]
+  const float* b;            // row 0 of the block; kInPlaceOverlap rows or more are in the matrix, before or after it
+  index_t b_stride, b_rows;  // b_rows: from b to the end of the matrix
+  index_t count;             // of k
+  float* out;                // scratch: [column][width], with kInPlaceOverlap columns before and as many after
+  float* c;
+  index_t ldc;
+  const float* bias;
+  bool accumulate;
+  index_t rows, columns;
+};
+
+struct InPlaceKernels {
+  index_t most_rows;  // of a block
+  index_t (*width)(index_t rows);
+  void (*pack)(const float* a, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
+  void (*block)(const InPlaceBlock&);
+};
+
 }  // namespace qat::inline v0::kernels
 
 #define QAT_TARGET_WITH_BF16
 #define QAT_TARGET_INCLUDE "qat/kernels/cpu/gemm-inl.hpp"
+#include "qat/simd/foreach_target-inl.hpp"
+
+#define QAT_TARGET_INCLUDE "qat/kernels/cpu/gemm_in_place-inl.hpp"
 #include "qat/simd/foreach_target-inl.hpp"
 
 namespace qat::inline v0::kernels {
@@ -171,15 +198,18 @@ struct GemmPlan {
   }
 };
 
-struct GemmCall {
-  const GemmKernels& kernels;
-  GemmPlan plan;
+struct GemmProblem {
   GemmOperand a, b;
   index_t M, N, K;
   float* c;
   index_t ldc;
   bool accumulate;
   const float* bias;
+};
+
+struct GemmCall : GemmProblem {
+  const GemmKernels& kernels;
+  GemmPlan plan;
   std::uint64_t id;
 
   /// Packs k in [k0, k0 + count) of B's rows [n0, n0 + columns).
@@ -268,6 +298,70 @@ struct GemmCall {
 };
 
 template <class Lazy>
+const InPlaceKernels& in_place_kernels() {
+  return QAT_DISPATCH(kernels, kInPlaceKernels<Lazy>);
+}
+QAT_INSTANCE(const InPlaceKernels& in_place_kernels<void>());
+
+/// True where packing A alone is faster (measured on a Zen 5): the outputs of short chains cost more to transpose than
+/// packing B, and with many rows B is packed for enough of them. Packed A takes 8 MiB at most.
+inline bool reads_b_in_place(const InPlaceKernels& kernels, const GemmProblem& p) {
+  return p.b.load == nullptr && p.b.matrix.k_stride == 1 && p.N >= kInPlaceOverlap && p.K >= 256 &&
+         p.M <= 16 * kernels.most_rows && p.M * p.K <= index_t{1} << 21;
+}
+
+/// A product whose B is read in place, from end to end of its rows, in blocks of C.
+struct InPlaceCall : GemmProblem {
+  const InPlaceKernels& kernels;
+  index_t rows, columns;  // of a block
+  index_t row_blocks, column_blocks;
+  float* a_panels;
+
+  InPlaceCall(const GemmProblem& problem, const InPlaceKernels& in_place) : GemmProblem(problem), kernels(in_place) {
+    row_blocks = (M + kernels.most_rows - 1) / kernels.most_rows;
+    rows = (M + row_blocks - 1) / row_blocks;
+    columns = 96;  // whole tiles whatever the rows, as 48
+    if (row_blocks * ((N + columns - 1) / columns) < 8 && rows * columns * (K + 1) > (index_t{1} << 19)) columns = 48;
+    column_blocks = (N + columns - 1) / columns;
+    a_panels = GemmWorkspace::of_this_thread().a.reserve(row_blocks * kernels.width(rows) * K);
+  }
+  index_t rows_of(index_t row_block) const { return M - row_block * rows < rows ? M - row_block * rows : rows; }
+
+  /// Packs the rows of A of a block: [k][row].
+  void pack_a(index_t row_block) const {
+    const index_t m0 = row_block * rows, count = rows_of(row_block);
+    float* to = a_panels + row_block * kernels.width(rows) * K;
+    if (a.load == nullptr) {
+      const MatrixOperand& m = a.matrix;
+      kernels.pack(m.data + m0 * m.row_stride, m.row_stride, m.k_stride, count, K, to);
+      return;
+    }
+    float* loaded = GemmWorkspace::of_this_thread().rows.reserve(count * K);
+    for (index_t r = 0; r < count; ++r) a.load(a.self, m0 + r, 0, K, loaded + r * K);
+    kernels.pack(loaded, K, 1, count, K, to);
+  }
+
+  void block(index_t row_block, index_t column_block) const {
+    const index_t m0 = row_block * rows, n0 = column_block * columns, width = kernels.width(rows);
+    float* scratch = GemmWorkspace::of_this_thread().partial.reserve((columns + 2 * kInPlaceOverlap) * width);
+    InPlaceBlock block = {};
+    block.a = a_panels + row_block * width * K;
+    block.b = b.matrix.data + n0 * b.matrix.row_stride;
+    block.b_stride = b.matrix.row_stride;
+    block.b_rows = N - n0;
+    block.count = K;
+    block.out = scratch + kInPlaceOverlap * width;
+    block.c = c + m0 * ldc + n0;
+    block.ldc = ldc;
+    block.bias = bias == nullptr ? nullptr : bias + n0;
+    block.accumulate = accumulate;
+    block.rows = rows_of(row_block);
+    block.columns = N - n0 < columns ? N - n0 : columns;
+    kernels.block(block);
+  }
+};
+
+template <class Lazy>
 const GemmKernels& gemm_kernels(MatmulPrecision precision) {
   return precision == MatmulPrecision::kBfloat16 && cpu_tuning().bf16_dot
              ? QAT_DISPATCH_BF16(kernels, kGemmKernels<Lazy>)
@@ -281,23 +375,34 @@ void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const Gemm
   QAT_CHECK(M >= 0 && N >= 0 && K >= 0, kShapeMismatch, "gemm: M, N, K are ", M, ", ", N, ", ", K,
             ", must not be negative");
   if (M == 0 || N == 0) return;
-  const GemmKernels& kernels = gemm_kernels<Lazy>(backend.matmul_precision());
-  const GemmCall call{kernels, GemmPlan(kernels, M, N, K), a, b, M, N, K, C, ldc, accumulate, bias, next_gemm_call()};
-  const GemmPlan& plan = call.plan;
-  const auto finish = [&](index_t row, index_t rows, index_t column, index_t columns) {
-    epilogue.run(epilogue.self, row, M - row < rows ? M - row : rows, column,
-                 N - column < columns ? N - column : columns);
+  const GemmProblem problem{a, b, M, N, K, C, ldc, accumulate, bias};
+  // Blocks of C, then the epilogue. Row blocks of one block of columns follow each other, so a thread mostly finds its
+  // packed B, or the rows of B, in place.
+  const auto run = [&](const auto& call, index_t rows, index_t columns, index_t row_blocks, index_t column_blocks) {
+    const auto finish = [&](index_t row, index_t count, index_t column, index_t width) {
+      epilogue.run(epilogue.self, row, M - row < count ? M - row : count, column,
+                   N - column < width ? N - column : width);
+    };
+    const bool fused = epilogue.run != nullptr && (column_blocks == 1 || columns % epilogue.granule == 0);
+    backend.parallel_for(row_blocks * column_blocks, [&](index_t chunk) {
+      const index_t row_block = chunk % row_blocks, column_block = chunk / row_blocks;
+      call.block(row_block, column_block);
+      if (fused) finish(row_block * rows, rows, column_block * columns, columns);
+    });
+    if (epilogue.run == nullptr || fused) return;
+    constexpr index_t kRows = 16;
+    backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
   };
-  const bool fused = epilogue.run != nullptr && (plan.column_blocks == 1 || plan.columns % epilogue.granule == 0);
-  // Row blocks of one block of columns follow each other, so a thread mostly finds its packed B in place.
-  backend.parallel_for(plan.row_blocks * plan.column_blocks, [&](index_t chunk) {
-    const index_t row_block = chunk % plan.row_blocks, column_block = chunk / plan.row_blocks;
-    call.block(row_block, column_block);
-    if (fused) finish(row_block * plan.rows, plan.rows, column_block * plan.columns, plan.columns);
-  });
-  if (epilogue.run == nullptr || fused) return;
-  constexpr index_t kRows = 16;
-  backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
+  const InPlaceKernels& in_place = in_place_kernels<Lazy>();
+  if (backend.matmul_precision() == MatmulPrecision::kFloat32 && reads_b_in_place(in_place, problem)) {
+    const InPlaceCall call(problem, in_place);
+    backend.parallel_for(call.row_blocks, [&](index_t row_block) { call.pack_a(row_block); });
+    run(call, call.rows, call.columns, call.row_blocks, call.column_blocks);
+    return;
+  }
+  const GemmKernels& kernels = gemm_kernels<Lazy>(backend.matmul_precision());
+  const GemmCall call{problem, kernels, GemmPlan(kernels, M, N, K), next_gemm_call()};
+  run(call, call.plan.rows, call.plan.columns, call.plan.row_blocks, call.plan.column_blocks);
 }
 QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const GemmOperand&, const GemmOperand&,
                              float*, index_t, bool, const float*, const GemmEpilogue&));

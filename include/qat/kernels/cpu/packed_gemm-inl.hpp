@@ -4,15 +4,6 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 
 #if QAT_TARGET_LEVEL >= 1
 
-QAT_INLINE void accumulate(simd::QAT_TARGET::Float& acc, simd::QAT_TARGET::Float x, simd::QAT_TARGET::Float weight) {
-#if QAT_TARGET_LEVEL >= 2 && !defined(QAT_X86_EMULATION)
-  // As assembly: g++ 12 rotates the accumulators of the unrolled tile through other registers and the stack.
-  asm("vfmadd231ps %2, %1, %0" : "+v"(acc.v) : "v"(x.v), "v"(weight.v));
-#else
-  acc = simd::QAT_TARGET::mul_add(x, weight, acc);
-#endif
-}
-
 /// kRows rows of x, packed as a[k][row], times the columns of C from `column` on, one vector for each of kVector.
 /// Packed bytes are read in order; the tile is one chain of multiply-adds over ascending k for each output, as gemm's.
 template <int kRows, int... kVector>
