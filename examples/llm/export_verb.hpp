@@ -21,12 +21,14 @@ struct ExportVerb {
     verb->add_option(
             "--to", to,
             "gguf: llama.cpp, each layer in the shortest type that holds it exactly; gguf:q4_0, gguf:q8_0 ...: "
-            "in that type or not at all; compressed-tensors: vLLM and transformers, packed integers; onnx: ONNX "
+            "in that type or not at all; compressed-tensors: vLLM and transformers, packed integers; torchao: PyTorch, "
+            "integers as int8; onnx: ONNX "
             "Runtime, packed integers; hf: a Hugging Face directory, llama2c: a .bin, both with float weights "
             "on the trained grid")
         ->required();
     verb->add_option("--out", out, "directory or file to write")->required();
-    verb->add_option("--dtype", dtype, "gguf, compressed-tensors, hf: of what is not integer; bf16 and f16 round it")
+    verb->add_option("--dtype", dtype,
+                     "gguf, compressed-tensors, torchao, hf: of what is not integer; bf16 and f16 round it")
         ->capture_default_str()
         ->check(CLI::IsMember({"f32", "bf16", "f16"}));
     verb->footer(
@@ -40,36 +42,59 @@ struct ExportVerb {
 
   void run() {
     const bool to_gguf = to == "gguf" || to.starts_with("gguf:"),
-               to_directory = to == "hf" || to == "compressed-tensors";
+               to_directory = to == "hf" || to == "compressed-tensors" || to == "torchao";
     QAT_CHECK(to_gguf || to_directory || to == "onnx" || to == "llama2c", kInvalidArgument, "--to is ", to,
-              "; accepted: gguf, gguf:TYPE, compressed-tensors, onnx, hf, llama2c");
+              "; accepted: gguf, gguf:TYPE, compressed-tensors, torchao, onnx, hf, llama2c");
     const char* const suffix = to_gguf ? ".gguf" : to == "onnx" ? ".onnx" : to == "llama2c" ? ".bin" : "";
     QAT_CHECK(out.ends_with(suffix) && !(to_directory && out.ends_with(".bin")), kInvalidArgument, "--out is ", out,
               "; --to ", to, " writes a ", to_directory ? "directory" : "file whose name ends in ", suffix);
-    const CpuBackend backend = model.backend();
-    const Checkpoint checkpoint(model.model);
-    nn::Transformer network = checkpoint.model();
-    quantize_if_asked(backend, checkpoint, network, scheme);
+    const recipe::ExportSource source = open_source();
     OrderedJson json = {{"model", model.model}, {"to", to}, {"out", out}, {"remarks", OrderedJson::array()}};
     if (to_gguf) {
-      write_gguf(network, json);
-    } else if (to == "compressed-tensors") {
-      const recipe::CompressedTensorsReport report = recipe::save_compressed_tensors(network, out, {type()});
-      tell(report.packed, report.in_float, report.remarks, json);
+      write_gguf(*network_, json);
     } else if (to == "onnx") {
-      const recipe::OnnxReport report = recipe::save_onnx(network, out);
+      const recipe::OnnxReport report = recipe::save_onnx(*network_, out);
       tell(report.packed, report.in_float, report.remarks, json);
+    } else if (to_directory) {
+      write_model_directory(out, [&](const std::string& path) {
+        copy_tokenizer(model.model, source.config.vocab_size, path, model.tokenizer);
+        if (to == "hf") return save_llama(recipe::on_grid_weights(source), path, type());
+        if (to == "torchao") {
+          const recipe::TorchaoReport report = recipe::save_torchao(source, path, {type()});
+          return tell(report.packed, report.in_float, report.remarks, json);
+        }
+        const recipe::CompressedTensorsReport report = recipe::save_compressed_tensors(source, path, {type()});
+        tell(report.packed, report.in_float, report.remarks, json);
+      });
     } else {
-      save_llama({network.config(), recipe::on_grid_weights(network)}, out, type());
-      std::printf("wrote %s: %s\n", out.c_str(),
-                  checkpoint.is_packed() || !scheme.scheme.empty() ? "the values that the packed codes stand for"
-                                                                   : "the weights as they are");
+      save_llama(recipe::on_grid_weights(source), out);
     }
-    if (to_directory) copy_tokenizer(model.model, network.config().vocab_size, out);
+    if (to == "hf" || to == "llama2c")
+      std::printf(
+          "wrote %s: %s\n", out.c_str(),
+          std::any_of(source.layers.begin(), source.layers.end(), [](const auto& l) { return l.packed != nullptr; })
+              ? "the values that the packed codes stand for"
+              : "the weights as they are");
     write_json(model.json, json);
   }
 
  private:
+  /// The checkpoint layer by layer, or the model in memory where it is quantized first, or the format needs it whole.
+  recipe::ExportSource open_source() {
+    const std::string& path = model.model;
+    const bool whole =
+        !scheme.scheme.empty() || to == "onnx" || to.starts_with("gguf") || !quantization_method(path).empty();
+    if (!whole)
+      return recipe::is_packed_checkpoint(path) ? recipe::open_packed_source(path)
+                                                : recipe::export_source(open_weights(path));
+    const CpuBackend backend = model.backend();
+    const Checkpoint checkpoint(path);
+    network_ = std::make_unique<nn::Transformer>(checkpoint.model());
+    quantize_if_asked(backend, checkpoint, *network_, scheme);
+    return recipe::export_source(*network_);
+  }
+  std::unique_ptr<nn::Transformer> network_;
+
   DType type() const { return dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32; }
   void tell(index_t packed, index_t in_float, const std::vector<std::string>& remarks, OrderedJson& json) const {
     std::printf("wrote %s: %td linear layers packed, %td layers in floating point\n", out.c_str(), packed, in_float);

@@ -48,7 +48,7 @@ struct InspectVerb {
     FileSummary summary = recipe::summarize_path(model.model);
     print(summary);
     OrderedJson json = to_json(summary);
-    const bool is_packed = recipe::is_compressed_tensors(model.model) || recipe::is_packed_checkpoint(model.model);
+    const bool is_packed = !quantization_method(model.model).empty() || recipe::is_packed_checkpoint(model.model);
     if (summary.problems.empty() && (is_packed || !scheme.scheme.empty()))
       recipe::detail::add_error(summary, [&] { layers(json); });
     for (const std::string& problem : summary.problems) std::printf("problem: %s\n", problem.c_str());

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 
 #include "qat/data/gguf_vocabulary.hpp"
-#include "qat/io/gguf_writer.hpp"
 #include "run_device.hpp"
 #include "session.hpp"
 
@@ -68,19 +67,15 @@ inline recipe::Report quantize_if_asked(const CpuBackend& backend, const Checkpo
   return recipe::quantize(backend, model, {options.rule()});
 }
 
-/// The keys tokenizer.ggml.* of a GGUF file to write: those of a model that is one, else of its tokenizer.
+/// The keys tokenizer.ggml.* of a GGUF file to write: those of a GGUF file as they are, else made of the tokenizer.
 inline GgufMetadata gguf_tokenizer(const std::string& model, const std::string& tokenizer, const LlamaConfig& config) {
+  const std::string file = tokenizer.empty() ? find_model_tokenizer(model, config.vocab_size) : tokenizer;
+  if (file.ends_with(".gguf")) return vocabulary_keys(file);
+  Vocabulary vocabulary =
+      (file.empty() ? load_model_tokenizer(model, config.vocab_size) : load_tokenizer(file))->vocabulary();
+  set_end_tokens(vocabulary, config.more_eos_ids);
   GgufMetadata metadata;
-  if (tokenizer.empty() && model.ends_with(".gguf")) {
-    const Gguf file = Gguf::open(model);
-    for (const auto& [key, value] : file.metadata())
-      if (key.starts_with("tokenizer.ggml.")) metadata.add(key, value);
-  } else {
-    const auto words = tokenizer.empty() ? load_model_tokenizer(model, config.vocab_size) : load_tokenizer(tokenizer);
-    Vocabulary vocabulary = words->vocabulary();
-    set_end_tokens(vocabulary, config.more_eos_ids);
-    add_vocabulary(metadata, vocabulary);
-  }
+  add_vocabulary(metadata, vocabulary);
   return metadata;
 }
 

@@ -10,7 +10,9 @@
 #include "export_verb.hpp"
 #include "generate_verb.hpp"
 #include "heal_verb.hpp"
+#include "import_verb.hpp"
 #include "inspect_verb.hpp"
+#include "logits_verb.hpp"
 #include "quantize_verb.hpp"
 #include "recipe_verb.hpp"
 #include "report_verb.hpp"
@@ -24,6 +26,7 @@ struct Verbs {
   qat_llm::QuantizeVerb quantize;
   qat_llm::GenerateVerb generate;
   qat_llm::ExportVerb export_;
+  qat_llm::ImportVerb import_;
   qat_llm::InspectVerb inspect;
   qat_llm::DiffVerb diff;
   qat_llm::HealVerb heal;
@@ -32,6 +35,7 @@ struct Verbs {
   qat_llm::DemoVerb demo;
   qat_llm::CompletionVerb completion;
   qat_llm::ResidentVerb resident;
+  qat_llm::LogitsVerb logits;
 
   void add_to(CLI::App& app) {
     eval.add_to(app);
@@ -39,6 +43,7 @@ struct Verbs {
     quantize.add_to(app);
     generate.add_to(app);
     export_.add_to(app);
+    import_.add_to(app);
     inspect.add_to(app);
     diff.add_to(app);
     heal.add_to(app);
@@ -47,6 +52,7 @@ struct Verbs {
     demo.add_to(app);
     completion.add_to(app);
     resident.add_to(app);
+    logits.add_to(app);
   }
 };
 

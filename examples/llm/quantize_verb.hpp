@@ -33,7 +33,7 @@ struct QuantizeVerb {
     print_report(report);
     write_model_directory(out, [&](const std::string& path) {
       recipe::save_packed(network, path);
-      copy_tokenizer(model.model, network.config().vocab_size, path);
+      copy_tokenizer(model.model, network.config().vocab_size, path, model.tokenizer);
     });
     write_json(model.json,
                {{"model", model.model}, {"out", out}, {"scheme", scheme.scheme}, {"report", to_json(report)}});

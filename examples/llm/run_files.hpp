@@ -43,11 +43,11 @@ inline void begin_run_files(const RecipeRun& run, recipe::ExistingRun existing) 
 
 inline void save_float(const RecipeRun& run, nn::Transformer& model, const std::string& directory) {
   save_model(model, directory);
-  copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory);
+  copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory, run.recipe().model.tokenizer);
 }
 inline void save_packed(const RecipeRun& run, nn::Transformer& model, const std::string& directory) {
   recipe::save_packed(model, directory);
-  copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory);
+  copy_tokenizer(run.checkpoint().path(), model.config().vocab_size, directory, run.recipe().model.tokenizer);
 }
 /// RUN/model: the trained float weights. Before convert().
 inline void save_run_model(const RecipeRun& run, nn::Transformer& model) {

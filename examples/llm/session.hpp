@@ -14,10 +14,12 @@
 #include "qat/data/load_tokenizer.hpp"
 #include "qat/data/token_stream.hpp"
 #include "qat/io/directory.hpp"
+#include "qat/io/gguf_writer.hpp"
 #include "qat/io/llama.hpp"
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
 #include "qat/recipe/evaluate.hpp"
 #include "qat/recipe/multiple_choice.hpp"
+#include "qat/recipe/torchao_checkpoint.hpp"
 #include "qat/recipe/train.hpp"
 
 namespace qat_llm {
@@ -37,8 +39,8 @@ class Checkpoint {
  public:
   explicit Checkpoint(const std::string& path)
       : path_(path),
-        compressed_(recipe::is_compressed_tensors(path)),
-        packed_(compressed_ || recipe::is_packed_checkpoint(path)) {
+        method_(quantization_method(path)),
+        packed_(method_ == "compressed-tensors" || method_ == "torchao" || recipe::is_packed_checkpoint(path)) {
     if (!packed_) config_ = load_llama_config(path);
   }
   const std::string& path() const { return path_; }
@@ -46,7 +48,9 @@ class Checkpoint {
   const LlamaConfig& config() const { return config_; }  // of a checkpoint that is not packed
   /// Read anew each time: the weights are in memory once, those of the model.
   nn::Transformer model() const {
-    if (packed_) return compressed_ ? recipe::load_compressed_tensors(path_) : recipe::load_packed(path_);
+    if (method_ == "compressed-tensors") return recipe::load_compressed_tensors(path_);
+    if (method_ == "torchao") return recipe::load_torchao(path_);
+    if (packed_) return recipe::load_packed(path_);
     nn::Transformer model(config_);
     model.load(load_llama(path_).tensors);
     return model;
@@ -54,7 +58,8 @@ class Checkpoint {
 
  private:
   std::string path_;
-  bool compressed_, packed_;
+  std::string method_;  // quant_method of a Hugging Face directory
+  bool packed_;
   LlamaConfig config_;
 };
 
@@ -155,18 +160,38 @@ void write_model_directory(const std::string& directory, Write&& write) {
             ": holds a sharded checkpoint; accepted: a new or unsharded directory");
   update_directory(directory, write);
 }
-/// Copies the tokenizer files that stand in or beside a model, so that a directory written from it is complete.
-inline void copy_tokenizer(const std::string& model_path, index_t vocab_size, const std::string& directory) {
-  const std::string from = is_directory(model_path) ? model_path : parent_directory(model_path);
-  const std::string sized = "tok" + std::to_string(vocab_size);
-  const std::pair<std::string, const char*> files[] = {{"tokenizer.json", "tokenizer.json"},
-                                                       {"tokenizer_config.json", "tokenizer_config.json"},
-                                                       {"tokenizer.model", "tokenizer.model"},
-                                                       {"tokenizer.bin", "tokenizer.bin"},
-                                                       {sized + ".bin", "tokenizer.bin"}};
-  for (const auto& [source, target] : files) {
-    const std::string path = join_path(from.empty() ? "." : from, source);
-    if (file_exists(path)) write_file(join_path(directory, target), MappedFile(path).text());
+/// The keys tokenizer.ggml.* of a GGUF file as they are.
+inline GgufMetadata vocabulary_keys(const std::string& path) {
+  GgufMetadata metadata;
+  const Gguf file = Gguf::open(path);
+  for (const auto& [key, value] : file.metadata())
+    if (key.starts_with("tokenizer.")) metadata.add(key, value);
+  return metadata;
+}
+/// Copies a model's tokenizer, so that a directory written from the model is complete: the one that is named, or the
+/// one that stands in or beside the model. Of a GGUF file the vocabulary becomes tokenizer.gguf.
+inline void copy_tokenizer(const std::string& model_path, index_t vocab_size, const std::string& directory,
+                           const std::string& tokenizer = "") {
+  const std::string place = tokenizer.empty() ? model_path : tokenizer;
+  const std::string file = is_directory(place)  ? find_tokenizer(place)
+                           : !tokenizer.empty() ? tokenizer
+                                                : find_model_tokenizer(model_path, vocab_size);
+  if (file.empty() || file == "bytes") return;
+  const auto copy = [&](const std::string& source, const std::string& target) {
+    if (file_exists(source)) write_file(join_path(directory, target), MappedFile(source).text());
+  };
+  if (is_directory(place)) {
+    for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer.bin",
+                             "tokenizer.gguf", "tokenizer_config.json", "special_tokens_map.json"})
+      copy(join_path(place, name), name);
+  } else if (file.ends_with(".gguf")) {
+    write_gguf(join_path(directory, "tokenizer.gguf"), vocabulary_keys(file), {});
+  } else if (file_name(file) == "vocab.json") {
+    for (const char* name : {"vocab.json", "merges.txt"}) copy(join_path(parent_directory(file), name), name);
+  } else {
+    copy(file, "tokenizer" + file.substr(file.rfind('.')));
+    if (file.ends_with(".json"))
+      copy(join_path(parent_directory(file), "tokenizer_config.json"), "tokenizer_config.json");
   }
 }
 

@@ -32,6 +32,9 @@ def main():
             check(f"{scheme}: no code or scale differs", differing(packed, out, folder) == 0)
             check(f"{scheme}: scores the same", score(packed, text, folder) == score(out, text, folder))
             check(f"{scheme}: has a tokenizer", os.path.exists(os.path.join(out, "tokenizer.bin")))
+            code, _, errors = run("export", "--model", packed, "--to", "torchao", "--out", at("ao"))
+            check(f"{scheme}: torchao's tensors hold the same codes and scales", code == 0 and differing(packed, at("ao"), folder) == 0
+                  and score(packed, text, folder) == score(at("ao"), text, folder), errors)
             code, _, errors = run("export", "--model", packed, "--to", "hf", "--out", at("hf"))
             check(f"{scheme}: float weights on the grid", code == 0 and differing(packed, at("hf"), folder) == 0, errors)
             code, _, errors = run("export", "--model", packed, "--to", "llama2c", "--out", at("grid.bin"))

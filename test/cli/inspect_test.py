@@ -88,6 +88,43 @@ def damage(at, model):
     refuses("an empty directory", ["inspect", at("nothing")], "nothing", "holds no model", "accepted")
 
 
+def imports(at, model, text):
+    """Each format becomes a directory with the same values, and a tokenizer that training and evaluation find."""
+    def differing(a, b):
+        code, _, errors = run("diff", a, b, "--json", at("d.json"))
+        return load(at("d.json"))["differing"] if code == 0 else errors
+    for name, source, dtype, words in (("llama2.c", model, "F32", "tokenizer.bin"), ("GGUF", at("m.gguf"), "F32", "tokenizer.gguf"),
+                                       ("a directory", at("hf"), "F32", "tokenizer.bin")):
+        code, out, errors = run("import", source, "--out", at("imported"), "--json", at("i.json"))
+        result = load(at("i.json")) if code == 0 else {}
+        check(f"import of {name}", code == 0 and result["dtype"] == dtype and result["tokenizer"] == words, errors + str(result))
+        check(f"import of {name}: no value differs", differing(source, at("imported")) == 0)
+        code, out, errors = run("inspect", at("imported"))
+        check(f"import of {name}: sound", code == 0 and "300 tokens" in out, errors)
+        shutil.rmtree(at("imported"))
+    code, _, errors = run("import", model, "--out", at("imported"), "--dtype", "bf16")
+    again = run("import", at("imported"), "--out", at("again"), "--json", at("i.json"))
+    same = [open(os.path.join(d, "model.safetensors"), "rb").read() for d in (at("imported"), at("again"))]
+    check("an imported directory keeps its type, to the byte", code == 0 and again[0] == 0 and load(at("i.json"))["dtype"] == "BF16"
+          and same[0] == same[1], errors + again[2])
+    os.mkdir(at("alone"))
+    shutil.copy(at("m.gguf"), at("alone/m.gguf"))
+    code, _, errors = run("train", "--model", at("alone/m.gguf"), "--train-data", text, "--scheme", "qat4", "--steps", "2", "--seq-length", "16",
+                          "--output-dir", at("from-gguf"))
+    check("training from GGUF", code == 0, errors)
+    for part in ("model", "packed"):
+        code, _, errors = run("eval", "--model", at(f"from-gguf/{part}"), "--data", text, "--length", "16")
+        check(f"the vocabulary of a GGUF file stands in RUN/{part}", code == 0, errors)
+    code, _, errors = run("export", "--model", at("from-gguf/packed"), "--to", "gguf", "--out", at("back.gguf"))
+    check("and goes back into GGUF", code == 0, errors)
+    refuses("import of a packed directory", ["import", at("packed"), "--out", at("no")], "is packed", "export --to hf")
+    with open(at("cut.gguf"), "wb") as file, open(at("m.gguf"), "rb") as whole:
+        file.write(whole.read()[:-100])
+    refuses("import of a cut file", ["import", at("cut.gguf"), "--out", at("no")], "cut.gguf", "truncated")
+    refuses("import onto a full disk", ["import", model, "--out", at("no")], "cannot write", before=tiny.no_larger_than(20_000))
+    check("leaves nothing", not os.path.exists(at("no")) and not [n for n in os.listdir(os.path.dirname(model)) if "unfinished" in n])
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         model, text = tiny.make(folder)
@@ -108,6 +145,7 @@ def main():
         check("a run", code == 0, errors)
         code, out, errors = run("inspect", at("run"))
         check("a run is described with its newest checkpoint", code == 0 and "step-000002" in out and "exp_avg" in out, errors)
+        imports(at, model, text)
         damage(at, model)
     return 1 if tiny.results["FAILED"] else 0
 

@@ -15,10 +15,10 @@
 
 namespace qat::inline v0 {
 
-/// The tokenizer file of a directory: tokenizer.json, tokenizer.model, vocab.json (with merges.txt) or tokenizer.bin,
-/// the first that is there; "" where there is none.
+/// The tokenizer file of a directory: tokenizer.json, tokenizer.model, vocab.json (with merges.txt), tokenizer.bin or
+/// tokenizer.gguf, the first that is there; "" where there is none.
 inline std::string find_tokenizer(const std::string& directory) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin"})
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer.bin", "tokenizer.gguf"})
     if (const std::string file = join_path(directory, name); file_exists(file)) return file;
   return "";
 }
@@ -29,7 +29,7 @@ inline std::string find_tokenizer(const std::string& directory) {
 inline std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   constexpr const char* kAccepted =
       "accepted: 'bytes', tokenizer.json, a sentencepiece .model, vocab.json with merges.txt, a llama2.c tokenizer "
-      ".bin, a .gguf, or a directory with tokenizer.json, tokenizer.model, vocab.json or tokenizer.bin";
+      ".bin, a .gguf, or a directory with tokenizer.json, tokenizer.model, vocab.json, tokenizer.bin or tokenizer.gguf";
   if (path == "bytes") return std::make_unique<ByteTokenizer>();
   if (is_directory(path)) {
     const std::string file = find_tokenizer(path);

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "qat/io/safetensors.hpp"
-#include "qat/pack/packed_weight.hpp"
+#include "qat/pack/packed_rows.hpp"
 #include "qat/tensor/packed_view.hpp"
 
 namespace qat::inline v0 {
@@ -83,10 +83,12 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
   out.scale_dtype = scale_dtype;
   const index_t row_words = CompressedWeight::words(out.columns, out.bits);
   out.packed.resize(static_cast<std::size_t>(out.rows * row_words));
-  for (index_t n = 0; n < out.rows; ++n)
-    detail::pack_words(
-        out.columns, out.bits, [&](index_t k) { return weight.code(n, k) - spec.qmin(); },
-        out.packed.data() + n * row_words);
+  std::vector<std::uint8_t> u(static_cast<std::size_t>(out.columns));
+  for (index_t n = 0; n < out.rows; ++n) {  // a row of words is a string of bits
+    unpack_row(weight, n, u.data());
+    detail::pack_bits(u.data(), out.columns, out.bits,
+                      reinterpret_cast<std::uint8_t*>(out.packed.data() + n * row_words));
+  }
   bool symmetric = true;
   for (index_t i = 0; i < out.rows * out.groups; ++i) {
     const float scale = weight.scale(i);
@@ -124,11 +126,6 @@ inline PackedWeight decompress_weight(const CompressedWeight& stored) {
                     : stored.scale_dtype == DType::kF16 ? ScaleType::kFloat16
                                                         : ScaleType::kFloat32;
   const index_t row_words = CompressedWeight::words(stored.columns, stored.bits);
-  std::vector<std::int8_t> codes(static_cast<std::size_t>(stored.rows * stored.columns));
-  for (index_t n = 0; n < stored.rows; ++n)
-    detail::unpack_words(stored.columns, stored.bits, stored.packed.data() + n * row_words, [&](index_t k, int u) {
-      codes[static_cast<std::size_t>(n * stored.columns + k)] = static_cast<std::int8_t>(u + spec.qmin());
-    });
   std::vector<float> zero_point(stored.zero_point.empty() ? 0 : stored.scale.size());
   if (!zero_point.empty()) {
     const index_t words = CompressedWeight::words(stored.rows, stored.bits);
@@ -141,8 +138,13 @@ inline PackedWeight decompress_weight(const CompressedWeight& stored) {
       });
     }
   }
-  return PackedWeight::pack(spec, stored.rows, stored.columns, codes.data(), stored.scale.data(),
-                            zero_point.empty() ? nullptr : zero_point.data());
+  return pack_rows(
+      spec, stored.rows, stored.columns,
+      [&](index_t n, std::uint8_t* u) {
+        detail::unpack_bits(reinterpret_cast<const std::uint8_t*>(stored.packed.data() + n * row_words), stored.columns,
+                            stored.bits, u);
+      },
+      stored.scale.data(), zero_point.empty() ? nullptr : zero_point.data());
 }
 
 /// Reads the tensors of one layer. bits: what the configuration says; shapes must agree with it.

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -119,6 +120,9 @@ class MappedFile {
   const unsigned char* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Takes bytes of a file, in pieces of any size.
+using ByteSink = std::function<void(const void* data, std::size_t size)>;
 
 /// Whether a file name is that of an AtomicFileWriter's temporary: NAME.tmp-PID-COUNT.
 inline bool is_temporary_file(std::string_view name) {

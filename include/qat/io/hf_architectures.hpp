@@ -194,4 +194,13 @@ inline std::vector<HfStoredTensor> hf_stored_tensors(const LlamaConfig& c) {
   return all;
 }
 
+/// Its shape, from those of its parts.
+inline Shape hf_stored_shape(const HfStoredTensor& stored, const std::map<std::string, Shape>& shapes) {
+  const Shape& first = shapes.at(stored.roles.front());
+  index_t rows = 0;
+  for (const std::string& role : stored.roles) rows += shapes.at(role)[0];
+  if (first.rank() == 1) return {rows};
+  return stored.transposed ? Shape{first[1], rows} : Shape{rows, first[1]};
+}
+
 }  // namespace qat::inline v0

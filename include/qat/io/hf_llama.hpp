@@ -187,6 +187,17 @@ inline LlamaConfig parse_hf_llama_config(const Json& json, const std::string& so
   return c;
 }
 
+/// quant_method of a directory's config.json; "" where it has none.
+inline std::string quantization_method(const std::string& directory) {
+  const std::string path = join_path(directory, "config.json");
+  if (!is_directory(directory) || !file_exists(path)) return "";
+  const Json json = read_json(path);
+  const Json* quantization = json.is_object() ? find_member(json, "quantization_config") : nullptr;
+  const Json* method =
+      quantization != nullptr && quantization->is_object() ? find_member(*quantization, "quant_method") : nullptr;
+  return method != nullptr && method->is_string() ? method->get<std::string>() : "";
+}
+
 /// An open checkpoint directory: configuration, names, shapes and types are checked; weights are read when asked for.
 class HfCheckpoint {
  public:
@@ -223,6 +234,14 @@ class HfCheckpoint {
   const std::map<std::string, Shape>& shapes() const { return shapes_; }
   /// The type that the file stores a tensor of the model in.
   DType dtype(const std::string& role) const { return parts_.at(role).view->dtype; }
+
+  /// The type of all of them where there is one; else F32, which holds each.
+  DType common_dtype() const {
+    const DType first = parts_.begin()->second.view->dtype;
+    for (const auto& [role, part] : parts_)
+      if (part.view->dtype != first) return DType::kF32;
+    return first;
+  }
 
   /// A tensor of the model in fp32, under the name that nn::Transformer gives it.
   /// @throws qat::Error (kBadFile) naming an element that is not finite
@@ -287,9 +306,7 @@ class HfCheckpoint {
       rows += shape[0];
     }
     for (const std::string& role : stored.roles) parts_.at(role).stored_rows = rows;
-    const Shape wanted = first.rank() == 1   ? Shape{rows}
-                         : stored.transposed ? Shape{columns, rows}
-                                             : Shape{rows, columns};
+    const Shape wanted = hf_stored_shape(stored, shapes_);
     bool same = static_cast<int>(view.shape.size()) == wanted.rank();
     for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
     QAT_CHECK(same, kShapeMismatch, view.file, ": tensor ", printable(view.name), " has shape ", shape_text(view.shape),
@@ -376,31 +393,26 @@ inline std::string hf_llama_config_text(const LlamaConfig& c, DType dtype) {
 }
 
 namespace detail {
-/// The values of a stored tensor in fp32, in the file's order.
-inline std::vector<float> stored_values(const HfStoredTensor& stored, const LlamaWeights& weights) {
-  index_t rows = 0, columns = 1;
-  for (const std::string& role : stored.roles) {
-    const Tensor<float>& part = weights.tensors.at(role);
-    rows += part.dim(0);
-    columns = part.rank() == 2 ? part.dim(1) : 1;
-  }
-  std::vector<float> values(static_cast<std::size_t>(rows * columns));
+/// The values of a stored tensor in fp32, in the file's order and shape.
+inline Tensor<float> stored_values(const HfStoredTensor& stored, const Shape& shape, const WeightSource& weights) {
+  Tensor<float> values = Tensor<float>::uninitialized(shape);
+  const index_t outputs = shape[stored.transposed ? shape.rank() - 1 : 0], columns = shape.size() / outputs;
   index_t row = 0;
   for (const std::string& role : stored.roles) {
-    const Tensor<float>& part = weights.tensors.at(role);
-    for (index_t r = 0; r < part.dim(0); ++r, ++row)
+    const std::shared_ptr<const Tensor<float>> part = weights.tensor(role);
+    for (index_t r = 0; r < part->dim(0); ++r, ++row)
       for (index_t c = 0; c < columns; ++c)
-        values[static_cast<std::size_t>(stored.transposed ? c * rows + row : row * columns + c)] =
-            part[r * columns + c];
+        values[stored.transposed ? c * outputs + row : row * columns + c] = (*part)[r * columns + c];
   }
   return values;
 }
 }  // namespace detail
 
 /// Writes model.safetensors, then config.json, into `directory` (created when absent); each file appears completely or
-/// not at all. `dtype`: F32 (exact), or F16 or BF16 (rounded half to even).
-inline void write_hf_llama(const LlamaWeights& weights, const std::string& directory, DType dtype = DType::kF32) {
-  check_weights(weights, directory);
+/// not at all. A stored tensor is in memory while it is written. `dtype`: F32 (exact), or F16 or BF16 (rounded half to
+/// even).
+inline void write_hf_llama(const WeightSource& weights, const std::string& directory, DType dtype = DType::kF32) {
+  check_config(weights.config, directory);
   QAT_CHECK(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16, kUnsupported, directory, ": dtype ",
             info(dtype).name, "; accepted: F32, F16, BF16");
   const std::string config_text = hf_llama_config_text(weights.config, dtype);
@@ -408,28 +420,25 @@ inline void write_hf_llama(const LlamaWeights& weights, const std::string& direc
   const std::string index = join_path(directory, "model.safetensors.index.json");
   QAT_CHECK(!file_exists(index), kInvalidArgument, directory,
             ": holds a sharded checkpoint; accepted: a new or unsharded directory");
+  const std::map<std::string, Shape> shapes = llama_tensor_shapes(weights.config);
   std::vector<SafetensorEntry> entries;
-  std::deque<std::vector<float>> arranged;
-  std::deque<std::vector<std::uint16_t>> rounded;
   for (const HfStoredTensor& stored : hf_stored_tensors(weights.config)) {
-    const Tensor<float>& first = weights.tensors.at(stored.roles.front());
-    const bool as_is = stored.roles.size() == 1 && !stored.transposed;
-    if (!as_is) arranged.push_back(detail::stored_values(stored, weights));
-    const std::span<const float> values = as_is ? std::span<const float>(first.data(), first.data() + first.size())
-                                                : std::span<const float>(arranged.back());
-    SafetensorEntry entry{stored.name, dtype, {}, values.data()};
-    const auto size = static_cast<index_t>(values.size()), columns = first.rank() == 2 ? first.dim(1) : index_t{1};
-    if (first.rank() == 1) entry.shape = {size};
-    if (first.rank() == 2) entry.shape = {size / columns, columns};
-    if (stored.transposed) std::swap(entry.shape.front(), entry.shape.back());
-    if (dtype != DType::kF32) {
-      entry.data = rounded.emplace_back(rounded_bits(values.data(), size, dtype)).data();
-      if (!as_is) arranged.pop_back();
-    }
-    entries.push_back(std::move(entry));
+    const Shape shape = hf_stored_shape(stored, shapes);
+    FloatsOnDemand values = [&weights, name = stored.roles.front()] { return weights.tensor(name); };
+    if (stored.roles.size() > 1 || stored.transposed)
+      values = [&weights, stored, shape] {
+        return std::make_shared<const Tensor<float>>(detail::stored_values(stored, shape, weights));
+      };
+    entries.push_back(float_entry(stored.name, dtype, shape, std::move(values)));
   }
   write_safetensors(join_path(directory, "model.safetensors"), std::move(entries));
   write_file(join_path(directory, "config.json"), config_text);
+}
+
+/// The same of weights in memory.
+inline void write_hf_llama(const LlamaWeights& weights, const std::string& directory, DType dtype = DType::kF32) {
+  check_weights(weights, directory);
+  write_hf_llama(borrowed(weights), directory, dtype);
 }
 
 }  // namespace qat::inline v0

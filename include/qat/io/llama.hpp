@@ -1,6 +1,7 @@
 // One door for checkpoints: recognizes what a path holds, and writes the format its name asks for.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "qat/io/gguf_llama.hpp"
@@ -50,14 +51,37 @@ inline LlamaConfig load_llama_config(const std::string& path) {
       [](const std::string& file) { return read_llama2c_config(MappedFile(file)); });
 }
 
+/// The checkpoint that load_llama() would load, its tensors read one at a time.
+inline WeightSource open_weights(const std::string& path) {
+  const auto source = [](const auto& checkpoint) -> WeightSource {
+    return {checkpoint->config(), [checkpoint](const std::string& name) {
+              return std::make_shared<const Tensor<float>>(checkpoint->tensor(name));
+            }};
+  };
+  return detail::open_llama(
+      path, [&](const std::string& directory) { return source(std::make_shared<const HfCheckpoint>(directory)); },
+      [](const std::string& file) -> WeightSource {
+        const auto weights = std::make_shared<const LlamaWeights>(read_gguf_llama(file));
+        return {weights->config, [weights](const std::string& name) {
+                  return std::shared_ptr<const Tensor<float>>(weights, &weights->tensors.at(name));
+                }};
+      },
+      [&](const std::string& file) { return source(std::make_shared<const Llama2cCheckpoint>(file)); });
+}
+
 /// Saves as llama2.c when `path` ends in .bin, else as a Hugging Face directory with weights of `dtype`.
-inline void save_llama(const LlamaWeights& weights, const std::string& path, DType dtype = DType::kF32) {
+inline void save_llama(const WeightSource& weights, const std::string& path, DType dtype = DType::kF32) {
   if (path.ends_with(".bin")) {
     QAT_CHECK(dtype == DType::kF32, kUnsupported, path, ": a llama2.c checkpoint holds F32, not ", info(dtype).name);
     write_llama2c(weights, path);
   } else {
     write_hf_llama(weights, path, dtype);
   }
+}
+/// The same of weights in memory.
+inline void save_llama(const LlamaWeights& weights, const std::string& path, DType dtype = DType::kF32) {
+  check_weights(weights, path);
+  save_llama(borrowed(weights), path, dtype);
 }
 
 }  // namespace qat::inline v0

@@ -92,38 +92,59 @@ inline LlamaConfig read_llama2c_config(const MappedFile& file) {
   return c;
 }
 
-/// Reads a version 0 checkpoint.
-inline LlamaWeights read_llama2c(const std::string& path) {
-  const MappedFile file(path);
-  LlamaWeights weights{read_llama2c_config(file), {}};
-  const LlamaConfig& c = weights.config;
-  const unsigned char* position = file.data() + detail::kLlama2cHeader;
-  std::vector<float> interleaved;
-  detail::for_each_llama2c_array(c, [&](const char* kind, index_t layers, const Shape& shape) {
-    const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(float);
-    for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer, position += bytes) {
-      if (kind == nullptr) continue;
-      const std::string name = detail::llama2c_tensor_name(kind, layers, layer);
-      Tensor<float> tensor = Tensor<float>::uninitialized(shape);
-      if (const index_t heads = detail::llama2c_interleaved_heads(c, name); heads > 0) {
-        interleaved.resize(static_cast<std::size_t>(shape.size()));
-        std::memcpy(interleaved.data(), position, bytes);
-        interleaved_rows_to_halves(interleaved.data(), heads, c.head_dim, c.dim, tensor.data());
-      } else {
-        std::memcpy(tensor.data(), position, bytes);
+/// An open version 0 checkpoint: its header and size are checked; weights are read when asked for.
+class Llama2cCheckpoint {
+ public:
+  explicit Llama2cCheckpoint(const std::string& path) : file_(path), config_(read_llama2c_config(file_)) {
+    std::size_t position = detail::kLlama2cHeader;
+    detail::for_each_llama2c_array(config_, [&](const char* kind, index_t layers, const Shape& shape) {
+      for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer) {
+        if (kind != nullptr) places_[detail::llama2c_tensor_name(kind, layers, layer)] = {position, shape};
+        position += static_cast<std::size_t>(shape.size()) * sizeof(float);
       }
-      check_finite(tensor, name, path);
-      weights.tensors.emplace(name, std::move(tensor));
-    }
-  });
-  return weights;
-}
+    });
+  }
+  const LlamaConfig& config() const { return config_; }
 
-/// Writes a version 0 checkpoint, completely or not at all. The format fixes norm_eps 1e-5, theta 10000 without scaling
-/// and head_dim = dim / n_heads; another model is refused.
-inline void write_llama2c(const LlamaWeights& weights, const std::string& path) {
+  /// A tensor of the model, under the name that nn::Transformer gives it.
+  /// @throws qat::Error (kBadFile) naming an element that is not finite
+  Tensor<float> tensor(const std::string& name) const {
+    const auto found = places_.find(name);
+    QAT_CHECK(found != places_.end(), kInvalidArgument, file_.path(), ": has no tensor ", printable(name));
+    const auto& [position, shape] = found->second;
+    const unsigned char* data = file_.data() + position;
+    Tensor<float> out = Tensor<float>::uninitialized(shape);
+    if (detail::llama2c_interleaved_heads(config_, name) > 0) {
+      const std::size_t row_bytes = static_cast<std::size_t>(shape[1]) * sizeof(float);
+      for (index_t row = 0; row < shape[0]; ++row, data += row_bytes)
+        std::memcpy(out.data() + half_row_of_interleaved(row, config_.head_dim) * shape[1], data, row_bytes);
+    } else {
+      std::memcpy(out.data(), data, static_cast<std::size_t>(out.size_bytes()));
+    }
+    check_finite(out, name, file_.path());
+    return out;
+  }
+
+  LlamaWeights load() const {
+    LlamaWeights weights{config_, {}};
+    for (const auto& [name, place] : places_) weights.tensors.emplace(name, tensor(name));
+    return weights;
+  }
+
+ private:
+  MappedFile file_;
+  LlamaConfig config_;
+  std::map<std::string, std::pair<std::size_t, Shape>> places_;
+};
+
+/// Reads a version 0 checkpoint.
+inline LlamaWeights read_llama2c(const std::string& path) { return Llama2cCheckpoint(path).load(); }
+
+/// Writes a version 0 checkpoint, completely or not at all, a tensor at a time. The format fixes norm_eps 1e-5, theta
+/// 10000 without scaling and head_dim = dim / n_heads; another model is refused.
+inline void write_llama2c(const WeightSource& weights, const std::string& path) {
   const LlamaConfig& c = weights.config;
-  check_weights(weights, path);
+  check_config(c, path);
   QAT_CHECK(
       has_llama_form(c), kUnsupported, path,
       ": the model is no Llama (biases, window, norms, activation or positions); a llama2.c checkpoint holds one");
@@ -140,7 +161,6 @@ inline void write_llama2c(const LlamaWeights& weights, const std::string& path) 
   for (int i = 0; i < 7; ++i) header[i] = static_cast<std::int32_t>(fields[i]);
   AtomicFileWriter writer(path);
   writer.write(header, sizeof header);
-  std::vector<float> interleaved;
   detail::for_each_llama2c_array(c, [&](const char* kind, index_t layers, const Shape&) {
     if (kind == nullptr) {
       for (const bool sine : {false, true})
@@ -156,17 +176,24 @@ inline void write_llama2c(const LlamaWeights& weights, const std::string& path) 
     }
     for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer) {
       const std::string name = detail::llama2c_tensor_name(kind, layers, layer);
-      const Tensor<float>& tensor = weights.tensors.at(name);
-      const float* data = tensor.data();
-      if (const index_t heads = detail::llama2c_interleaved_heads(c, name); heads > 0) {
-        interleaved.resize(static_cast<std::size_t>(tensor.size()));
-        halves_rows_to_interleaved(data, heads, c.head_dim, c.dim, interleaved.data());
-        data = interleaved.data();
+      const std::shared_ptr<const Tensor<float>> tensor = weights.tensor(name);
+      const index_t heads = detail::llama2c_interleaved_heads(c, name);
+      if (heads == 0) {
+        writer.write(tensor->data(), static_cast<std::size_t>(tensor->size()) * sizeof(float));
+        continue;
       }
-      writer.write(data, static_cast<std::size_t>(tensor.size()) * sizeof(float));
+      for (index_t row = 0; row < tensor->dim(0); ++row)
+        writer.write(tensor->data() + half_row_of_interleaved(row, c.head_dim) * c.dim,
+                     static_cast<std::size_t>(c.dim) * sizeof(float));
     }
   });
   writer.commit();
+}
+
+/// The same of weights in memory.
+inline void write_llama2c(const LlamaWeights& weights, const std::string& path) {
+  check_weights(weights, path);
+  write_llama2c(borrowed(weights), path);
 }
 
 }  // namespace qat::inline v0

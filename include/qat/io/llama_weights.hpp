@@ -2,7 +2,9 @@
 #pragma once
 
 #include <bit>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +21,14 @@ namespace qat::inline v0 {
 struct LlamaWeights {
   LlamaConfig config;
   std::map<std::string, Tensor<float>> tensors;
+};
+
+/// A checkpoint whose tensors are read when they are asked for, one at a time: for what is converted without being in
+/// memory whole.
+struct WeightSource {
+  LlamaConfig config;
+  /// A tensor of llama_tensor_shapes(config); whoever holds the pointer keeps it in memory.
+  std::function<std::shared_ptr<const Tensor<float>>(const std::string& name)> tensor;
 };
 
 /// Throws one line naming `source` and the field that makes no model.
@@ -90,6 +100,13 @@ inline std::map<std::string, Shape> llama_tensor_shapes(const LlamaConfig& c) {
   norm("model.norm");
   if (!c.tied) shapes["lm_head.weight"] = {c.vocab_size, c.dim};
   return shapes;
+}
+
+/// Those in memory, which must stay there.
+inline WeightSource borrowed(const LlamaWeights& weights) {
+  return {weights.config, [&weights](const std::string& name) {
+            return std::shared_ptr<const Tensor<float>>(std::shared_ptr<void>(), &weights.tensors.at(name));
+          }};
 }
 
 /// Throws when an element is NaN or infinite, naming the first one.

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -335,13 +337,43 @@ inline std::vector<std::uint16_t> rounded_bits(const float* values, index_t coun
   return bits;
 }
 
-/// A tensor to write: bytes borrowed until write_safetensors returns.
+/// A tensor to write.
 struct SafetensorEntry {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<index_t> shape;
-  const void* data = nullptr;
+  const void* data = nullptr;  ///< borrowed until write_safetensors returns, unless there is `write`
+  std::function<void(const ByteSink& sink)> write = {};  ///< called once, when its turn comes: hands over all its bytes
 };
+
+/// Hands over floats as F32, or as F16 or BF16, rounded half to even.
+inline void write_floats(const float* values, index_t count, DType dtype, const ByteSink& sink) {
+  if (dtype == DType::kF32) return sink(values, static_cast<std::size_t>(count) * sizeof(float));
+  constexpr index_t kPiece = 1 << 16;
+  for (index_t first = 0; first < count; first += kPiece) {
+    const std::vector<std::uint16_t> bits = rounded_bits(values + first, (std::min)(kPiece, count - first), dtype);
+    sink(bits.data(), bits.size() * sizeof(bits[0]));
+  }
+}
+
+/// Floats in memory or to be read: whoever holds the pointer keeps them.
+using FloatsOnDemand = std::function<std::shared_ptr<const Tensor<float>>()>;
+
+/// Floats in memory, which must stay there.
+inline FloatsOnDemand borrowed(const Tensor<float>& values) {
+  return [&values] { return std::shared_ptr<const Tensor<float>>(std::shared_ptr<void>(), &values); };
+}
+
+/// A tensor of floats that is in memory while it is written.
+inline SafetensorEntry float_entry(std::string name, DType dtype, const Shape& shape, FloatsOnDemand values) {
+  SafetensorEntry entry{std::move(name), dtype, {}};
+  for (int d = 0; d < shape.rank(); ++d) entry.shape.push_back(shape[d]);
+  entry.write = [dtype, values = std::move(values)](const ByteSink& sink) {
+    const std::shared_ptr<const Tensor<float>> held = values();
+    write_floats(held->data(), held->size(), dtype, sink);
+  };
+  return entry;
+}
 
 /// Writes one file, completely or not at all: header padded to 8 bytes, tensors ordered as upstream's writer orders
 /// them (descending element size, then name), "format": "pt" added to the metadata (transformers refuses files without
@@ -383,7 +415,21 @@ inline void write_safetensors(const std::string& path, std::vector<SafetensorEnt
   AtomicFileWriter writer(path);
   writer.write(length, sizeof length);
   writer.write(text);
-  for (std::size_t i = 0; i < entries.size(); ++i) writer.write(entries[i].data, sizes[i]);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].write) {
+      writer.write(entries[i].data, sizes[i]);
+      continue;
+    }
+    std::size_t left = sizes[i];
+    entries[i].write([&](const void* data, std::size_t size) {
+      QAT_CHECK(size <= left, kInvalidArgument, path, ": tensor ", printable(entries[i].name),
+                " hands over more than its ", sizes[i], " bytes");
+      writer.write(data, size);
+      left -= size;
+    });
+    QAT_CHECK(left == 0, kInvalidArgument, path, ": tensor ", printable(entries[i].name), " hands over ",
+              sizes[i] - left, " of its ", sizes[i], " bytes");
+  }
   writer.commit();
 }
 

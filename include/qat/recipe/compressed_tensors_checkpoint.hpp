@@ -7,7 +7,6 @@
 // kernels take.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -78,60 +77,50 @@ inline std::string vllm_limit(const CompressedWeight& w) {
   return "";
 }
 
-/// The tensors of a model file, with what they borrow.
-class TensorFile {
- public:
-  explicit TensorFile(DType dtype) : dtype_(dtype) {}
-
-  /// Rounds to the file's dtype.
-  void add_float(std::string name, std::vector<index_t> shape, const float* values, index_t count) {
-    SafetensorEntry entry{std::move(name), dtype_, std::move(shape), values};
-    if (dtype_ != DType::kF32) entry.data = halves_.emplace_back(rounded_bits(values, count, dtype_)).data();
-    entries_.push_back(std::move(entry));
-  }
-  void add_float(const std::string& name, const Tensor<float>& value) {
-    std::vector<index_t> shape;
-    for (int d = 0; d < value.rank(); ++d) shape.push_back(value.dim(d));
-    add_float(name, std::move(shape), value.data(), value.size());
-  }
-  void add_compressed(const std::string& name, CompressedWeight weight) {
-    const CompressedWeight& w = weights_.emplace_back(std::move(weight));
-    std::vector<std::int64_t>& shape = shapes_.emplace_back(std::vector<std::int64_t>{w.rows, w.columns});
-    entries_.push_back(
-        {name + ".weight_packed", DType::kI32, {w.rows, CompressedWeight::words(w.columns, w.bits)}, w.packed.data()});
-    add_float(name + ".weight_scale", {w.rows, w.groups}, w.scale.data(), w.rows * w.groups);
-    entries_.push_back({name + ".weight_shape", DType::kI64, {2}, shape.data()});
-    if (!w.zero_point.empty())
-      entries_.push_back({name + ".weight_zero_point",
-                          DType::kI32,
-                          {CompressedWeight::words(w.rows, w.bits), w.groups},
-                          w.zero_point.data()});
-  }
-  void write(const std::string& path) { write_safetensors(path, std::move(entries_)); }
-
- private:
-  DType dtype_;
-  std::vector<SafetensorEntry> entries_;
-  std::deque<std::vector<std::uint16_t>> halves_;
-  std::deque<CompressedWeight> weights_;
-  std::deque<std::vector<std::int64_t>> shapes_;
-};
+/// A compressed layer's tensors, each made anew when its turn comes: the shape of `plan`, the content of
+/// layer.packed().
+inline void add_compressed(std::vector<SafetensorEntry>& entries, const ExportLayer& layer,
+                           const CompressedWeight& plan) {
+  const auto add = [&](const char* suffix, DType dtype, std::vector<index_t> shape, const auto& bytes) {
+    SafetensorEntry entry{layer.name + suffix, dtype, std::move(shape)};
+    entry.write = [bytes, read = layer.packed, name = layer.name, dtype = plan.scale_dtype](const ByteSink& sink) {
+      bytes(compress_weight(*read(), name, dtype), sink);
+    };
+    entries.push_back(std::move(entry));
+  };
+  const auto words = [](const std::vector<std::int32_t>& values, const ByteSink& sink) {
+    sink(values.data(), values.size() * sizeof(values[0]));
+  };
+  add(".weight_packed", DType::kI32, {plan.rows, CompressedWeight::words(plan.columns, plan.bits)},
+      [words](const CompressedWeight& w, const ByteSink& sink) { words(w.packed, sink); });
+  add(".weight_scale", plan.scale_dtype, {plan.rows, plan.groups}, [](const CompressedWeight& w, const ByteSink& sink) {
+    write_floats(w.scale.data(), w.rows * w.groups, w.scale_dtype, sink);
+  });
+  SafetensorEntry shape{layer.name + ".weight_shape", DType::kI64, {2}};
+  shape.write = [rows = std::int64_t{plan.rows}, columns = std::int64_t{plan.columns}](const ByteSink& sink) {
+    const std::int64_t both[] = {rows, columns};
+    sink(both, sizeof both);
+  };
+  entries.push_back(std::move(shape));
+  if (plan.zero_point.empty()) return;
+  add(".weight_zero_point", DType::kI32, {CompressedWeight::words(plan.rows, plan.bits), plan.groups},
+      [words](const CompressedWeight& w, const ByteSink& sink) { words(w.zero_point, sink); });
+}
 
 }  // namespace detail
 
-/// Writes config.json and model.safetensors into `directory` (created when absent); each appears completely or not at
-/// all. The tokenizer is the caller's to copy.
+/// Writes config.json and model.safetensors into `directory` (created when absent), a layer at a time; each appears
+/// completely or not at all. The tokenizer is the caller's to copy.
 /// @throws qat::Error (kUnsupported) naming the layer that the format cannot hold and a scheme it can; nothing is
 /// written then
-inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, const std::string& directory,
+inline CompressedTensorsReport save_compressed_tensors(const ExportSource& source, const std::string& directory,
                                                        const CompressedTensorsOptions& options = {}) {
   using OrderedJson = nlohmann::ordered_json;
   QAT_CHECK(options.dtype == DType::kF32 || options.dtype == DType::kBF16 || options.dtype == DType::kF16, kUnsupported,
             directory, ": dtype ", info(options.dtype).name, "; accepted: F32, F16, BF16");
-  detail::check_file_names(model.config(), directory);
+  detail::check_file_names(source.config, directory);
   CompressedTensorsReport report;
-  detail::TensorFile file(options.dtype);
-  std::deque<Tensor<float>> embeddings;
+  std::vector<SafetensorEntry> entries;
   struct Group {
     OrderedJson weights, activations;
     std::vector<std::string> layers;
@@ -139,38 +128,32 @@ inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, c
   std::vector<Group> groups;
   std::vector<std::string> ignored;
   std::map<std::string, index_t> limits;
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
-    QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
-              layer.name, ": is prepared, not converted; call convert before saving packed weights");
-    if (layer.bias != nullptr) file.add_float(layer.name + ".bias", layer.bias->value);
-    const bool in_linear = packed != nullptr && layer.linear != nullptr && !layer.is_tied;
-    if (!in_linear) {
-      if (layer.linear != nullptr) ignored.push_back(layer.name);
+  for (const ExportLayer& layer : source.layers) {
+    if (layer.bias) {
+      entries.push_back(float_entry(layer.name + ".bias", options.dtype, {layer.shape[0]}, layer.bias));
+    }
+    if (!layer.packed || !layer.is_linear || layer.is_tied) {
+      if (layer.is_linear) ignored.push_back(layer.name);
       if (layer.is_tied) {
-        detail::check_tied_head(model, layer, "compressed-tensors");
+        detail::check_tied_head(source, layer, "compressed-tensors");
         continue;
       }
-      report.in_float += layer.linear != nullptr || layer.embedding != nullptr;
-      if (packed == nullptr) {
-        file.add_float(layer.name + ".weight", layer.weight->value);
-      } else {
-        file.add_float(layer.name + ".weight", embeddings.emplace_back(dequantized_weight(*packed)));
+      report.in_float += layer.is_linear || layer.is_embedding;
+      entries.push_back(float_entry(layer.name + ".weight", options.dtype, layer.shape, detail::floats_of(layer)));
+      if (layer.packed)
         report.remarks.push_back(layer.name +
                                  ": the format has no packed embeddings; written as the values of its codes");
-      }
       continue;
     }
-    CompressedWeight weight = compress_weight(*packed, layer.name, options.dtype);
-    const auto* linear = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization());
+    const CompressedWeight weight = compress_weight(*layer.packed(), layer.name, options.dtype);
     const OrderedJson weights = detail::compressed_weight_args(weight),
-                      activations = detail::compressed_activation_args(linear->activation(), layer.name);
+                      activations = detail::compressed_activation_args(layer.activation, layer.name);
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const Group& g) { return g.weights == weights && g.activations == activations; });
     if (group == groups.end()) group = groups.insert(groups.end(), {weights, activations, {}});
     group->layers.push_back(layer.name);
     if (const std::string limit = detail::vllm_limit(weight); !limit.empty()) ++limits[limit];
-    file.add_compressed(layer.name, std::move(weight));
+    detail::add_compressed(entries, layer, weight);
     ++report.packed;
   }
   QAT_CHECK(report.packed > 0, kInvalidArgument, directory,
@@ -187,26 +170,25 @@ inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, c
         {"weights", group.weights},
         {"input_activations", group.activations},
         {"output_activations", nullptr}};
-  OrderedJson config = OrderedJson::parse(hf_llama_config_text(model.config(), options.dtype));
+  OrderedJson config = OrderedJson::parse(hf_llama_config_text(source.config, options.dtype));
   config["quantization_config"] = {{"quant_method", "compressed-tensors"}, {"format", "pack-quantized"},
                                    {"quantization_status", "compressed"},  {"global_compression_ratio", nullptr},
                                    {"kv_cache_scheme", nullptr},           {"ignore", ignored},
                                    {"config_groups", config_groups}};
   make_directory(directory);
-  file.write(join_path(directory, "model.safetensors"));
+  write_safetensors(join_path(directory, "model.safetensors"), std::move(entries));
   write_file(join_path(directory, "config.json"), config.dump(2) + "\n");
   return report;
+}
+/// The same of a model that convert() made.
+inline CompressedTensorsReport save_compressed_tensors(nn::Transformer& model, const std::string& directory,
+                                                       const CompressedTensorsOptions& options = {}) {
+  return save_compressed_tensors(export_source(model), directory, options);
 }
 
 /// True for a directory whose config.json says compressed-tensors.
 inline bool is_compressed_tensors(const std::string& directory) {
-  const std::string path = join_path(directory, "config.json");
-  if (!is_directory(directory) || !file_exists(path)) return false;
-  const Json json = read_json(path);
-  const Json* quantization = json.is_object() ? find_member(json, "quantization_config") : nullptr;
-  const Json* method =
-      quantization != nullptr && quantization->is_object() ? find_member(*quantization, "quant_method") : nullptr;
-  return method != nullptr && *method == "compressed-tensors";
+  return quantization_method(directory) == "compressed-tensors";
 }
 
 namespace detail {
@@ -305,41 +287,25 @@ inline nn::Transformer load_compressed_tensors(const std::string& directory) {
   detail::check_file_names(config, config_path);
   nn::Transformer model(config);
   const Safetensors file = Safetensors::open(directory);
-  std::size_t used = 0;
-  const auto load = [&](const std::string& name, Tensor<float>& target) {
-    const SafetensorView& view = file.at(name);
-    Tensor<float> value = view.to_tensor();
-    QAT_CHECK(value.shape() == target.shape(), kShapeMismatch, view.file, ": tensor ", printable(name), " has shape ",
-              to_string(value.shape()), "; config.json asks for ", to_string(target.shape()));
-    check_finite(value, name, view.file);
-    target = std::move(value);
-    ++used;
-  };
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (layer.bias != nullptr) load(layer.name + ".bias", const_cast<Tensor<float>&>(layer.bias->value));
-    if (layer.is_tied) continue;
-    if (layer.linear == nullptr || file.find(layer.name + ".weight_packed") == nullptr) {
-      load(layer.name + ".weight", const_cast<Tensor<float>&>(layer.weight->value));
-      continue;
-    }
-    const detail::CompressedGroup& group = detail::group_of(groups, layer.name, file);
-    const CompressedWeight stored = read_compressed_weight(file, layer.name, group.bits);
-    QAT_CHECK(Shape({stored.rows, stored.columns}) == layer.weight->value.shape(), kShapeMismatch,
-              file.at(layer.name + ".weight_shape").file, ": tensor '", layer.name, ".weight_shape' is (", stored.rows,
-              ", ", stored.columns, "); config.json asks for ", to_string(layer.weight->value.shape()));
-    QAT_CHECK(group.symmetric == stored.zero_point.empty() &&
-                  stored.groups == (group.group_size == 0 ? 1 : stored.columns / group.group_size),
-              kBadFile, config_path, ": 'quantization_config' says ", group.symmetric ? "symmetric" : "asymmetric",
-              ", group_size ", group.group_size, " for ", layer.name, "; its tensors hold ", stored.groups,
-              " scales a row", stored.zero_point.empty() ? " and no zero points" : " and zero points");
-    used += stored.zero_point.empty() ? 3 : 4;
-    auto packed = std::make_shared<const PackedWeight>(decompress_weight(stored));
-    layer.linear->set_quantization(
-        std::make_unique<nn::PackedLinear>(std::move(packed), group.activation, nn::Product::kInteger));
-    layer.linear->weight().value = Tensor<float>();
-  }
-  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": has ", file.tensors().size(),
-            " tensors; config.json describes ", used);
+  detail::load_layers(
+      model, file, directory,
+      [&](const detail::NamedLayer& layer, std::size_t& used) -> std::unique_ptr<nn::PackedLinear> {
+        if (file.find(layer.name + ".weight_packed") == nullptr) return nullptr;
+        const detail::CompressedGroup& group = detail::group_of(groups, layer.name, file);
+        const CompressedWeight stored = read_compressed_weight(file, layer.name, group.bits);
+        QAT_CHECK(Shape({stored.rows, stored.columns}) == layer.weight->value.shape(), kShapeMismatch,
+                  file.at(layer.name + ".weight_shape").file, ": tensor '", layer.name, ".weight_shape' is (",
+                  stored.rows, ", ", stored.columns, "); config.json asks for ",
+                  to_string(layer.weight->value.shape()));
+        QAT_CHECK(group.symmetric == stored.zero_point.empty() &&
+                      stored.groups == (group.group_size == 0 ? 1 : stored.columns / group.group_size),
+                  kBadFile, config_path, ": 'quantization_config' says ", group.symmetric ? "symmetric" : "asymmetric",
+                  ", group_size ", group.group_size, " for ", layer.name, "; its tensors hold ", stored.groups,
+                  " scales a row", stored.zero_point.empty() ? " and no zero points" : " and zero points");
+        used += stored.zero_point.empty() ? 3 : 4;
+        return std::make_unique<nn::PackedLinear>(std::make_shared<const PackedWeight>(decompress_weight(stored)),
+                                                  group.activation, nn::Product::kInteger);
+      });
   return model;
 }
 

@@ -5,38 +5,54 @@
 #include <memory>
 #include <string>
 
-#include "qat/recipe/packed_checkpoint.hpp"
+#include "qat/recipe/export_source.hpp"
 
 namespace qat::inline v0::recipe {
 
 namespace detail {
+/// A layer's weights as floats.
+inline FloatsOnDemand floats_of(const ExportLayer& layer) {
+  if (!layer.packed) return layer.weight;
+  return [packed = layer.packed, shape = layer.shape] {
+    const std::shared_ptr<const PackedWeight> held = packed();
+    auto values = std::make_shared<Tensor<float>>(Tensor<float>::uninitialized(shape));
+    std::vector<std::uint8_t> scratch(static_cast<std::size_t>(shape[1]));
+    for (index_t n = 0; n < shape[0]; ++n) dequantize_row(*held, n, scratch.data(), values->data() + n * shape[1]);
+    return std::shared_ptr<const Tensor<float>>(std::move(values));
+  };
+}
+
 /// A head that shares the embedding's table is no tensor of its own in a file: its packed form must be the table's.
-inline void check_tied_head(nn::Transformer& model, const NamedLayer& head, const std::string& format) {
-  const std::shared_ptr<const PackedWeight> packed = packed_of(head);
-  const auto* table = dynamic_cast<const nn::PackedEmbedding*>(model.embed_tokens().quantization());
-  QAT_CHECK(packed == nullptr || (table != nullptr && *table->packed() == *packed), kUnsupported, head.name,
+inline void check_tied_head(const ExportSource& source, const ExportLayer& head, const std::string& format) {
+  QAT_CHECK(!head.packed || source.is_table(head), kUnsupported, head.name,
             ": is packed, the embedding whose table it shares is not, or otherwise; ", format,
             " holds one table: quantize both alike, or neither");
 }
 }  // namespace detail
 
-/// Weights as tensors under Hugging Face names, those of packed layers dequantized: for a weight-only scheme the model
-/// they make has the packed model's values in every layer.
-/// @throws qat::Error naming a layer that is prepared but not converted, or a tied head that differs from its embedding
-inline std::map<std::string, Tensor<float>> on_grid_weights(nn::Transformer& model) {
-  std::map<std::string, Tensor<float>> tensors;
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
-    QAT_CHECK(packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr, kInvalidArgument,
-              layer.name, ": is prepared, not converted; call convert first");
-    if (layer.bias != nullptr) tensors.emplace(layer.name + ".bias", layer.bias->value.clone());
+/// Weights under Hugging Face names, those of packed layers dequantized: for a weight-only scheme the model they make
+/// has the packed model's values in every layer.
+/// @throws qat::Error naming a tied head that differs from its embedding
+inline WeightSource on_grid_weights(const ExportSource& source) {
+  std::map<std::string, FloatsOnDemand> tensors;
+  for (const ExportLayer& layer : source.layers) {
+    if (layer.bias) tensors.emplace(layer.name + ".bias", layer.bias);
     if (layer.is_tied) {
-      detail::check_tied_head(model, layer, "a file of float weights");
-      continue;
+      detail::check_tied_head(source, layer, "a file of float weights");
+    } else {
+      tensors.emplace(layer.name + ".weight", detail::floats_of(layer));
     }
-    tensors.emplace(layer.name + ".weight",
-                    packed == nullptr ? layer.weight->value.clone() : dequantized_weight(*packed));
   }
+  return {source.config, [tensors = std::move(tensors)](const std::string& name) { return tensors.at(name)(); }};
+}
+
+/// The same of a model in memory, as tensors.
+/// @throws qat::Error naming also a layer that is prepared but not converted
+inline std::map<std::string, Tensor<float>> on_grid_weights(nn::Transformer& model) {
+  const WeightSource source = on_grid_weights(export_source(model));
+  std::map<std::string, Tensor<float>> tensors;
+  for (const auto& [name, shape] : llama_tensor_shapes(source.config))
+    tensors.emplace(name, source.tensor(name)->clone());
   return tensors;
 }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "qat/io/hf_llama.hpp"
+#include "qat/pack/packed_rows.hpp"
 #include "qat/recipe/prepare.hpp"
 #include "qat/tensor/packed_view.hpp"
 
@@ -31,17 +32,6 @@ inline bool is_packed_checkpoint(const std::string& path) {
 
 namespace detail {
 
-inline std::vector<std::uint8_t> dense_codes(const PackedWeight& weight) {
-  const int bits = weight.spec().bits;
-  const index_t row_bytes = packed_bytes(weight.columns(), bits);
-  std::vector<std::uint8_t> out(static_cast<std::size_t>(weight.rows() * row_bytes));
-  for (index_t row = 0; row < weight.rows(); ++row)
-    for (index_t k = 0; k < weight.columns(); ++k)
-      qat::detail::store_packed(out.data() + row * row_bytes, k, bits,
-                                static_cast<std::uint32_t>(weight.code(row, k) - weight.spec().qmin()));
-  return out;
-}
-
 inline PackedWeight read_packed_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec,
                                        const Shape& shape) {
   const index_t rows = shape[0], columns = shape[1], row_bytes = packed_bytes(columns, spec.bits);
@@ -53,7 +43,9 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
     return view;
   };
   const index_t tiles = group_layout(spec.granularity, rows, columns).count();
-  const std::vector<std::uint8_t> dense = tensor(".codes", {rows, row_bytes}).values<std::uint8_t>(DType::kU8);
+  const SafetensorView& codes = tensor(".codes", {rows, row_bytes});
+  QAT_CHECK(codes.dtype == DType::kU8, kBadFile, codes.file, ": tensor ", printable(codes.name), " is ",
+            info(codes.dtype).name, "; accepted: U8");
   const std::vector<float> scale = tensor(".scale", {tiles}).values<float>(DType::kF32);
   std::vector<float> zero_point;
   if (!has_constant_zero_point(spec.mapping)) zero_point = tensor(".zero_point", {tiles}).values<float>(DType::kF32);
@@ -61,14 +53,12 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
     for (const float v : *values)
       QAT_CHECK(!is_nonfinite(v), kBadFile, file.at(name + ".scale").file, ": tensor ", printable(name),
                 " has a scale or zero point ", v, "; accepted: finite numbers");
-  std::vector<std::int8_t> codes(static_cast<std::size_t>(rows * columns));
-  for (index_t row = 0; row < rows; ++row)
-    for (index_t k = 0; k < columns; ++k) {
-      const std::uint32_t u = qat::detail::load_packed(dense.data() + row * row_bytes, k, spec.bits);
-      codes[static_cast<std::size_t>(row * columns + k)] = static_cast<std::int8_t>(static_cast<int>(u) + spec.qmin());
-    }
-  return PackedWeight::pack(spec, rows, columns, codes.data(), scale.data(),
-                            zero_point.empty() ? nullptr : zero_point.data());
+  return pack_rows(
+      spec, rows, columns,
+      [&](index_t row, std::uint8_t* u) {
+        qat::detail::unpack_bits(codes.data + row * row_bytes, columns, spec.bits, u);
+      },
+      scale.data(), zero_point.empty() ? nullptr : zero_point.data());
 }
 
 }  // namespace detail
@@ -80,8 +70,6 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
   json["config"] = nlohmann::ordered_json::parse(hf_llama_config_text(model.config(), DType::kF32));
   json["layers"] = nlohmann::ordered_json::object();
   std::vector<SafetensorEntry> entries;
-  std::deque<std::vector<std::uint8_t>> codes;
-  std::deque<std::vector<float>> numbers;
   bool any_packed = false;
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
     const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
@@ -99,20 +87,30 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
     if (linear != nullptr && linear->activation()) description["activation"] = to_string(*linear->activation()).c_str();
     if (linear != nullptr) description["product"] = linear->product() == nn::Product::kInteger ? "integer" : "float";
     const index_t tiles = packed->groups().count();
-    codes.push_back(detail::dense_codes(*packed));
-    std::vector<float>& scale = numbers.emplace_back();
-    std::vector<float>& zero_point = numbers.emplace_back();
-    for (index_t i = 0; i < tiles; ++i) {
-      scale.push_back(packed->scale(i));
-      zero_point.push_back(packed->zero_point(i));
-    }
-    entries.push_back({layer.name + ".codes",
-                       DType::kU8,
-                       {packed->rows(), packed_bytes(packed->columns(), packed->spec().bits)},
-                       codes.back().data()});
-    entries.push_back({layer.name + ".scale", DType::kF32, {tiles}, scale.data()});
-    if (!has_constant_zero_point(packed->spec().mapping))
-      entries.push_back({layer.name + ".zero_point", DType::kF32, {tiles}, zero_point.data()});
+    const index_t row_bytes = packed_bytes(packed->columns(), packed->spec().bits);
+    SafetensorEntry codes{layer.name + ".codes", DType::kU8, {packed->rows(), row_bytes}};
+    codes.write = [packed, row_bytes](const ByteSink& sink) {
+      std::vector<std::uint8_t> u(static_cast<std::size_t>(packed->columns())),
+          bytes(static_cast<std::size_t>(row_bytes));
+      for (index_t row = 0; row < packed->rows(); ++row) {
+        unpack_row(*packed, row, u.data());
+        qat::detail::pack_bits(u.data(), packed->columns(), packed->spec().bits, bytes.data());
+        sink(bytes.data(), bytes.size());
+      }
+    };
+    entries.push_back(std::move(codes));
+    const auto numbers = [&](const char* suffix, float (PackedWeight::*number)(index_t) const) {
+      SafetensorEntry entry{layer.name + suffix, DType::kF32, {tiles}};
+      entry.write = [packed, tiles, number](const ByteSink& sink) {
+        for (index_t i = 0; i < tiles; ++i) {
+          const float value = ((*packed).*number)(i);
+          sink(&value, sizeof value);
+        }
+      };
+      entries.push_back(std::move(entry));
+    };
+    numbers(".scale", &PackedWeight::scale);
+    if (!has_constant_zero_point(packed->spec().mapping)) numbers(".zero_point", &PackedWeight::zero_point);
   }
   for (const Parameter* p : model.parameters()) {
     if (p->value.empty()) continue;  // packed
@@ -143,45 +141,124 @@ inline void check_holds(const Safetensors& file, const LlamaConfig& config, cons
 }
 }  // namespace detail
 
+namespace detail {
+/// Fills a model from a Hugging Face directory with packed linear layers. pack(layer, used) returns the packed form of
+/// a linear layer and adds its tensors to `used`, or null where the file has it in floating point.
+/// @throws qat::Error naming a tensor that is missing, of another shape or not finite, or the number of surplus ones
+template <class Pack>
+void load_layers(nn::Transformer& model, const Safetensors& file, const std::string& directory, const Pack& pack) {
+  std::size_t used = 0;
+  const auto load = [&](const std::string& name, const Parameter& target) {
+    const SafetensorView& view = file.at(name);
+    Tensor<float> value = view.to_tensor();
+    QAT_CHECK(value.shape() == target.value.shape(), kShapeMismatch, view.file, ": tensor ", printable(name),
+              " has shape ", to_string(value.shape()), "; config.json asks for ", to_string(target.value.shape()));
+    check_finite(value, name, view.file);
+    const_cast<Parameter&>(target).value = std::move(value);
+    ++used;
+  };
+  for (const NamedLayer& layer : layers_of(model)) {
+    if (layer.bias != nullptr) load(layer.name + ".bias", *layer.bias);
+    if (layer.is_tied) continue;
+    std::unique_ptr<nn::PackedLinear> packed = layer.linear == nullptr ? nullptr : pack(layer, used);
+    if (packed == nullptr) {
+      load(layer.name + ".weight", *layer.weight);
+      continue;
+    }
+    layer.linear->set_quantization(std::move(packed));
+    layer.linear->weight().value = Tensor<float>();
+  }
+  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": has ", file.tensors().size(),
+            " tensors; config.json describes ", used);
+}
+}  // namespace detail
+
+/// An open packed directory: its description is checked; weights are read when asked for.
+class PackedCheckpoint {
+ public:
+  struct Layer {
+    QuantSpec weight;
+    std::optional<QuantSpec> activation;
+    nn::Product product = nn::Product::kInteger;
+  };
+
+  explicit PackedCheckpoint(const std::string& directory) : description_(join_path(directory, kPackedFile)) {
+    const Json json = read_json(description_);
+    const JsonFields fields(json, description_);
+    QAT_CHECK(fields.string("format") == "qat-packed" && fields.integer("version") == 1, kBadFile, description_,
+              ": format is ", json_text(fields.at("format")), " version ", json_text(fields.at("version")),
+              "; accepted: \"qat-packed\" version 1");
+    config_ = parse_hf_llama_config(fields.at("config"), description_);
+    file_ = Safetensors::open(join_path(directory, "model.safetensors"));
+    detail::check_holds(file_, config_, description_);
+    const Json& layers = fields.at("layers");
+    QAT_CHECK(layers.is_object(), kBadFile, description_, ": 'layers' is ", json_text(layers), "; accepted: an object");
+    for (const auto& [name, value] : layers.items()) {
+      const JsonFields stated(value, description_ + ": 'layers': " + name);
+      Layer& layer = layers_[name];
+      layer.weight = parse_spec(stated.string("weight").c_str());
+      if (stated.find("activation") != nullptr) layer.activation = parse_spec(stated.string("activation").c_str());
+      const std::string product = stated.string_or("product", "integer");
+      QAT_CHECK(product == "integer" || product == "float", kBadFile, stated.source(), ": 'product' is ",
+                printable(product), "; accepted: \"integer\", \"float\"");
+      if (product == "float") layer.product = nn::Product::kFloat;
+    }
+  }
+  const std::string& description() const { return description_; }
+  const LlamaConfig& config() const { return config_; }
+  const Safetensors& file() const { return file_; }
+  /// Packed layers by name.
+  const std::map<std::string, Layer>& layers() const { return layers_; }
+  const Layer* find(const std::string& name) const {
+    const auto found = layers_.find(name);
+    return found == layers_.end() ? nullptr : &found->second;
+  }
+
+  /// A packed layer's weight. shape: what the configuration says
+  PackedWeight packed(const std::string& name, const Shape& shape) const {
+    return detail::read_packed_weight(file_, name, layers_.at(name).weight, shape);
+  }
+  /// A parameter in floating point.
+  Tensor<float> tensor(const std::string& name, const Shape& shape) const {
+    const SafetensorView& view = file_.at(name);
+    Tensor<float> value = view.to_tensor();
+    QAT_CHECK(value.shape() == shape, kShapeMismatch, description_, ": tensor '", name, "' has shape ",
+              to_string(value.shape()), "; the configuration asks for ", to_string(shape));
+    check_finite(value, name, view.file);
+    return value;
+  }
+
+ private:
+  std::string description_;
+  LlamaConfig config_;
+  Safetensors file_;
+  std::map<std::string, Layer> layers_;
+};
+
 /// Reads what save_packed wrote: a model that evaluates and generates from its packed weights.
 inline nn::Transformer load_packed(const std::string& directory) {
-  const std::string json_path = join_path(directory, kPackedFile);
-  const Json json = read_json(json_path);
-  const JsonFields fields(json, json_path);
-  QAT_CHECK(fields.string("format") == "qat-packed" && fields.integer("version") == 1, kBadFile, json_path,
-            ": format is ", json_text(fields.at("format")), " version ", json_text(fields.at("version")),
-            "; accepted: \"qat-packed\" version 1");
-  const LlamaConfig config = parse_hf_llama_config(fields.at("config"), json_path);
-  const Safetensors file = Safetensors::open(join_path(directory, "model.safetensors"));
-  detail::check_holds(file, config, json_path);
+  const PackedCheckpoint checkpoint(directory);
+  const std::string& json_path = checkpoint.description();
+  const LlamaConfig& config = checkpoint.config();
   nn::Transformer model(config);
-  const Json& layers = fields.at("layers");
-  QAT_CHECK(layers.is_object(), kBadFile, json_path, ": 'layers' is ", json_text(layers), "; accepted: an object");
   std::shared_ptr<const PackedWeight> packed_embedding;
   std::size_t used = 0, described = 0;
   for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    if (!layers.contains(layer.name)) continue;
+    const PackedCheckpoint::Layer* const stated = checkpoint.find(layer.name);
+    if (stated == nullptr) continue;
     QAT_CHECK(layer.linear != nullptr || layer.embedding != nullptr, kBadFile, json_path, ": layer '", layer.name,
               "' is neither; accepted: linear layers and the embedding");
     ++described;
-    const JsonFields description(layers.at(layer.name), json_path + ": layer " + layer.name);
-    const QuantSpec spec = parse_spec(description.string("weight").c_str());
-    std::optional<QuantSpec> activation;
-    if (description.find("activation") != nullptr) activation = parse_spec(description.string("activation").c_str());
-    const std::string product = description.string_or("product", "integer");
-    QAT_CHECK(product == "integer" || product == "float", kBadFile, description.source(), ": 'product' is ",
-              printable(product), "; accepted: \"integer\", \"float\"");
-    auto packed = std::make_shared<const PackedWeight>(
-        detail::read_packed_weight(file, layer.name, spec, layer.weight->value.shape()));
-    used += has_constant_zero_point(spec.mapping) ? 2 : 3;
+    auto packed = std::make_shared<const PackedWeight>(checkpoint.packed(layer.name, layer.weight->value.shape()));
+    used += has_constant_zero_point(stated->weight.mapping) ? 2 : 3;
     if (layer.embedding != nullptr) {
       packed_embedding = packed;
       layer.embedding->set_quantization(std::make_unique<nn::PackedEmbedding>(std::move(packed)));
       continue;
     }
     if (layer.is_tied && packed_embedding != nullptr && *packed_embedding == *packed) packed = packed_embedding;
-    layer.linear->set_quantization(std::make_unique<nn::PackedLinear>(
-        std::move(packed), activation, product == "integer" ? nn::Product::kInteger : nn::Product::kFloat));
+    layer.linear->set_quantization(
+        std::make_unique<nn::PackedLinear>(std::move(packed), stated->activation, stated->product));
     if (!layer.is_tied) layer.linear->weight().value = Tensor<float>();
   }
   const bool head_packed = model.lm_head().quantization() != nullptr;
@@ -189,18 +266,13 @@ inline nn::Transformer load_packed(const std::string& directory) {
     model.embed_tokens().weight().value = Tensor<float>();
   for (Parameter* p : model.parameters()) {
     if (p->value.empty()) continue;  // packed
-    const SafetensorView& view = file.at(p->name);
-    Tensor<float> value = view.to_tensor();
-    QAT_CHECK(value.shape() == p->value.shape(), kShapeMismatch, json_path, ": tensor '", p->name, "' has shape ",
-              to_string(value.shape()), "; the configuration asks for ", to_string(p->value.shape()));
-    check_finite(value, p->name, view.file);
-    p->value = std::move(value);
+    p->value = checkpoint.tensor(p->name, p->value.shape());
     ++used;
   }
-  QAT_CHECK(described == layers.size(), kBadFile, json_path, ": 'layers' names ", layers.size(),
-            " layers, the model has ", described, " of them");
-  QAT_CHECK(used == file.tensors().size(), kBadFile, directory, ": model.safetensors has ", file.tensors().size(),
-            " tensors; ", kPackedFile, " describes ", used);
+  QAT_CHECK(described == checkpoint.layers().size(), kBadFile, json_path, ": 'layers' names ",
+            checkpoint.layers().size(), " layers, the model has ", described, " of them");
+  QAT_CHECK(used == checkpoint.file().tensors().size(), kBadFile, directory, ": model.safetensors has ",
+            checkpoint.file().tensors().size(), " tensors; ", kPackedFile, " describes ", used);
   return model;
 }
 

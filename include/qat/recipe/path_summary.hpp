@@ -92,15 +92,16 @@ inline FileSummary summarize_model_directory(const std::string& path) {
   FileSummary out{path, "", 0, {}, {}, 0, {}};
   const bool is_packed = is_packed_checkpoint(path);
   const std::string description = join_path(path, is_packed ? kPackedFile : "config.json");
-  out.format = is_packed                     ? "packed directory of qat"
-               : is_compressed_tensors(path) ? "Hugging Face directory, compressed-tensors"
-                                             : "Hugging Face directory";
+  const std::string method = quantization_method(path);
+  out.format = is_packed        ? "packed directory of qat"
+               : method.empty() ? "Hugging Face directory"
+                                : "Hugging Face directory, " + method;
   Json json = read_json(description);
   out.bytes = MappedFile(description).size();
   add_members(out, is_packed ? JsonFields(json, description).at("config") : json);
   add_error(out, [&] {
     add_tensors(out, Safetensors::open(path));
-    if (!is_packed && out.format == "Hugging Face directory" && out.problems.empty()) (void)HfCheckpoint(path);
+    if (!is_packed && method.empty() && out.problems.empty()) (void)HfCheckpoint(path);
   });
   add_error(out, [&] {
     if (json.is_object()) json.erase("quantization_config");
