@@ -51,7 +51,7 @@ struct ExportVerb {
     const recipe::ExportSource source = open_source();
     OrderedJson json = {{"model", model.model}, {"to", to}, {"out", out}, {"remarks", OrderedJson::array()}};
     if (to_gguf) {
-      write_gguf(*network_, json);
+      write_gguf(source, json);
     } else if (to == "onnx") {
       const recipe::OnnxReport report = recipe::save_onnx(*network_, out);
       tell(report.packed, report.in_float, report.remarks, json);
@@ -82,8 +82,7 @@ struct ExportVerb {
   /// The checkpoint layer by layer, or the model in memory where it is quantized first, or the format needs it whole.
   recipe::ExportSource open_source() {
     const std::string& path = model.model;
-    const bool whole =
-        !scheme.scheme.empty() || to == "onnx" || to.starts_with("gguf") || !quantization_method(path).empty();
+    const bool whole = !scheme.scheme.empty() || to == "onnx" || !quantization_method(path).empty();
     if (!whole)
       return recipe::is_packed_checkpoint(path) ? recipe::open_packed_source(path)
                                                 : recipe::export_source(open_weights(path));
@@ -101,7 +100,7 @@ struct ExportVerb {
     for (const std::string& remark : remarks) std::printf("  %s\n", remark.c_str());
     json.update({{"packed", packed}, {"in_float", in_float}, {"remarks", remarks}});
   }
-  void write_gguf(nn::Transformer& network, OrderedJson& json) const {
+  void write_gguf(const recipe::ExportSource& source, OrderedJson& json) const {
     recipe::GgufExportOptions options;
     options.model_name = file_name(model.model);
     if (to != "gguf") {
@@ -111,9 +110,9 @@ struct ExportVerb {
       options.type = found->type;
     }
     options.float_type = dtype == "bf16" ? GgmlType::kBF16 : dtype == "f16" ? GgmlType::kF16 : GgmlType::kF32;
-    const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, network.config());
+    const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, source.config);
     const recipe::GgufReport report = recipe::export_gguf(
-        network, tokenizer, out, options,
+        source, tokenizer, out, options,
         [progress = std::make_shared<Progress>("export")](std::uint64_t done, std::uint64_t total) {
           progress->show(static_cast<index_t>(done >> 10), static_cast<index_t>(total >> 10), "KiB");
         });

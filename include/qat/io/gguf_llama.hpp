@@ -268,50 +268,83 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   return c;
 }
 
-/// Reads a file into fp32, quantized tensors decoded. Gemma's norms are w of 1 + w: their last bits may differ from
-/// those that were written, what they multiply with does not.
-/// @throws qat::Error naming a missing or surplus tensor, a shape other than the keys ask for, a value that is not
-///         finite, or an architecture, option or type that is not supported
-inline LlamaWeights read_gguf_llama(const std::string& path) {
-  const Gguf file = Gguf::open(path);
-  LlamaWeights weights;
-  weights.config = parse_gguf_config(file);
-  const LlamaConfig& c = weights.config;
-  const std::map<std::string, Shape> shapes = llama_tensor_shapes(c);
-  std::set<std::string> names = {detail::kGgufRopeFactors};
-  std::vector<float> decoded;
-  for (const auto& [stored, roles] : gguf_stored_tensors(c)) {
-    const GgufTensor& view = file.tensor(stored);
-    names.insert(stored);
-    const Shape& first = shapes.at(roles.front());
-    index_t outputs = 0;
-    for (const std::string& role : roles) outputs += shapes.at(role)[0];
-    const Shape wanted = first.rank() == 1 ? Shape{outputs} : Shape{outputs, first[1]};
-    bool same = static_cast<int>(view.shape.size()) == wanted.rank();
-    for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
-    QAT_CHECK(same, kShapeMismatch, path, ": tensor ", printable(stored), " has shape ", shape_text(view.shape),
-              "; the keys ask for ", to_string(wanted));
-    decoded.resize(static_cast<std::size_t>(view.size()));
-    view.to_float(decoded.data());
-    const float* part = decoded.data();
-    for (const std::string& role : roles) {
-      Tensor<float> tensor = Tensor<float>::uninitialized(shapes.at(role));
-      if (const index_t heads = gguf_interleaved_heads(c, role); heads > 0)
-        interleaved_rows_to_halves(part, heads, c.head_dim, c.dim, tensor.data());
-      else
-        std::copy_n(part, tensor.size(), tensor.data());
-      if (const float offset = gguf_norm_offset(c); offset != 0.0f && tensor.rank() == 1)
-        for (float& value : tensor) value -= offset;
-      check_finite(tensor, stored, path);
-      part += tensor.size();
-      weights.tensors.emplace(role, std::move(tensor));
+/// An open file: keys, names, shapes and types are checked; tensors are decoded when asked for, row by row.
+class GgufCheckpoint {
+ public:
+  /// @throws qat::Error naming a missing or surplus tensor, a shape other than the keys ask for, or an architecture or
+  ///         option that is not supported
+  explicit GgufCheckpoint(const std::string& path) : file_(Gguf::open(path)), config_(parse_gguf_config(file_)) {
+    const std::map<std::string, Shape> shapes = llama_tensor_shapes(config_);
+    std::set<std::string> names = {detail::kGgufRopeFactors};
+    for (const auto& [stored, roles] : gguf_stored_tensors(config_)) {
+      const GgufTensor& view = file_.tensor(stored);
+      names.insert(stored);
+      index_t outputs = 0;
+      for (const std::string& role : roles) {
+        parts_[role] = {&view, outputs, shapes.at(role)};
+        outputs += shapes.at(role)[0];
+      }
+      const Shape& first = shapes.at(roles.front());
+      const Shape wanted = first.rank() == 1 ? Shape{outputs} : Shape{outputs, first[1]};
+      bool same = static_cast<int>(view.shape.size()) == wanted.rank();
+      for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
+      QAT_CHECK(same, kShapeMismatch, path, ": tensor ", printable(stored), " has shape ", shape_text(view.shape),
+                "; the keys ask for ", to_string(wanted));
     }
+    for (const GgufTensor& tensor : file_.tensors())
+      QAT_CHECK(names.contains(tensor.name), kBadFile, path, ": tensor ", printable(tensor.name),
+                " is not part of the model the keys describe (", config_.n_layers, " layers, ",
+                config_.tied ? "tied" : "untied", " embeddings)");
   }
-  for (const GgufTensor& tensor : file.tensors())
-    QAT_CHECK(names.contains(tensor.name), kBadFile, path, ": tensor ", printable(tensor.name),
-              " is not part of the model the keys describe (", c.n_layers, " layers, ", c.tied ? "tied" : "untied",
-              " embeddings)");
-  return weights;
-}
+
+  const LlamaConfig& config() const { return config_; }
+
+  /// A tensor of the model in fp32, under the name that nn::Transformer gives it. Gemma's norms are w of 1 + w: their
+  /// last bits may differ from those that were written, what they multiply with does not.
+  /// @throws qat::Error naming a type that is not decoded, or a value that is not finite
+  Tensor<float> tensor(const std::string& role) const {
+    const auto found = parts_.find(role);
+    QAT_CHECK(found != parts_.end(), kInvalidArgument, file_.path(), ": has no tensor ", printable(role));
+    const Part& part = found->second;
+    const GgufTensor& view = *part.view;
+    QAT_CHECK(is_ggml_decoded(view.type), kUnsupported, view.file, ": tensor ", printable(view.name), " is ",
+              info(view.type).name, "; accepted as floats: ", kGgmlDecoded);
+    Tensor<float> out = Tensor<float>::uninitialized(part.shape);
+    const bool is_matrix = part.shape.rank() == 2;
+    const index_t rows = is_matrix ? part.shape[0] : 1, columns = is_matrix ? part.shape[1] : part.shape[0];
+    const index_t row_bytes = columns / info(view.type).block * info(view.type).bytes;
+    const unsigned char* data = view.data + part.first_output * (is_matrix ? row_bytes : info(view.type).bytes);
+    const index_t heads = gguf_interleaved_heads(config_, role);
+    for (index_t row = 0; row < rows; ++row, data += row_bytes) {
+      const index_t to = heads > 0 && is_matrix ? half_row_of_interleaved(row, config_.head_dim) : row;
+      ggml_decode(view.type, data, columns, out.data() + to * columns);
+    }
+    if (const float offset = gguf_norm_offset(config_); offset != 0.0f && !is_matrix)
+      for (float& value : out) value -= offset;
+    check_finite(out, view.name, view.file);
+    return out;
+  }
+
+  LlamaWeights load() const {
+    LlamaWeights weights{config_, {}};
+    for (const auto& [role, part] : parts_) weights.tensors.emplace(role, tensor(role));
+    return weights;
+  }
+
+ private:
+  /// Outputs [first_output, first_output + shape[0]) of a stored tensor.
+  struct Part {
+    const GgufTensor* view;
+    index_t first_output;
+    Shape shape;
+  };
+  Gguf file_;
+  LlamaConfig config_;
+  std::map<std::string, Part> parts_;  // by role
+};
+
+/// Reads a file into fp32, quantized tensors decoded.
+/// @throws qat::Error as GgufCheckpoint
+inline LlamaWeights read_gguf_llama(const std::string& path) { return GgufCheckpoint(path).load(); }
 
 }  // namespace qat::inline v0

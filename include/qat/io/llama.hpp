@@ -60,12 +60,7 @@ inline WeightSource open_weights(const std::string& path) {
   };
   return detail::open_llama(
       path, [&](const std::string& directory) { return source(std::make_shared<const HfCheckpoint>(directory)); },
-      [](const std::string& file) -> WeightSource {
-        const auto weights = std::make_shared<const LlamaWeights>(read_gguf_llama(file));
-        return {weights->config, [weights](const std::string& name) {
-                  return std::shared_ptr<const Tensor<float>>(weights, &weights->tensors.at(name));
-                }};
-      },
+      [&](const std::string& file) { return source(std::make_shared<const GgufCheckpoint>(file)); },
       [&](const std::string& file) { return source(std::make_shared<const Llama2cCheckpoint>(file)); });
 }
 

@@ -2,6 +2,8 @@
 // requantized.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,7 +14,7 @@
 
 #include "qat/io/gguf_llama_writer.hpp"
 #include "qat/quant/ggml_target.hpp"
-#include "qat/recipe/packed_checkpoint.hpp"
+#include "qat/recipe/export_source.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -36,23 +38,23 @@ namespace detail {
 /// One row of a packed weight in a type; false where it is not exact.
 inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row, std::uint8_t* out) {
   const int block = info(type).block;
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(w.columns()));
   if (block == 1) {
-    for (index_t k = 0; k < w.columns(); ++k, out += info(type).bytes) {
-      const float value = w.dequantized(row, k);
-      float stored = 0.0f;
-      ggml_encode(type, &value, 1, out);
-      ggml_decode(type, out, 1, &stored);
-      if (stored != value) return false;
-    }
-    return true;
+    std::vector<float> values(codes.size()), stored(codes.size());
+    dequantize_row(w, row, codes.data(), values.data());
+    ggml_encode(type, values.data(), w.columns(), out);
+    ggml_decode(type, out, w.columns(), stored.data());
+    return values == stored;
   }
   if (w.has_float_zero_point()) return false;
   int steps[256];
+  unpack_row(w, row, codes.data());
+  const int qmin = w.spec().qmin();
   for (index_t k = 0; k < w.columns(); k += block, out += info(type).bytes) {
     const index_t group = w.group_of(row, k);
     if (w.group_of(row, k + block - 1) != group) return false;
     const int zero_point = static_cast<int>(w.zero_point(group));
-    for (int i = 0; i < block; ++i) steps[i] = w.code(row, k + i) - zero_point;
+    for (int i = 0; i < block; ++i) steps[i] = codes[static_cast<std::size_t>(k + i)] + qmin - zero_point;
     if (!ggml_store_integers(type, steps, w.scale(group), out)) return false;
   }
   return true;
@@ -99,25 +101,52 @@ inline GgmlType requested_type(const PackedWeight& w, GgmlType type, const std::
 
 /// A layer to write.
 struct GgufPart {
-  NamedLayer layer;
-  std::shared_ptr<const PackedWeight> packed;  ///< null: in floating point
+  const ExportLayer* layer;
   GgufLayer line;
 
-  std::string weight_name() const { return layer.name + ".weight"; }
+  std::string weight_name() const { return layer->name + ".weight"; }
 };
+
+/// Rows of what `read` brings, which is in memory from the first row that is asked for to the last.
+template <class Read, class Encode>
+std::function<void(index_t, std::uint8_t*)> rows_on_demand(Read read, index_t rows, Encode encode) {
+  struct State {
+    decltype(read()) held = nullptr;
+    index_t written = 0;
+  };
+  return [state = std::make_shared<State>(), read = std::move(read), rows, encode](index_t row, std::uint8_t* out) {
+    if (state->held == nullptr) state->held = read();
+    encode(*state->held, row, out);
+    if (++state->written < rows) return;
+    state->held = nullptr;
+    state->written = 0;
+  };
+}
+
+/// Floats in a type, by ggml's reference quantizer where it is not exact.
+inline GgufRows gguf_rows_of(const std::string& name, const Shape& shape, const FloatsOnDemand& values, GgmlType type) {
+  const index_t columns = shape[shape.rank() - 1];
+  return {name, type, shape,
+          rows_on_demand(values, shape.size() / columns,
+                         [type, columns](const Tensor<float>& held, index_t row, std::uint8_t* out) {
+                           ggml_encode(type, held.data() + row * columns, columns, out);
+                         })};
+}
 
 /// Layers that stand in one tensor of the file get one type: where theirs differ, the shortest that is exact for all.
 inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts) {
   std::map<std::string, std::vector<GgufPart*>> tensors;
   for (GgufPart& part : parts) tensors[gguf_tensor_name(architecture, part.weight_name())].push_back(&part);
   for (auto& [name, members] : tensors) {
+    if (std::all_of(members.begin(), members.end(),
+                    [&](const GgufPart* part) { return part->line.type == members.front()->line.type; }))
+      continue;
+    std::vector<std::shared_ptr<const PackedWeight>> held;
     std::vector<const PackedWeight*> weights;
-    bool same = true;
     for (const GgufPart* part : members) {
-      weights.push_back(part->packed.get());
-      same = same && part->line.type == members.front()->line.type;
+      held.push_back(part->layer->packed ? part->layer->packed() : nullptr);
+      weights.push_back(held.back().get());
     }
-    if (same) continue;
     const GgmlType type = shortest_type(weights);
     for (GgufPart* part : members) {
       if (part->line.type != type) part->line.remark = "its tensor " + name + " has one type for all of its layers";
@@ -128,36 +157,31 @@ inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts)
 
 }  // namespace detail
 
-/// Writes a model that convert() made (or one in floating point), completely or not at all. A packed layer is written
-/// with the integers and scales that were trained; decoding gives the values it multiplied with, bit for bit but for
-/// the sign of zeros. The report names each tensor's type.
+/// Writes a model, completely or not at all, a layer at a time. A packed layer is written with the integers and scales
+/// that were trained; decoding gives the values it multiplied with, bit for bit but for the sign of zeros. The report
+/// names each tensor's type.
 /// @param tokenizer  the keys tokenizer.ggml.*, as add_vocabulary or another GGUF file has them
 /// @throws qat::Error (kUnsupported) naming the layer, its scheme and one that fits, if options.type does not hold it
-inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokenizer, const std::string& path,
+inline GgufReport export_gguf(const ExportSource& source, const GgufMetadata& tokenizer, const std::string& path,
                               const GgufExportOptions& options = {}, const GgufProgress& progress = {}) {
   const GgmlType float_type = options.float_type;
   QAT_CHECK(float_type == GgmlType::kF32 || float_type == GgmlType::kF16 || float_type == GgmlType::kBF16, kUnsupported,
             path, ": float_type is ", info(float_type).name, "; accepted: F32, F16, BF16");
-  LlamaConfig config = model.config();
+  LlamaConfig config = source.config;
   std::vector<detail::GgufPart> parts;
-  std::shared_ptr<const PackedWeight> packed_embedding;
   bool any_packed = false;  // of the layers that options.type is for
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    detail::GgufPart part{layer, detail::packed_of(layer), {layer.name, GgmlType::kF32, 0, ""}};
+  for (const ExportLayer& layer : source.layers) {
+    if (source.is_table(layer)) continue;  // one table, written as the embedding
+    if (layer.is_tied) config.tied = false;
+    detail::GgufPart part{&layer, {layer.name, GgmlType::kF32, 0, ""}};
     GgufLayer& line = part.line;
-    QAT_CHECK(part.packed != nullptr || layer.linear == nullptr || layer.linear->quantization() == nullptr,
-              kInvalidArgument, layer.name, ": is prepared, not converted; call convert before exporting");
-    if (layer.embedding != nullptr) packed_embedding = part.packed;
-    if (layer.is_tied) {
-      if (part.packed == packed_embedding) continue;  // one table, written as the embedding
-      config.tied = false;
-    }
-    if (part.packed != nullptr) {
+    if (layer.packed) {
       any_packed = any_packed || layer.block >= 0;
+      const std::shared_ptr<const PackedWeight> packed = layer.packed();
       line.type = options.type && layer.block >= 0
-                      ? detail::requested_type(*part.packed, *options.type, layer.name, line.remark)
-                      : detail::shortest_type(*part.packed);
-    } else if (layer.weight->value.rank() == 2 && part.weight_name() != kLearnedPositions) {
+                      ? detail::requested_type(*packed, *options.type, layer.name, line.remark)
+                      : detail::shortest_type(*packed);
+    } else if (layer.shape.rank() == 2 && part.weight_name() != kLearnedPositions) {
       line.type = float_type;
       if (float_type != GgmlType::kF32) line.remark = "rounded from fp32";
     }
@@ -169,24 +193,30 @@ inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokeni
   std::vector<GgufRows> tensors;
   GgufReport report;
   for (detail::GgufPart& part : parts) {
-    if (const auto& packed = part.packed; packed != nullptr)
-      tensors.push_back({part.weight_name(),
-                         part.line.type,
-                         {packed->rows(), packed->columns()},
-                         [packed, type = part.line.type](index_t row, std::uint8_t* out) {
-                           (void)detail::encode_packed_row(*packed, type, row, out);
-                         }});
+    const ExportLayer& layer = *part.layer;
+    if (layer.packed)
+      tensors.push_back(
+          {part.weight_name(), part.line.type, layer.shape,
+           detail::rows_on_demand(layer.packed, layer.shape[0],
+                                  [type = part.line.type](const PackedWeight& held, index_t row, std::uint8_t* out) {
+                                    (void)detail::encode_packed_row(held, type, row, out);
+                                  })});
     else
-      tensors.push_back(gguf_rows_of(part.weight_name(), part.layer.weight->value, part.line.type));
-    part.line.bytes = ggml_row_bytes(part.line.type, tensors.back().shape.size());
-    if (const Parameter* bias = part.layer.bias; bias != nullptr) {
-      tensors.push_back(gguf_rows_of(part.layer.name + ".bias", bias->value, GgmlType::kF32));
-      part.line.bytes += bias->value.size_bytes();
+      tensors.push_back(detail::gguf_rows_of(part.weight_name(), layer.shape, layer.weight, part.line.type));
+    part.line.bytes = ggml_row_bytes(part.line.type, layer.shape.size());
+    if (layer.bias) {
+      tensors.push_back(detail::gguf_rows_of(layer.name + ".bias", {layer.shape[0]}, layer.bias, GgmlType::kF32));
+      part.line.bytes += layer.shape[0] * static_cast<index_t>(sizeof(float));
     }
     report.push_back(std::move(part.line));
   }
   write_gguf_llama(path, config, tokenizer, std::move(tensors), options.model_name, progress);
   return report;
+}
+/// The same of a model that convert() made, or one in floating point.
+inline GgufReport export_gguf(nn::Transformer& model, const GgufMetadata& tokenizer, const std::string& path,
+                              const GgufExportOptions& options = {}, const GgufProgress& progress = {}) {
+  return export_gguf(export_source(model), tokenizer, path, options, progress);
 }
 
 }  // namespace qat::inline v0::recipe

@@ -31,6 +31,9 @@ struct TorchaoReport {
 
 namespace detail {
 
+/// What torchao calls int8_asym_per_token.
+inline QuantSpec torchao_activation() { return *parse_scheme("8da4w").activation; }
+
 /// Why torchao's container has no place for a layer, and what it has one for; "" where it has.
 inline std::string why_not_torchao(const QuantSpec& spec, const std::optional<QuantSpec>& activation, index_t columns) {
   const Granularity& g = spec.granularity;
@@ -40,8 +43,8 @@ inline std::string why_not_torchao(const QuantSpec& spec, const std::optional<Qu
                                            : !(g.kind == GranularityKind::kPerAxis && g.axis == 0))
     return "scales are not per row or per whole group of a row; accepted: axis0, groupG with G a divisor of the "
            "columns";
-  if (activation && *activation != parse_spec("int8:token:asymmetric"))
-    return "activations are otherwise quantized; accepted: none, int8:token:asymmetric";
+  if (activation && *activation != torchao_activation())
+    return "activations are otherwise quantized; accepted: none, those of 8da4w";
   return "";
 }
 
@@ -244,7 +247,7 @@ inline TorchaoTensor read_torchao_tensor(const Json& json, const std::string& so
   if (const std::string activation = data.string_or("activation_quantization", ""); !activation.empty()) {
     QAT_CHECK(activation == "int8_asym_per_token", kUnsupported, data.source(), ": 'activation_quantization' is ",
               printable(activation), "; accepted: null, int8_asym_per_token");
-    out.activation = parse_spec("int8:token:asymmetric");
+    out.activation = torchao_activation();
   }
   return out;
 }
