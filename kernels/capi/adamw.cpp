@@ -64,6 +64,7 @@ qat_status qat_cuda_adamw(const qat_cuda* cuda, qat_dtype gradient, qat_dtype co
                           const void* works, size_t works_bytes, double learning_rate, double beta1, double beta2,
                           double eps, double weight_decay, int64_t step) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "adamw", {{"table", table}, {"works", works}});
     QAT_CHECK(step >= 1, kInvalidArgument, "adamw: step is ", step, "; accepted: 1, 2, ...");
     with_types(gradient, copy, [&]<class G, class W>(G, W) {
       cuda::AdamWPlan plan;

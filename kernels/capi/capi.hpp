@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 #include "qat/kernels/cuda/device.hpp"
@@ -47,6 +48,19 @@ qat_status guarded(F&& f) noexcept {
 inline CudaBackend backend(const qat_cuda* cuda) {
   if (cuda == nullptr) return {};
   return {static_cast<CUstream_st*>(cuda->stream), cuda->workspace, cuda->workspace_bytes};
+}
+
+/// A pointer that a caller passed, and whether it may be null.
+struct Argument {
+  const char* name;
+  const void* p;
+  bool optional = false;
+};
+/// Refuses what no kernel can read: null, memory of the host. Not while a graph is captured, when only work is queued.
+inline void check_arguments(const qat_cuda* cuda, const char* operation, std::initializer_list<Argument> arguments) {
+  if (cuda::is_capturing(backend(cuda))) return;
+  for (const Argument& a : arguments)
+    if (a.p != nullptr || !a.optional) cuda::check_device_pointer(operation, a.name, a.p);
 }
 
 inline QuantSpec spec(const char* operation, const char* text) {

@@ -49,6 +49,9 @@ qat_status qat_cuda_prepack_int4(const qat_cuda* cuda, int64_t rows, int64_t col
                                  qat_dtype scale_dtype, const uint8_t* codes, const void* scales, uint8_t* tiled_codes,
                                  void* tiled_scales) {
   return capi::guarded([&] {
+    capi::check_arguments(
+        cuda, "prepack_int4",
+        {{"codes", codes}, {"scales", scales}, {"tiled_codes", tiled_codes}, {"tiled_scales", tiled_scales}});
     capi::with_dtype("prepack_int4", scale_dtype, [&]<class S>(S) {
       cuda::RowMajorInt4<const std::uint8_t, const S> from;
       from.codes = codes;
@@ -64,6 +67,8 @@ qat_status qat_cuda_dequantize_int4(const qat_cuda* cuda, int64_t rows, int64_t 
                                     qat_dtype scale_dtype, const uint8_t* tiled_codes, const void* tiled_scales,
                                     void* y) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "dequantize_int4",
+                          {{"tiled_codes", tiled_codes}, {"tiled_scales", tiled_scales}, {"y", y}});
     capi::with_dtype("dequantize_int4", scale_dtype, [&]<class S>(S) {
       cuda::TiledInt4<const std::uint8_t, const S> from;
       from.codes = tiled_codes;
@@ -90,6 +95,12 @@ qat_status qat_cuda_w4a16_gemm(const qat_cuda* cuda, int64_t tokens, int64_t row
                                qat_dtype scale_dtype, const void* x, const uint8_t* tiled_codes,
                                const void* tiled_scales, void* y, uint32_t* counters, const qat_w4a16_config* config) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "w4a16_gemm",
+                          {{"x", x},
+                           {"tiled_codes", tiled_codes},
+                           {"tiled_scales", tiled_scales},
+                           {"y", y},
+                           {"counters", counters, true}});
     capi::with_dtype("w4a16_gemm", scale_dtype, [&]<class S>(S) {
       cuda::W4A16Args<bfloat16, S> a = arguments<S>(tokens, rows, columns, group);
       a.x = static_cast<const bfloat16*>(x);

@@ -2,10 +2,10 @@
  * code.
  *
  * Tensors are row-major and contiguous. A scheme is written as in qat::parse_spec, e.g. "int4:group32:symmetric";
- * groups lie along the columns. Pointers are device memory unless said otherwise; optional ones may be null. Every call
- * queues work on the stream and returns: nothing is allocated or waited for, so calls can be captured in CUDA graphs,
- * and results are the same from run to run. A call that fails has queued nothing; qat_last_error() says what was found
- * and what is accepted.
+ * groups lie along the columns. Pointers are device memory unless said otherwise; optional ones may be null. Other
+ * pointers are refused, but not while a graph is captured. Every call queues work on the stream and returns: nothing is
+ * allocated or waited for, so calls can be captured in CUDA graphs, and results are the same from run to run. A call
+ * that fails has queued nothing; qat_last_error() says what was found and what is accepted.
  */
 #ifndef QAT_C_H
 #define QAT_C_H

@@ -25,6 +25,16 @@ qat_status qat_cuda_rmsnorm(const qat_cuda* cuda, const char* spec, qat_dtype dt
                             const void* residual, void* sum, const float* weight, float eps, int64_t rows,
                             int64_t columns, float* inv_rms, void* y, int8_t* codes, float* scale, float* zero_point) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "rmsnorm",
+                          {{"x", x},
+                           {"weight", weight},
+                           {"residual", residual, true},
+                           {"sum", sum, true},
+                           {"inv_rms", inv_rms, true},
+                           {"y", y, true},
+                           {"codes", codes, true},
+                           {"scale", scale, true},
+                           {"zero_point", zero_point, true}});
     QuantSpec storage;
     const QuantSpec* const s = spec_or_null("rmsnorm", spec, storage);
     capi::with_dtype("rmsnorm", dtype, [&]<class T>(T) {
@@ -57,6 +67,15 @@ qat_status qat_cuda_rmsnorm_backward(const qat_cuda* cuda, const char* spec, qat
                                      int64_t columns, const float* scale, const float* zero_point, void* dx,
                                      int32_t accumulate_dx, float* dweight, int32_t accumulate_dweight) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "rmsnorm_backward",
+                          {{"x", x},
+                           {"weight", weight},
+                           {"inv_rms", inv_rms},
+                           {"dy", dy},
+                           {"dx", dx},
+                           {"scale", scale, true},
+                           {"zero_point", zero_point, true},
+                           {"dweight", dweight, true}});
     QuantSpec storage;
     const QuantSpec* const s = spec_or_null("rmsnorm_backward", spec, storage);
     capi::with_dtype("rmsnorm_backward", dtype, [&]<class T>(T) {
@@ -82,6 +101,13 @@ qat_status qat_cuda_activation(const qat_cuda* cuda, int32_t kind, const char* s
                                const void* up, int64_t rows, int64_t columns, int64_t stride, void* y, int8_t* codes,
                                float* scale, float* zero_point) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "activation",
+                          {{"gate", gate},
+                           {"up", up, true},
+                           {"y", y, true},
+                           {"codes", codes, true},
+                           {"scale", scale, true},
+                           {"zero_point", zero_point, true}});
     QuantSpec storage;
     const QuantSpec* const s = spec_or_null("activation", spec, storage);
     capi::with_dtype("activation", dtype, [&]<class T>(T) {
@@ -106,6 +132,14 @@ qat_status qat_cuda_activation_backward(const qat_cuda* cuda, int32_t kind, cons
                                         int64_t stride, const float* scale, const float* zero_point, void* dgate,
                                         void* dup) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "activation_backward",
+                          {{"gate", gate},
+                           {"dy", dy},
+                           {"dgate", dgate},
+                           {"up", up, true},
+                           {"dup", dup, true},
+                           {"scale", scale, true},
+                           {"zero_point", zero_point, true}});
     QuantSpec storage;
     const QuantSpec* const s = spec_or_null("activation_backward", spec, storage);
     capi::with_dtype("activation_backward", dtype, [&]<class T>(T) {

@@ -12,6 +12,13 @@ qat_status qat_cuda_lsq_backward(const qat_cuda* cuda, const char* spec, const f
                                  int64_t columns, const float* scale, const float* zero_point, float factor, float* dx,
                                  float* dscale) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "lsq_backward",
+                          {{"dy", dy},
+                           {"x", x},
+                           {"scale", scale},
+                           {"zero_point", zero_point, true},
+                           {"dx", dx, true},
+                           {"dscale", dscale, true}});
     cuda::lsq_backward(capi::backend(cuda), capi::spec("lsq_backward", spec), dy, x, rows, columns, scale, zero_point,
                        SteMask::kInclusive, factor, dx, false, dscale, false);
   });
@@ -20,6 +27,12 @@ qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, 
                                         int64_t rows, int64_t columns, void* y, const float* tensor_amax, float* scale,
                                         uint8_t* pass_mask) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "fake_quantize_float",
+                          {{"x", x},
+                           {"y", y},
+                           {"tensor_amax", tensor_amax, true},
+                           {"scale", scale, true},
+                           {"pass_mask", pass_mask, true}});
     QAT_CHECK(spec != nullptr, kInvalidArgument, "fake_quantize_float: spec is null");
     const ScaledFloatSpec s = parse_scaled_float_spec(spec);
     capi::with_dtype("fake_quantize_float", dtype, [&]<class T>(T) {
@@ -31,6 +44,7 @@ qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, 
 qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const void* dy, const uint8_t* pass_mask,
                                   int64_t count, void* dx) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "mask_gradient", {{"dy", dy}, {"pass_mask", pass_mask}, {"dx", dx}});
     capi::with_dtype("mask_gradient", dtype, [&]<class T>(T) {
       cuda::mask_gradient(capi::backend(cuda), static_cast<const T*>(dy), pass_mask, count, static_cast<T*>(dx));
     });
@@ -38,6 +52,7 @@ qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const v
 }
 qat_status qat_cuda_tensor_amax(const qat_cuda* cuda, qat_dtype dtype, const void* x, int64_t count, float* amax) {
   return capi::guarded([&] {
+    capi::check_arguments(cuda, "tensor_amax", {{"x", x}, {"amax", amax}});
     capi::with_dtype("tensor_amax", dtype, [&]<class T>(T) {
       cuda::tensor_amax(capi::backend(cuda), static_cast<const T*>(x), count, amax);
     });

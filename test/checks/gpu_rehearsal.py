@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`./dev gpu` on a machine without a GPU: kernels, C interface, check program and driver built for the emulator and run."""
+import ctypes
 import json
 import os
 import re
@@ -11,6 +12,29 @@ import tempfile
 import common
 
 DRIVER = os.path.join(common.ROOT, "bench", "gpu", "run_gpu.py")
+
+
+def pointer_problems(path):
+    """The C interface refuses what no kernel can read, and goes on."""
+    sys.path.insert(0, os.path.join(common.ROOT, "bench", "gpu"))
+    import device as devices
+    import library as libraries
+    library = libraries.Library(path)
+    device = devices.EmulatedDevice(library)
+    x, y = device.array((4, 32), "float32"), device.array((4, 32), "float32", "empty")
+    host = ctypes.create_string_buffer(512)
+
+    def said(source, target):
+        try:
+            library.fake_quantize(ctypes.byref(device.backend()), b"int4:group32:symmetric", 0, source, 4, 32, target, None, None, None)
+        except libraries.QatError as error:
+            return str(error)
+        return "nothing"
+    problems = [f"expected '{wanted}', found '{found}'" for wanted, found in (
+        ("x points to memory of the host; accepted: memory of the GPU", said(ctypes.addressof(host), y.pointer)),
+        ("fake_quantize: y is null", said(x.pointer, None)), ("nothing", said(x.pointer, y.pointer))) if wanted not in found]
+    device.release()
+    return problems
 
 
 def link_qat_llm(library, target):
@@ -99,6 +123,7 @@ def main():
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         result = json.load(open(path)) if os.path.exists(path) else {}
         if done.returncode == 0:
+            report.check("gpu rehearsal: pointers that are not the device's are refused", pointer_problems(os.path.join(folder, "libqat_cuda.so")))
             check_qat_llm(report, os.path.join(folder, "libqat_cuda.so"), scratch)
     tail = done.stdout.splitlines()[-30:]
     for line in result.get("check", {}).get("lines", []):

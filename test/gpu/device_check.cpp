@@ -28,6 +28,7 @@ void copies(const Device& device, Report& report) {
   bool poisoned = true;
   for (const std::uint8_t byte : to_host(device, fresh)) poisoned = poisoned && byte == 0xCD;
   report.expect("new memory is poisoned", poisoned);
+  report.expect("no graph is captured", !cuda::is_capturing(device.backend));
 }
 
 const Registration bad_memory_check("device: bad memory is an error that names it", bad_memory);

@@ -86,6 +86,13 @@ template <class>
 void device_wait(const CudaBackend& backend) {
   detail::check_runtime(cudaStreamSynchronize(backend.stream), "work on the GPU failed");
 }
+template <class>
+bool is_capturing(const CudaBackend& backend) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (cudaStreamIsCapturing(backend.stream, &status) == cudaSuccess) return status != cudaStreamCaptureStatusNone;
+  (void)cudaGetLastError();  // the default stream while another one is captured
+  return true;
+}
 
 #else
 
@@ -115,6 +122,10 @@ void device_copy(const CudaBackend&, void* to, const void* from, std::size_t byt
 }
 template <class>
 void device_wait(const CudaBackend&) {}
+template <class>
+bool is_capturing(const CudaBackend&) {
+  return false;
+}
 
 #endif
 

@@ -47,6 +47,10 @@ void device_copy(const CudaBackend& backend, void* to, const void* from, std::si
 template <class = void>
 void device_wait(const CudaBackend& backend);
 
+/// Whether work queued on the stream goes into a graph that is being captured.
+template <class = void>
+bool is_capturing(const CudaBackend& backend);
+
 /// n values in device memory.
 template <class T>
 class DeviceBuffer {
