@@ -1,7 +1,11 @@
 """Models leave for other programs and come back with the codes, scales and scores they had; what a format cannot hold is refused."""
 import os
+import random
+import shutil
+import subprocess
 import sys
 import tempfile
+import time
 
 import tiny
 from tiny import check, load, refuses, run
@@ -19,9 +23,48 @@ def differing(a, b, folder):
     return load(path)["differing"] if code == 0 else errors
 
 
+FORMATS = {"gguf": "out.gguf", "hf": "out", "compressed-tensors": "out", "torchao": "out", "onnx": "out.onnx", "llama2c": "out.bin"}
+
+
+def interrupted(folder, model):
+    """An export that a full disk or kill -9 ends leaves nothing under the final name, or the whole of it."""
+    at = lambda name: os.path.join(folder, name)
+    packed, generator = at("to-export"), random.Random(3)
+    code, _, errors = run("quantize", "--model", model, "--scheme", "qat4:group16", "--out", packed)
+    check("a model to export", code == 0, errors)
+    for to, name in FORMATS.items():
+        command = ["export", "--model", packed, "--to", to, "--out", at(name)]
+        begun = time.time()
+        code, _, errors = run(*command)
+        seconds = time.time() - begun
+        whole, _, _ = run("inspect", at(name))
+        check(f"{to}: a whole file is sound", code == 0 and whole == 0, errors)
+        remove(at(name))
+        refuses(f"{to}: on a full disk", command, "cannot write", before=tiny.no_larger_than(4000))
+        check(f"{to}: a full disk leaves nothing", not os.path.exists(at(name)), str(os.listdir(folder)))
+        wrong = []
+        for _ in range(6):
+            process = subprocess.Popen([tiny.QAT_LLM, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(generator.uniform(0.0, seconds))
+            process.kill()
+            process.wait()
+            if os.path.exists(at(name)) and run("inspect", at(name))[0] != 0:
+                wrong.append(os.listdir(folder))
+            remove(at(name))
+        check(f"{to}: kill -9 leaves nothing, or the whole", not wrong, str(wrong))
+
+
+def remove(path):
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         model, text = tiny.make(folder)
+        interrupted(folder, model)
         at = lambda name: os.path.join(folder, name)
         for scheme in ("8da4w:group16", "weight=int4:group16:asymmetric:bf16safe", "int8_weight_only:axis0"):
             packed, out = at("packed"), at("ct")

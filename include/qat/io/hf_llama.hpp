@@ -99,8 +99,9 @@ inline const HfArchitecture& parse_architecture(const JsonFields& fields) {
 /// Refuses what would make the model compute something else.
 inline void check_options(const JsonFields& fields, const HfArchitecture& a) {
   const Json* quantization = fields.find("quantization_config");
-  QAT_CHECK(quantization == nullptr, kUnsupported, fields.source(), ": 'quantization_config' is ",
-            json_text(*quantization), "; accepted: a checkpoint that is not quantized");
+  QAT_CHECK(
+      quantization == nullptr, kUnsupported, fields.source(), ": 'quantization_config' is ", json_text(*quantization),
+      "; accepted: a checkpoint that is not quantized (compressed-tensors and torchao have readers of their own)");
   for (const HfOption& option : a.options) {
     const Json* found = fields.find(option.key);
     QAT_CHECK(found == nullptr || *found == Json::parse(option.accepted), kUnsupported, fields.source(), ": '",

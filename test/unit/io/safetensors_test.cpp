@@ -164,6 +164,10 @@ TEST_CASE("shards are found through the index and must agree with it") {
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"two.safetensors","b":"one.safetensors"}})"), "'a'",
                   "one.safetensors");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"../one.safetensors"}})"), "same directory");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"/one.safetensors"}})"), "'/one.safetensors'", "same directory");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"model.safetensors.index.json"}})"), "index.json: the header claims");
+  std::filesystem::create_symlink("loop.safetensors", std::filesystem::path(dir.path()) / "loop.safetensors");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"loop.safetensors"}})"), "'loop.safetensors' is missing");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{}})"), "weight_map");
   QAT_CHECK_ERROR(open_with(R"({})"), "weight_map", "missing");
   write_safetensors(dir / "two.safetensors", {{"b", DType::kF32, {1}, f}, {"extra", DType::kF32, {1}, f}});
