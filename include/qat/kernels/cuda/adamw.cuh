@@ -311,7 +311,7 @@ struct AdamWPass {
         QAT_CUDA_UNROLL
         for (int h = 0; h < kAhead; ++h) {
           const int j = first + h * kStep, i = from + j;
-          AdamWLane<E> x{};
+          AdamWLane<E> x;
           x.set(raw[h]);
           if (i < n) {
             if (reads_old) through_estimator(c, t, old, x);
@@ -324,7 +324,7 @@ struct AdamWPass {
           }
           if (learns) {
             QAT_CUDA_UNROLL
-            for (int k = 0; k < E; ++k) stage.store(static_cast<unsigned>(j + k), x.term[k]);  // 0 behind the tile
+            for (int k = 0; k < E; ++k) stage.store(static_cast<unsigned>(j + k), i < n ? x.term[k] : 0.0f);
           }
         }
       }
