@@ -111,11 +111,17 @@ inline WeightSource borrowed(const LlamaWeights& weights) {
 
 /// Throws when an element is NaN or infinite, naming the first one.
 inline void check_finite(const Tensor<float>& tensor, const std::string& name, const std::string& source) {
-  for (index_t i = 0; i < tensor.size(); ++i) {
-    // The exponent field, not isfinite(): -ffast-math would remove that.
-    if ((std::bit_cast<std::uint32_t>(tensor[i]) & 0x7F800000u) == 0x7F800000u)
-      raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i,
-            " of shape ", to_string(tensor.shape()), "; accepted: finite weights");
+  constexpr std::uint32_t kExponent = 0x7F800000u;  // not isfinite(): -ffast-math would remove that
+  constexpr index_t kPiece = 4096;                  // without a branch inside, so that it is vectorized
+  for (index_t first = 0; first < tensor.size(); first += kPiece) {
+    const index_t end = first + kPiece < tensor.size() ? first + kPiece : tensor.size();
+    unsigned bad = 0;
+    for (index_t i = first; i < end; ++i) bad |= (std::bit_cast<std::uint32_t>(tensor[i]) & kExponent) == kExponent;
+    if (bad == 0) continue;
+    index_t i = first;
+    while ((std::bit_cast<std::uint32_t>(tensor[i]) & kExponent) != kExponent) ++i;
+    raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i,
+          " of shape ", to_string(tensor.shape()), "; accepted: finite weights");
   }
 }
 

@@ -12,18 +12,33 @@ namespace detail {
 
 /// Codes of `bits` bits as a bit string, the first in the least significant bits; the last byte is filled with zeros.
 inline void pack_bits(const std::uint8_t* u, index_t count, int bits, std::uint8_t* bytes) {
+  index_t i = 0;
+  if (8 % bits == 0)  // whole bytes first
+    visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
+      for (; i + 8 / w <= count; i += 8 / w, ++bytes) {
+        unsigned byte = 0;
+        for (int j = 0; j < 8 / w; ++j) byte |= static_cast<unsigned>(u[i + j]) << (w * j);
+        *bytes = static_cast<std::uint8_t>(byte);
+      }
+    });
   std::uint32_t pending = 0;
   int held = 0;
-  for (index_t i = 0; i < count; ++i) {
+  for (; i < count; ++i) {
     pending |= std::uint32_t{u[i]} << held;
     for (held += bits; held >= 8; held -= 8, pending >>= 8) *bytes++ = static_cast<std::uint8_t>(pending);
   }
   if (held > 0) *bytes = static_cast<std::uint8_t>(pending);
 }
 inline void unpack_bits(const std::uint8_t* bytes, index_t count, int bits, std::uint8_t* u) {
+  index_t i = 0;
+  if (8 % bits == 0)
+    visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
+      for (; i + 8 / w <= count; i += 8 / w, ++bytes)
+        for (int j = 0; j < 8 / w; ++j) u[i + j] = static_cast<std::uint8_t>((*bytes >> (w * j)) & ((1 << w) - 1));
+    });
   std::uint32_t pending = 0;
   int held = 0;
-  for (index_t i = 0; i < count; ++i) {
+  for (; i < count; ++i) {
     if (held < bits) pending |= std::uint32_t{*bytes++} << held, held += 8;
     u[i] = static_cast<std::uint8_t>(pending & ((1u << bits) - 1));
     pending >>= bits;
