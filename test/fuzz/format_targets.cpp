@@ -5,10 +5,12 @@
 #include "fuzz/targets.hpp"
 #include "qat/data/choice_items.hpp"
 #include "qat/data/load_tokenizer.hpp"
-#include "qat/io/gguf.hpp"
+#include "qat/io/file_summary.hpp"
+#include "qat/io/gguf_llama.hpp"
 #include "qat/io/hf_llama.hpp"
 #include "qat/io/json_lines.hpp"
 #include "qat/io/llama2c.hpp"
+#include "qat/io/onnx_reader.hpp"
 #include "qat/io/safetensors.hpp"
 
 namespace qat::fuzz {
@@ -53,6 +55,15 @@ std::vector<Reader> format_targets() {
            const Gguf file = Gguf::open(path);
            for (const GgufTensor& tensor : file.tensors()) touch(tensor.data, tensor.bytes);
          }},
+        {"gguf_model", "model.gguf", [](const std::string& path) { (void)read_gguf_llama(path); }},
+        {"onnx", "model.onnx",
+         [](const std::string& path) {
+           const OnnxFile file = OnnxFile::open(path);
+           (void)summarize_onnx(path);
+           for (const OnnxTensor& tensor : file.initializers())
+             touch(reinterpret_cast<const unsigned char*>(tensor.bytes.data()), tensor.bytes.size());
+         },
+         false},
         {"gguf_vocabulary", "model.gguf", [](const std::string& path) { use(*load_tokenizer(path)); }},
         {"llama2c", "model.bin", [](const std::string& path) { (void)read_llama2c(path); }},
         {"llama2c_tokenizer", "tokenizer.bin", [](const std::string& path) { use(Llama2cTokenizer(path)); }, false},

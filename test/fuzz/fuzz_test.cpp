@@ -5,6 +5,9 @@
 #include <set>
 
 #include "fuzz/targets.hpp"
+#include "qat/io/onnx_writer.hpp"
+#include "qat/recipe/compressed_tensors_checkpoint.hpp"
+#include "qat/recipe/gguf_export.hpp"
 #include "qat/recipe/packed_checkpoint.hpp"
 #include "qat/recipe/run_checkpoint.hpp"
 #include "support/data.hpp"
@@ -22,8 +25,17 @@ std::vector<fuzz::Reader> all_targets() {
   return targets;
 }
 
-/// Seeds that our own writers make, by target.
-std::vector<std::pair<std::string, std::string>> written_seeds() {
+struct Input {
+  std::string name, bytes;
+};
+
+/// A seed that one of our own writers makes.
+struct Seed {
+  std::string target;
+  Input input;
+};
+
+std::vector<Seed> written_seeds() {
   LlamaConfig config;
   config.dim = 32;
   config.hidden_dim = 32;
@@ -37,20 +49,38 @@ std::vector<std::pair<std::string, std::string>> written_seeds() {
   model.randomize(1, 0.2f);
   recipe::quantize(CpuBackend(), model, {{"linear", recipe::parse_scheme("8da4w")}});
   const test::TempDir dir;
-  recipe::save_packed(model, dir.path());
-  const std::string packed =
-      test::read_file(dir / recipe::kPackedFile) + '\0' + test::read_file(dir / "model.safetensors");
+  recipe::save_packed(model, dir / "packed");
+  recipe::save_compressed_tensors(model, dir / "compressed");
+  const auto directory = [&](const std::string& name, const char* description) {
+    return test::read_file(dir / (name + "/" + description)) + '\0' +
+           test::read_file(dir / (name + "/model.safetensors"));
+  };
+  nn::Transformer gpt2(with_architecture(config, Architecture::kGpt2));
+  gpt2.randomize(2, 0.2f);
+  recipe::export_gguf(model, {}, dir / "llama.gguf");
+  recipe::export_gguf(gpt2, {}, dir / "gpt2.gguf");
+  OnnxGraph graph("g");
+  const float w[] = {1.0f, 2.0f, 3.0f};
+  graph.input("x", OnnxType::kFloat, {"3"});
+  graph.floats("w", {3}, w, 3);
+  graph.named("y", graph.node("Add", {"x", "w"}));
+  graph.output("y", OnnxType::kFloat, {"3"});
+  graph.save(dir / "m.onnx");
   Json state = {{"format", "qat-run"}, {"version", 1}, {"step", 3}, {"tensors", {{"w", "0123456789abcdef"}}}};
   state["checksum"] = checksum_text(recipe::detail::checksum_of(state));
-  return {{"packed_checkpoint", packed},
-          {"run_state", state.dump(2)},
+  const std::string llama_file = test::read_file(dir / "llama.gguf"), gpt2_file = test::read_file(dir / "gpt2.gguf"),
+                    onnx_file = test::read_file(dir / "m.onnx");
+  return {{"packed_checkpoint", {"seed-written", directory("packed", recipe::kPackedFile)}},
+          {"compressed_tensors", {"seed-written", directory("compressed", "config.json")}},
+          {"gguf_model", {"seed-llama", llama_file}},
+          {"gguf_model", {"seed-gpt2", gpt2_file}},
+          {"onnx", {"seed-written", onnx_file}},
+          {"inspect", {"seed-gguf", gpt2_file}},
+          {"run_state", {"seed-written", state.dump(2)}},
           {"recipe_yaml",
-           "model:\n  model_name: stories260K.bin\nqat:\n  quantizer: {scheme: 8da4w}\ntrainer:\n  max_steps: 3\n"}};
+           {"seed-written",
+            "model:\n  model_name: stories260K.bin\nqat:\n  quantizer: {scheme: 8da4w}\ntrainer:\n  max_steps: 3\n"}}};
 }
-
-struct Input {
-  std::string name, bytes;
-};
 
 std::vector<Input> inputs(const fuzz::Reader& target) {
   std::vector<Input> out;
@@ -58,8 +88,9 @@ std::vector<Input> inputs(const fuzz::Reader& target) {
   if (fs::exists(folder))
     for (const auto& entry : fs::directory_iterator(folder))
       out.push_back({entry.path().filename().string(), test::read_file(entry.path())});
-  for (const auto& [name, bytes] : written_seeds())
-    if (name == target.name) out.push_back({"seed-written", bytes});
+  static const std::vector<Seed> written = written_seeds();
+  for (const Seed& seed : written)
+    if (seed.target == target.name) out.push_back(seed.input);
   std::sort(out.begin(), out.end(), [](const Input& a, const Input& b) { return a.name < b.name; });
   return out;
 }
@@ -70,9 +101,9 @@ bool is_seed(const Input& input) { return input.name.starts_with("seed"); }
 
 TEST_CASE("every saved input is read or refused with one line; seeds are read") {
   if (const char* folder = std::getenv("QAT_FUZZ_SEEDS"))
-    for (const auto& [name, bytes] : written_seeds()) {
-      fs::create_directories(fs::path(folder) / name);
-      test::write_bytes((fs::path(folder) / name / "seed-written").string(), bytes);
+    for (const Seed& seed : written_seeds()) {
+      fs::create_directories(fs::path(folder) / seed.target);
+      test::write_bytes((fs::path(folder) / seed.target / seed.input.name).string(), seed.input.bytes);
     }
   const test::TempDir dir;
   for (const fuzz::Reader& target : all_targets()) {

@@ -219,6 +219,9 @@ inline LlamaConfig parse_gguf_config(const Gguf& file) {
   c.dim = file.integer(prefix + "embedding_length");
   c.hidden_dim = file.integer(prefix + "feed_forward_length");
   c.n_layers = file.integer(prefix + "block_count");
+  QAT_CHECK(c.n_layers <= static_cast<index_t>(file.tensors().size()), kBadFile, file.path(), ": key '", prefix,
+            "block_count' is ", c.n_layers, ", the file has ", file.tensors().size(),
+            " tensors; accepted: more of them");
   c.n_heads = file.integer(prefix + "attention.head_count");
   c.n_kv_heads = file.integer_or(prefix + "attention.head_count_kv", c.n_heads);
   c.max_seq_len = file.integer(prefix + "context_length");

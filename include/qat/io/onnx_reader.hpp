@@ -121,7 +121,7 @@ class OnnxFile {
                 ", which nothing before it makes");
     };
     for (const OnnxNode& node : nodes_) {
-      for (const std::string& input : node.inputs) expect(input, "node " + node.op);
+      for (const std::string& input : node.inputs) expect(input, "node " + printable(node.op));
       known.insert(node.outputs.begin(), node.outputs.end());
     }
     for (const std::string& output : outputs_) expect(output, "the graph");

@@ -285,8 +285,9 @@ inline nn::Transformer load_compressed_tensors(const std::string& directory) {
   json.erase("quantization_config");
   const LlamaConfig config = parse_hf_llama_config(json, config_path);
   detail::check_file_names(config, config_path);
-  nn::Transformer model(config);
   const Safetensors file = Safetensors::open(directory);
+  detail::check_holds(file, config, config_path);
+  nn::Transformer model(config);
   detail::load_layers(
       model, file, directory,
       [&](const detail::NamedLayer& layer, std::size_t& used) -> std::unique_ptr<nn::PackedLinear> {

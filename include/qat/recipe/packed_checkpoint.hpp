@@ -137,7 +137,7 @@ inline void check_holds(const Safetensors& file, const LlamaConfig& config, cons
       weights += size;
     }
   QAT_CHECK(holds && weights <= bits, kBadFile, source,
-            ": the model of 'config' has more weights than model.safetensors has bits");
+            ": describes a model of more weights than model.safetensors has bits");
 }
 }  // namespace detail
 

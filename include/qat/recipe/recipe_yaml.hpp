@@ -2,11 +2,13 @@
 // -lyaml-cpp.
 #pragma once
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -233,15 +235,32 @@ class RecipeReader {
   std::set<std::string> given_;
 };
 
+/// Takes a parser's events and does nothing.
+struct IgnoredEvents : YAML::EventHandler {
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
 inline YAML::Node parse_yaml(const std::string& text, const std::string& source, bool has_lines) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    QAT_CHECK(documents.size() <= 1, kBadFile, source, ": has ", documents.size(),
-              " documents (a line ---); accepted: one");
-    return documents.empty() ? YAML::Node() : documents.front();
+    // Not LoadAll(): on some broken texts it gives documents without an end.
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    IgnoredEvents ignored;
+    const bool one = parser.HandleNextDocument(ignored), more = one && parser.HandleNextDocument(ignored);
+    QAT_CHECK(!more, kBadFile, source,
+              ": has more than one document (a line ---), or a text that ends one; accepted: one");
+    return one ? YAML::Load(text) : YAML::Node();
   } catch (const YAML::Exception& e) {
     raise(ErrorCode::kBadFile, has_lines ? source + ":" + std::to_string(e.mark.line + 1) : source,
-          ": is not valid YAML: ", e.msg);
+          ": is not valid YAML: ", printable(e.msg));  // it quotes the file, line ends too
   }
 }
 

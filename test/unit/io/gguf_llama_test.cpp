@@ -142,6 +142,7 @@ TEST_CASE("GGUF: what does not describe one Llama is refused by key or tensor") 
     expect(changed([&](GgufModel& m) { m.numbers.erase("llama." + std::string(key)); }), key);
   expect(changed([](GgufModel& m) { m.floats.clear(); }), "layer_norm_rms_epsilon' is missing");
   expect(number("llama.block_count", 0), "n_layers");
+  expect(number("llama.block_count", 99999), "'llama.block_count' is 99999, the file has 20 tensors");
   expect(number("llama.attention.head_count", 0), "n_heads");
   expect(number("llama.attention.head_count_kv", 3), "a multiple of n_kv_heads");
   expect(number("llama.attention.value_length", 8), "'llama.attention.value_length' is 8; accepted: key_length 4");

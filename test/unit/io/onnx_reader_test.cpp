@@ -70,7 +70,7 @@ TEST_CASE("an ONNX file that is cut anywhere is refused by name, with the byte")
 
 TEST_CASE("what an ONNX file must not hold is named") {
   const TempDir dir;
-  CHECK(open_error(dir, onnx_bytes(dir, "nothing")).find("node Add reads 'nothing'") != std::string::npos);
+  CHECK(open_error(dir, onnx_bytes(dir, "nothing")).find("node 'Add' reads 'nothing'") != std::string::npos);
   std::string whole = onnx_bytes(dir);
   const std::size_t dims = whole.find(std::string("\x08\x03\x10\x01", 4));
   REQUIRE(dims != whole.npos);

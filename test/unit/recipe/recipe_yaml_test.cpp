@@ -180,7 +180,7 @@ TEST_CASE("every mistake is an error with file, line and key") {
       {"just text\n", "accepted: sections"},
       {"a: [1,\n", "r.yaml:2: is not valid YAML"},
       {"seed: *s\n", "is not valid YAML"},
-      {"seed: 1\n---\nseed: 2\n", "r.yaml: has 2 documents"},
+      {"seed: 1\n---\nseed: 2\n", "r.yaml: has more than one document"},
       {"[a]: 1\n", "a key is a list"},
       {"qat:\n  quantizer: &q\n    quantizers: [*q]\n", "accepted: list of sections"},  // without end
   };
