@@ -103,12 +103,7 @@ struct ExportVerb {
   void write_gguf(const recipe::ExportSource& source, OrderedJson& json) const {
     recipe::GgufExportOptions options;
     options.model_name = file_name(model.model);
-    if (to != "gguf") {
-      const GgmlTypeInfo* found = find_ggml_type_by_name(to.data() + 5, to.size() - 5);
-      QAT_CHECK(found != nullptr, kInvalidArgument, "--to is ", to,
-                "; accepted: gguf:TYPE with a type of ggml: q4_0, q4_1, q5_0, q8_0, tq1_0, tq2_0, iq4_nl, mxfp4");
-      options.type = found->type;
-    }
+    options.type = gguf_type(to);
     options.float_type = dtype == "bf16" ? GgmlType::kBF16 : dtype == "f16" ? GgmlType::kF16 : GgmlType::kF32;
     const GgufMetadata tokenizer = gguf_tokenizer(model.model, model.tokenizer, source.config);
     const recipe::GgufReport report = recipe::export_gguf(

@@ -23,7 +23,8 @@ struct HealVerb {
         app.add_subcommand("heal", "a GGUF file in, a quantized GGUF file out that was trained to lose less");
     verb->add_option("IN", in, "the model: GGUF in floating point or 8 bits, or any other that qat-llm reads")
         ->required();
-    verb->add_option("--to", to, "ggml's type of the linear layers: q4_0, q5_0, q8_0")->capture_default_str();
+    verb->add_option("--to", to, "ggml's type of the linear layers: " + std::string(kGgmlTrained))
+        ->capture_default_str();
     verb->add_option("--data", data, "text to train on; documents separated by a line <|endoftext|>")->required();
     verb->add_option("--validation", validation, "text to score (default: a tenth of the documents of --data)");
     verb->add_option("--minutes", minutes, "time to train")->capture_default_str()->check(CLI::PositiveNumber);
@@ -48,7 +49,7 @@ struct HealVerb {
   void run() {
     const GgmlTypeInfo* type = find_ggml_type_by_name(to.data(), to.size());
     const char* spec = type == nullptr ? nullptr : ggml_scheme(type->type);
-    QAT_CHECK(spec != nullptr, kInvalidArgument, "--to is ", to, "; accepted: q4_0, q5_0, q8_0");
+    QAT_CHECK(spec != nullptr, kInvalidArgument, "--to is ", to, "; accepted: ", kGgmlTrained);
     QAT_CHECK(out.ends_with(".gguf") && out != in, kInvalidArgument, "--out is ", out,
               "; accepted: a file whose name ends in .gguf, not the model itself");
     const CpuBackend backend(threads);

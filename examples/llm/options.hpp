@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "qat/data/gguf_vocabulary.hpp"
+#include "qat/quant/ggml_target.hpp"
 #include "run_device.hpp"
 #include "session.hpp"
 
@@ -65,6 +66,15 @@ inline recipe::Report quantize_if_asked(const CpuBackend& backend, const Checkpo
   QAT_CHECK(!checkpoint.is_packed(), kInvalidArgument, checkpoint.path(),
             ": is packed already; --scheme takes a floating-point model");
   return recipe::quantize(backend, model, {options.rule()});
+}
+
+/// The type of "gguf:TYPE"; none of "gguf".
+inline std::optional<GgmlType> gguf_type(const std::string& to) {
+  if (to == "gguf") return std::nullopt;
+  const GgmlTypeInfo* found = find_ggml_type_by_name(to.data() + 5, to.size() - 5);
+  QAT_CHECK(found != nullptr, kInvalidArgument, "--to is ", to,
+            "; accepted: gguf:TYPE with a type of ggml: ", kGgmlTrained);
+  return found->type;
 }
 
 /// The keys tokenizer.ggml.* of a GGUF file to write: those of a GGUF file as they are, else made of the tokenizer.

@@ -353,7 +353,7 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                           o.expect_gaps(c, e.m, e.n, ldc);
                         };
                       }});
-    if (spec.mapping == MappingKind::kFloatZeroPoint) continue;
+    if (has_float_zero_point(spec.mapping)) continue;
     for (const bool zero_points : {false, true})
       list.push_back({std::string("qgemm, ") + scheme,
                       [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {

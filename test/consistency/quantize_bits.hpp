@@ -15,7 +15,9 @@ inline void add_hash(std::uint64_t& hash, const void* data, std::size_t bytes) {
 template <class D>
 std::uint64_t hash_of_everything(const CpuBackend& backend) {
   std::uint64_t hash = 0xCBF29CE484222325u;
-  for (const QuantSpec& spec : specs_under_test()) {
+  std::vector<QuantSpec> specs = specs_under_test();
+  for (const QuantSpec& spec : specs_of_processor()) specs.push_back(spec);
+  for (const QuantSpec& spec : specs) {
     for (const MatrixShape shape : kShapes) {
       if (!accepts(spec, shape)) continue;
       const index_t size = shape.rows * shape.columns,

@@ -19,15 +19,17 @@ struct RandomWeights {
     CounterRandom random(static_cast<std::uint64_t>(rows * 4099 + columns), static_cast<std::uint64_t>(s.bits));
     const AffineScheme scheme(spec, FloatType::kFloat32);
     const GroupLayout groups = group_layout(spec.granularity, rows, columns);
-    const auto code = [&] { return spec.qmin() + static_cast<int>(random.next_below(1u << spec.bits)); };
+    const auto code = [&] {
+      return spec.qmin() +
+             static_cast<int>(random.next_below(static_cast<std::uint32_t>(spec.qmax() - spec.qmin() + 1)));
+    };
     codes.resize(static_cast<std::size_t>(rows * columns));
     for (std::int8_t& q : codes) q = static_cast<std::int8_t>(code());
     for (index_t i = 0; i < groups.count(); ++i) {
       const float sign = spec.mapping == MappingKind::kSignedExtremum && i % 2 == 0 ? -1.0f : 1.0f;
       scales.push_back(round_scale(scheme.spec.scale_type, sign * (0.01f + random.next_float())));
-      zero_points.push_back(spec.mapping == MappingKind::kFloatZeroPoint
-                                ? round_to(scheme.scale, random.next_float() - 0.5f)
-                                : static_cast<float>(code()));
+      zero_points.push_back(has_float_zero_point(spec.mapping) ? round_to(scheme.scale, random.next_float() - 0.5f)
+                                                               : static_cast<float>(code()));
     }
     packed = PackedWeight::pack(spec, rows, columns, codes.data(), scales.data(),
                                 has_constant_zero_point(spec.mapping) ? nullptr : zero_points.data());
@@ -51,7 +53,11 @@ inline std::vector<const char*> packed_schemes() {
           "int1:axis0:symmetric",
           "int4:block3x6:asymmetric",
           "uint4:group32:float_zero_point:bfloat16",
-          "uint3:group6:float_zero_point"};
+          "uint3:group6:float_zero_point",
+          "uint4:group32:float_minimum:float16",
+          "int2narrow:group32:symmetric:float16",
+          "iq4_nl:group32:signed_extremum:bf16safe",
+          "e2m1:group6:symmetric:e8m0"};
 }
 
 }  // namespace qat::test

@@ -27,6 +27,18 @@ inline std::vector<QuantSpec> specs_under_test() {
   return specs;
 }
 
+/// Schemes that only the processor computes.
+inline std::vector<QuantSpec> specs_of_processor() {
+  std::vector<QuantSpec> specs;
+  for (const char* text :
+       {"uint4:group32:float_minimum:float16", "uint3:token:float_minimum", "int2narrow:group256:symmetric:bf16safe",
+        "int4narrow:token:signed_extremum", "int8narrow:group32:symmetric:ggml_half",
+        "int8narrow:group7:symmetric:ggml_half:half_away_from_zero", "iq4_nl:group32:signed_extremum:bf16safe",
+        "e2m1:group32:symmetric:e8m0"})
+    specs.push_back(parse_spec(text));
+  return specs;
+}
+
 /// Adversarial values in runs of 24, so that groups of any size meet them alone and mixed. Only exact conversions and
 /// shifts of bits are used: no flags and no mode change them. kind of a run by its number and `seed`.
 template <class D>

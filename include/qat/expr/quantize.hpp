@@ -64,7 +64,8 @@ QAT_INLINE GroupRange group_range(const float* x, index_t n) {
 /// True for schemes whose arithmetic is plain fp32 with ties to even: they have a form that vectorizes.
 constexpr bool is_plain(const AffineScheme& a) {
   return a.input == FloatType::kFloat32 && a.scale == FloatType::kFloat32 && a.product == FloatType::kFloat32 &&
-         a.spec.rounding == RoundingKind::kHalfToEven && a.spec.mapping != MappingKind::kFloatZeroPoint;
+         a.spec.rounding == RoundingKind::kHalfToEven && !has_float_zero_point(a.spec.mapping) &&
+         !a.spec.has_level_table();
 }
 /// quantize() of a plain scheme, integer valued; the same code as the definition in quant/affine.hpp.
 QAT_INLINE float plain_code(float x, const QParams& p, float qmin, float qmax) {

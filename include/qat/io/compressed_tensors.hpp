@@ -55,7 +55,7 @@ void unpack_words(index_t count, int bits, const std::int32_t* words, const F& f
 /// Whether the format can hold a weight of this scheme; else why not, and which scheme it can.
 inline std::string why_not_compressed(const QuantSpec& spec, index_t columns) {
   const Granularity& g = spec.granularity;
-  if (spec.mapping == MappingKind::kFloatZeroPoint)
+  if (has_float_zero_point(spec.mapping))
     return "zero points are floating point; accepted: integer ones, such as int4:group32:asymmetric";
   if (g.kind == GranularityKind::kPerGroup && columns % g.group_size != 0)
     return concat("rows of ", columns, " columns do not divide into groups of ", g.group_size,
@@ -98,7 +98,7 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
     QAT_CHECK(held == scale, kUnsupported, name, ": scale ", i, " is ", scale, ", which ", info(scale_dtype).name,
               " cannot hold; accepted: F32, or a model trained with scales of that type, such as qat4's");
     out.scale.push_back(scale);
-    symmetric = symmetric && static_cast<int>(weight.zero_point(i)) - spec.qmin() == 1 << (out.bits - 1);
+    symmetric = symmetric && static_cast<int>(weight.zero_point(i)) - spec.lowest() == 1 << (out.bits - 1);
   }
   if (symmetric) return out;
   const index_t words = CompressedWeight::words(out.rows, out.bits);
@@ -107,7 +107,7 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
   for (index_t g = 0; g < out.groups; ++g) {
     detail::pack_words(
         out.rows, out.bits,
-        [&](index_t n) { return static_cast<int>(weight.zero_point(n * out.groups + g)) - spec.qmin(); },
+        [&](index_t n) { return static_cast<int>(weight.zero_point(n * out.groups + g)) - spec.lowest(); },
         column.data());
     for (index_t w = 0; w < words; ++w)
       out.zero_point[static_cast<std::size_t>(w * out.groups + g)] = column[static_cast<std::size_t>(w)];

@@ -55,7 +55,8 @@ inline Variable linear_cross_entropy(Tape& tape, Linear& head, Variable x, View<
                                      ops::CrossEntropyResult* stats = nullptr, index_t chunk_rows = 0) {
   LinearQuantization* const quantization = head.quantization();
   const std::optional<QuantSpec> activation = quantization == nullptr ? std::nullopt : quantization->activation();
-  if (activation && activation->granularity.kind != GranularityKind::kPerToken)  // a range over all rows
+  if (activation && activation->granularity.kind != GranularityKind::kPerToken &&
+      activation->granularity.kind != GranularityKind::kPerGroup)  // a range over all rows
     return autodiff::softmax_cross_entropy(tape, head.forward(tape, x), targets, ignore_index, stats);
 
   const CpuBackend& backend = tape.backend();

@@ -21,17 +21,22 @@ enum class Product {
 /// y = x W^T + b from packed weights. One function for training, evaluation and deployment, so that their bits agree.
 ///
 /// x (N, C): read if codes is null; codes: of x, read otherwise; y (N, O); bias (O) or null
-/// kInteger applies where the codes are int8 with one scale a row and W has integer zero points, else kFloat is used.
+/// kInteger applies where LayerScheme::has_integer_product() says so, else kFloat is used.
 inline void packed_linear(const CpuBackend& backend, View<const float, 2> x, const QuantizedActivation* codes,
                           const PackedWeight& weight, Product product, const float* bias, View<float, 2> y) {
   const index_t columns = weight.columns();
   if (codes == nullptr) {
     kernels::packed_gemm(backend, x.shape[0], {x.data, x.stride[0], x.stride[1]}, weight, y.data, y.stride[0], bias);
   } else if (product == Product::kInteger && LayerScheme{weight.spec(), codes->spec}.has_integer_product()) {
-    Tensor<std::int32_t> zero_point = Tensor<std::int32_t>::uninitialized({codes->rows});  // (N)
-    for (index_t i = 0; i < codes->rows; ++i) zero_point[i] = static_cast<std::int32_t>(codes->zero_point[i]);
-    const kernels::QuantizedActivations activations{codes->codes.data(), columns, codes->scale.data(),
-                                                    zero_point.data()};
+    kernels::QuantizedActivations activations{codes->codes.data(), columns, codes->scale.data()};
+    Tensor<std::int32_t> zero_point;  // (N)
+    if (codes->spec.granularity.kind == GranularityKind::kPerGroup) {
+      activations.scale_columns = codes->spec.granularity.group_size;
+    } else {
+      zero_point = Tensor<std::int32_t>::uninitialized({codes->rows});
+      for (index_t i = 0; i < codes->rows; ++i) zero_point[i] = static_cast<std::int32_t>(codes->zero_point[i]);
+      activations.zero_points = zero_point.data();
+    }
     kernels::qgemm(backend, codes->rows, activations, weight, y.data, y.stride[0], bias);
   } else {
     const Tensor<float> values = codes->dequantize(backend);  // (N, C)

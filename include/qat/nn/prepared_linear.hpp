@@ -72,8 +72,8 @@ class WeightFakeQuantizer {
   /// Makes the scales of a weight of this shape a trained parameter (LSQ). They start as those that the scheme chooses
   /// in the first refresh; zero points stay what they are there.
   void learn_scales(std::string name, const Shape& shape) {
-    QAT_CHECK(spec_.mapping != MappingKind::kFloatZeroPoint, kUnsupported, name, ": ", to_string(spec_),
-              " has no learned scales; accepted are mappings with an integer zero point");
+    QAT_CHECK(has_learned_scale(spec_), kUnsupported, name, ": ", to_string(spec_),
+              " has no learned scales; accepted are mappings with an integer zero point, without a table of levels");
     const index_t tiles = group_layout(spec_.granularity, shape[0], shape[1]).count();
     learned_ = std::make_unique<Parameter>(std::move(name), Tensor<float>({tiles}));
     if (!has_constant_zero_point(spec_.mapping)) zero_point_ = Tensor<float>({tiles});

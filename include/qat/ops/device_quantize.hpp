@@ -3,6 +3,7 @@
 
 #include "qat/expr/quantize.hpp"
 #include "qat/kernels/cuda/group_quantize.hpp"
+#include "qat/kernels/cuda/group_range.hpp"
 #include "qat/ops/device_form.hpp"
 
 QAT_EXACT_BEGIN
@@ -60,6 +61,7 @@ struct DeviceForm<StaticNode<S, A>> {
   }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
+    cuda::validate_on_device(node.scheme.spec);
     FormA::template group<W>(node.a, lanes);
   }
 
@@ -122,6 +124,7 @@ struct DeviceForm<DynamicNode<S, A>> {
   }
   template <int W>
   static void group(const Node& node, GroupedLanes& lanes) {
+    cuda::validate_on_device(node.scheme.spec);
     FormA::template group<W>(node.a, lanes);
     const int own = lanes_of<W>(node.group_size);
     const auto fills_lanes = [](index_t size) { return size == static_cast<index_t>(lanes_of<W>(size)) * W; };

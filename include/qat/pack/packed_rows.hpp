@@ -77,7 +77,7 @@ void for_each_plane(const PanelLayout& layout, Byte* data, index_t row, const F&
 
 }  // namespace detail
 
-/// The codes u = q - qmin of a row into u[columns].
+/// The codes u = q - lowest() of a row into u[columns].
 inline void unpack_row(const PackedWeight& weight, index_t row, std::uint8_t* u) {
   std::memset(u, 0, static_cast<std::size_t>(weight.columns()));
   detail::for_each_plane(
@@ -92,16 +92,16 @@ inline void unpack_row(const PackedWeight& weight, index_t row, std::uint8_t* u)
 inline void dequantize_row(const PackedWeight& weight, index_t row, std::uint8_t* scratch, float* out) {
   unpack_row(weight, row, scratch);
   const AffineScheme scheme(weight.spec(), FloatType::kFloat32);
-  const int qmin = weight.spec().qmin();
+  const int lowest = weight.spec().lowest();
   const index_t tile = weight.groups().tile_columns;
   for (index_t first = 0; first < weight.columns(); first += tile) {
     const QParams qparams = weight.qparams(weight.group_of(row, first));
     const index_t end = first + tile < weight.columns() ? first + tile : weight.columns();
-    for (index_t k = first; k < end; ++k) out[k] = dequantize(scratch[k] + qmin, qparams, scheme);
+    for (index_t k = first; k < end; ++k) out[k] = dequantize(scratch[k] + lowest, qparams, scheme);
   }
 }
 
-/// PackedWeight::pack of codes that come row by row: row_codes(n, u) writes the codes u = q - qmin, each below
+/// PackedWeight::pack of codes that come row by row: row_codes(n, u) writes the codes u = q - lowest(), each below
 /// 2^bits, of row n into u[columns].
 /// @throws qat::Error as PackedWeight::pack
 template <class RowCodes>
@@ -116,7 +116,7 @@ PackedWeight pack_rows(const QuantSpec& spec, index_t rows, index_t columns, con
       row_codes(n, u.data());
       for (index_t k = 0; k < columns; ++k)
         codes[static_cast<std::size_t>(n * columns + k)] =
-            static_cast<std::int8_t>(u[static_cast<std::size_t>(k)] + spec.qmin());
+            static_cast<std::int8_t>(u[static_cast<std::size_t>(k)] + spec.lowest());
     }
     return PackedWeight::pack(spec, rows, columns, codes.data(), scales, zero_points);
   }

@@ -9,7 +9,7 @@ namespace qat::inline v0 {
 /// Where the codes of a matrix (rows, columns) lie: panels of 16 rows, each cut into bit planes. The same bytes on
 /// every instruction set; a 64-byte read is one operand of a 4-way int8 dot product, and unpacking needs no shuffles.
 ///
-///   code of (row n, column k):   u = q - qmin, in [0, 2^bits - 1]
+///   code of (row n, column k):   u = q - QuantSpec::lowest(), in [0, 2^bits - 1]
 ///   plane of w bits              w runs over the powers of two in `bits`, largest first: 4 -> {4}, 3 -> {2, 1},
 ///                                7 -> {4, 2, 1}, 8 -> {8}; the first plane holds the top bits of u
 ///   chunk of a plane             32/w columns of the 16 rows in 64 bytes: with c = n % 16, k = chunk * 32/w + 4 * i +
@@ -119,7 +119,7 @@ class PackedWeight {
         const int q = spec.is_signed ? int{raw} : int{static_cast<std::uint8_t>(raw)};
         QAT_CHECK(q >= qmin && q <= qmax, kInvalidArgument, "PackedWeight: code (", n, ", ", k, ") is ", q,
                   ", must be in [", qmin, ", ", qmax, "]");
-        w.layout_.put(w.codes_.data(), n, k, q - qmin);
+        w.layout_.put(w.codes_.data(), n, k, q - spec.lowest());
       }
     }
     for (index_t i = 0; i < w.groups_.count(); ++i) {
@@ -199,9 +199,14 @@ class PackedWeight {
            same(a.scales_, b.scales_) && same(a.zero_points_, b.zero_points_);
   }
 
-  bool has_float_zero_point() const { return spec().mapping == MappingKind::kFloatZeroPoint; }
+  bool has_float_zero_point() const { return qat::has_float_zero_point(spec().mapping); }
   /// Every group has zero point 0 (signed) or 2^(bits-1) (unsigned).
   bool has_zero_points() const { return zero_point_bytes() != 0; }
+
+  /// In steps, of every group, where has_zero_points() is false.
+  float constant_zero_point() const { return spec().is_signed ? 0.0f : scheme_.middle(); }
+  /// The code whose value is the zero point, where that is floating point.
+  float middle() const { return scheme_.middle(); }
 
   /// Where the scale of a group lies among the stored ones. If every row has its own (groups().tile_rows is 1), 16 rows
   /// of a panel lie side by side: slot (n / 16 * tiles_per_row + column group) * 16 + n % 16; padding rows hold zero
@@ -214,17 +219,18 @@ class PackedWeight {
   }
   /// Scales in their storage type, by slot.
   const std::uint8_t* scale_data() const { return scales_.data(); }
-  /// Zero points by slot: one byte, code minus qmin, or the scale's float type if has_float_zero_point().
+  /// Zero points by slot: one byte, code minus lowest(), or the scale's float type if has_float_zero_point().
   const std::uint8_t* zero_point_data() const { return zero_points_.data(); }
 
   index_t group_of(index_t row, index_t column) const {
     return row / groups_.tile_rows * groups_.tiles_per_row + column / groups_.tile_columns;
   }
-  int code(index_t row, index_t column) const { return layout_.get(codes_.data(), row, column) + spec().qmin(); }
+  int code(index_t row, index_t column) const { return layout_.get(codes_.data(), row, column) + spec().lowest(); }
   float scale(index_t group) const {
     const std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16:
+      case ScaleType::kGgmlHalf:
         return static_cast<float>(half::from_bits(read<std::uint16_t>(p)));
       case ScaleType::kBfloat16:
       case ScaleType::kBfloat16Safe:
@@ -239,7 +245,7 @@ class PackedWeight {
   }
   /// In steps, or in weight units if has_float_zero_point().
   float zero_point(index_t group) const {
-    if (!has_zero_points()) return spec().is_signed ? 0.0f : scheme_.middle();
+    if (!has_zero_points()) return constant_zero_point();
     const std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
     if (!has_float_zero_point()) return static_cast<float>(*p) + scheme_.qmin;
     switch (scheme_.scale) {
@@ -274,6 +280,7 @@ class PackedWeight {
     std::uint8_t* p = scales_.data() + slot * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16:
+      case ScaleType::kGgmlHalf:
         write(p, half(s).bits);
         break;
       case ScaleType::kBfloat16:

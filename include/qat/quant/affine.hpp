@@ -44,11 +44,19 @@ struct AffineScheme {
     qmin = static_cast<float>(s.qmin());
     qmax = static_cast<float>(s.qmax());
   }
-  /// Middle code of the float zero-point form: 8 at uint4.
-  QAT_HOST_DEVICE constexpr float middle() const { return (qmax + qmin + 1.0f) * 0.5f; }
+  /// Middle code of the float zero-point form: 8 at uint4; 0 where the zero point is the value of code 0.
+  QAT_HOST_DEVICE constexpr float middle() const {
+    return spec.mapping == MappingKind::kFloatMinimum ? 0.0f : (qmax + qmin + 1.0f) * 0.5f;
+  }
 };
 
 namespace detail {
+/// Tables of levels and ggml's scales are the processor's only: no GPU kernel pays for them (cuda::validate_on_device).
+#if defined(__CUDA_ARCH__)
+inline constexpr bool kOnProcessor = false;
+#else
+inline constexpr bool kOnProcessor = true;
+#endif
 QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
 QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 /// a * b as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its
@@ -90,7 +98,7 @@ QAT_HOST_DEVICE constexpr float round_finite(FloatType type, float v) {
 }
 /// The range a mapping works on: it contains 0 except under the raw mappings.
 QAT_HOST_DEVICE constexpr GroupRange mapped_range(GroupRange range, MappingKind mapping) {
-  if (mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw) return range;
+  if (has_float_zero_point(mapping) || mapping == MappingKind::kAsymmetricRaw) return range;
   if (range.min > 0.0f) range.min = 0.0f;
   if (range.max < 0.0f) range.max = 0.0f;
   return range;
@@ -103,6 +111,11 @@ QAT_HOST_DEVICE constexpr float choose_scale(const GroupRange& r, const AffineSc
   float s = 0.0f;
   switch (a.spec.mapping) {
     case MappingKind::kSymmetric:
+      if (detail::kOnProcessor &&
+          a.spec.levels == Levels::kE2m1) {  // 2^floor(log2 amax) is level 8 (OCP microscaling 1.0, ggml MXFP4)
+        s = 0.125f * qat::bit_cast<float>(qat::bit_cast<std::uint32_t>(detail::maximum(-r.min, r.max)) & 0x7F800000u);
+        break;
+      }
       s = rounded(detail::maximum(-r.min, r.max) / ((a.qmax - a.qmin) * 0.5f));
       break;
     case MappingKind::kSymmetricNoClip:
@@ -123,12 +136,22 @@ QAT_HOST_DEVICE constexpr float choose_scale(const GroupRange& r, const AffineSc
 /// Zero point of a mapped range for the scale that choose_scale gave: a code, or a value under FloatZeroPoint.
 QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, const AffineScheme& a) {
   const auto rounded = [&a](float v) { return detail::round_finite(a.input, v); };
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint)
+  if (has_float_zero_point(a.spec.mapping))
     return detail::round_finite(a.scale, rounded(r.min + rounded(detail::rounded_product(s, a.middle()))));
   if (a.spec.mapping == MappingKind::kAsymmetric || a.spec.mapping == MappingKind::kAsymmetricRaw)
     return detail::clamp(rounded(a.qmin - HalfToEven::round(rounded(r.min / s))), a.qmin, a.qmax);
   return a.spec.is_signed ? 0.0f : a.middle();
 }
+
+namespace detail {
+/// ggml's Q8_0: codes are chosen with the inverse of the fp32 scale, as x86's vector instructions compute it
+/// (qmax/amax) under HalfToEven, else as its reference does (1/s). A scale that no half but 0 holds gives codes 0.
+QAT_HOST_DEVICE constexpr QParams ggml_half_qparams(const GroupRange& r, float s, const AffineScheme& a) {
+  const float bound = (a.qmax - a.qmin) * 0.5f, amax = maximum(-r.min, r.max);
+  const float inverse = a.spec.rounding == RoundingKind::kHalfToEven ? bound / amax : 1.0f / s;
+  return {round_scale(ScaleType::kGgmlHalf, s), a.spec.is_signed ? 0.0f : a.middle(), s <= 0x1p-25f ? 0.0f : inverse};
+}
+}  // namespace detail
 
 /// Scale and zero point of a group from its range.
 /// Source: torchao choose_qparams_affine (symmetric, no-clip, asymmetric), get_groupwise_affine_qparams (raw, float
@@ -136,31 +159,50 @@ QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, 
 QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const AffineScheme& a) {
   const GroupRange r = detail::mapped_range(range, a.spec.mapping);
   const float s = choose_scale(r, a);
+  if (detail::kOnProcessor && a.spec.scale_type == ScaleType::kGgmlHalf) return detail::ggml_half_qparams(r, s, a);
   return make_qparams(round_scale(a.spec.scale_type, s), choose_zero_point(r, s, a), a);
 }
+
+namespace detail {
+/// The level of a table that is nearest to x, the one of smaller magnitude on ties; the last ones beyond the ends.
+QAT_HOST_DEVICE constexpr float nearest_level(Levels levels, float x) {
+  constexpr int kIq4Nl[16] = {1, -10, 13, -22, 25, -35, 38, -49, 53, -65, 69, -83, 89, -104, 113, -127};
+  constexpr int kE2m1[16] = {0, 0, 1, -1, 2, -2, 3, -3, 4, -4, 6, -6, 8, -8, 12, -12};
+  float best = 0.0f, error = 0.0f;
+  for (int i = 0; i < 16; ++i) {
+    const float level = static_cast<float>(levels == Levels::kIq4Nl ? kIq4Nl[i] : kE2m1[i]);
+    const float distance = level < x ? x - level : level - x;
+    if (i > 0 && !(distance < error)) continue;
+    best = level;
+    error = distance;
+  }
+  return best;
+}
+}  // namespace detail
 
 /// Code before clamping, integer valued. x: finite or infinite, not NaN. random: used by stochastic rounding only.
 QAT_HOST_DEVICE constexpr float unclamped_code(float x, const QParams& p, const AffineScheme& a,
                                                std::uint32_t random = 0) {
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint) {  // true division, low end of the range as origin
+  if (has_float_zero_point(a.spec.mapping)) {  // true division, low end of the range as origin
     const float low = round_to(a.scale, p.zero_point - round_to(a.scale, detail::rounded_product(p.scale, a.middle())));
     return detail::round_to_integer(a.spec.rounding, round_to(a.product, round_to(a.product, x - low) / p.scale),
                                     random);
   }
   const float steps = round_to(a.product, x * p.inverse_scale);
+  if (detail::kOnProcessor && a.spec.has_level_table()) return detail::nearest_level(a.spec.levels, steps);
   return round_to(a.product, detail::round_to_integer(a.spec.rounding, steps, random) + p.zero_point);
 }
 
 /// x (input units) to a code in [qmin, qmax].
 QAT_HOST_DEVICE constexpr int quantize(float x, const QParams& p, const AffineScheme& a, std::uint32_t random = 0) {
-  if (is_nan(x)) return static_cast<int>(a.spec.mapping == MappingKind::kFloatZeroPoint ? a.middle() : p.zero_point);
+  if (is_nan(x)) return static_cast<int>(has_float_zero_point(a.spec.mapping) ? a.middle() : p.zero_point);
   return static_cast<int>(detail::clamp(unclamped_code(x, p, a, random), a.qmin, a.qmax));
 }
 
 /// Code to input units, on the grid of the input dtype.
 QAT_HOST_DEVICE constexpr float dequantize(int code, const QParams& p, const AffineScheme& a) {
   const float q = static_cast<float>(code);
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint)  // three roundings, no fused multiply-add
+  if (has_float_zero_point(a.spec.mapping))  // three roundings, no fused multiply-add
     return round_to(
         a.input, round_to(a.input, detail::rounded_product(round_to(a.input, q - a.middle()), p.scale)) + p.zero_point);
   return round_to(a.input, round_to(a.product, round_to(a.input, q - p.zero_point) * p.scale));
@@ -191,7 +233,7 @@ QAT_HOST_DEVICE constexpr bool passes_gradient(float x, const QParams& p, const 
 /// An output gradient through the two scalings where the mask passes: R(R(dy*s) * (1/s)).
 QAT_HOST_DEVICE constexpr float scale_gradient(float dy, const QParams& p, const AffineScheme& a) {
   const float steps = round_to(a.input, round_to(a.product, dy * p.scale));
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint) return round_to(a.input, round_to(a.product, steps / p.scale));
+  if (has_float_zero_point(a.spec.mapping)) return round_to(a.input, round_to(a.product, steps / p.scale));
   return round_to(a.input, round_to(a.product, steps * p.inverse_scale));
 }
 

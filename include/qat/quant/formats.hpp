@@ -49,6 +49,7 @@ enum class ScaleType : std::uint8_t {
   kBfloat16Safe,  ///< 16 bits: 8 significant bits inside half's range, so bfloat16, half and fp32 all hold it exactly
   kE8M0,          ///< 8 bits: a power of two, rounded up so that nothing clips
   kE4M3,          ///< 8 bits: float8 e4m3
+  kGgmlHalf,  ///< 16 bits, as ggml has it: codes are chosen with the fp32 scale, its half is stored, subnormal or not
 };
 
 QAT_HOST_DEVICE constexpr int scale_bits(ScaleType type) {
@@ -56,6 +57,7 @@ QAT_HOST_DEVICE constexpr int scale_bits(ScaleType type) {
     case ScaleType::kFloat16:
     case ScaleType::kBfloat16:
     case ScaleType::kBfloat16Safe:
+    case ScaleType::kGgmlHalf:
       return 16;
     case ScaleType::kE8M0:
     case ScaleType::kE4M3:
@@ -95,6 +97,11 @@ QAT_HOST_DEVICE constexpr float round_scale(ScaleType type, float s) {
       rounded = static_cast<float>(float8_e4m3(magnitude));
       smallest = 0x1p-6f;
       largest = 448.0f;
+      break;
+    case ScaleType::kGgmlHalf:
+      rounded = static_cast<float>(half(magnitude));
+      smallest = 0x1p-24f;
+      largest = 65504.0f;
       break;
     default:
       break;

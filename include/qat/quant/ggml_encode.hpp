@@ -303,15 +303,41 @@ inline bool store_q4_1_integers(const int* q, float d, std::uint8_t* b) {
   }
   return false;
 }
+/// Codes of the levels q of a table of 16 integers, each of which is another.
+inline bool level_codes(const int (&levels)[16], const int* q, int* u) {
+  for (int i = 0; i < 32; ++i) {
+    u[i] = 0;
+    while (u[i] < 16 && levels[u[i]] != q[i]) ++u[i];
+    if (u[i] == 16) return false;
+  }
+  return true;
+}
+/// The byte e whose halved_e8m0 is d; 0, as ggml has it, for a block of zeros.
+inline bool mxfp4_exponent(const int* q, float d, std::uint8_t& e) {
+  e = 0;
+  for (int i = 0; i < 32; ++i)
+    if (q[i] != 0) {
+      const std::uint32_t bits = qat::bit_cast<std::uint32_t>(d);
+      if ((bits & 0x807FFFFFu) != 0 || bits == 0 || bits >= 0x7F000000u) return false;
+      e = static_cast<std::uint8_t>((bits >> 23) + 1);
+      return true;
+    }
+  return true;
+}
 }  // namespace ggml
 
 /// One block of the values q * d with the integers and the scale as they are, never requantized.
-/// @param type  Q4_0, Q4_1, Q5_0, Q8_0, TQ1_0 or TQ2_0
+/// @param type  Q4_0, Q4_1, Q5_0, Q8_0, IQ4_NL, MXFP4 (q in units of half the scale), TQ1_0 or TQ2_0
 /// @return false where the block does not hold them exactly: an integer beyond the type's range, a scale (or minimum)
 ///         that no half holds
 inline bool ggml_store_integers(GgmlType type, const int* q, float d, std::uint8_t* out) {
-  if (!ggml::is_half(d)) return false;
   int u[256];
+  if (type == GgmlType::kMXFP4) {
+    if (!ggml::mxfp4_exponent(q, d, out[0]) || !ggml::level_codes(ggml::kE2m1Doubled, q, u)) return false;
+    ggml::store_nibbles(out + 1, u);
+    return true;
+  }
+  if (!ggml::is_half(d)) return false;
   switch (type) {
     case GgmlType::kQ4_0:
       if (!ggml::shift_codes(q, 32, 8, 15, u)) return false;
@@ -331,6 +357,11 @@ inline bool ggml_store_integers(GgmlType type, const int* q, float d, std::uint8
       ggml::store_half(out, d);
       for (int i = 0; i < 32; ++i) out[2 + i] = static_cast<std::uint8_t>(q[i]);
       return true;
+    case GgmlType::kIQ4_NL:
+      if (!ggml::level_codes(ggml::kIq4Levels, q, u)) return false;
+      ggml::store_half(out, d);
+      ggml::store_nibbles(out + 2, u);
+      return true;
     case GgmlType::kTQ1_0:
       if (!ggml::shift_codes(q, 256, 1, 2, u)) return false;
       ggml::store_trits(out, u);
@@ -343,8 +374,19 @@ inline bool ggml_store_integers(GgmlType type, const int* q, float d, std::uint8
       return true;
     default:
       raise(ErrorCode::kUnsupported, "ggml_store_integers: type ", info(type).name,
-            "; accepted: Q4_0, Q4_1, Q5_0, Q8_0, TQ1_0, TQ2_0");
+            "; accepted: Q4_0, Q4_1, Q5_0, Q8_0, IQ4_NL, MXFP4, TQ1_0, TQ2_0");
   }
+}
+
+/// One Q4_1 block of the values u * d + m, as they are.
+/// @return false where a code is beyond 15, or d or m no half
+inline bool ggml_store_minimum(const int* u, float d, float m, std::uint8_t* out) {
+  int codes[32];
+  if (!ggml::is_half(d) || !ggml::is_half(m) || !ggml::shift_codes(u, 32, 0, 15, codes)) return false;
+  ggml::store_half(out, d);
+  ggml::store_half(out + 2, m);
+  ggml::store_nibbles(out + 4, codes);
+  return true;
 }
 
 /// ggml's two ways to quantize activations to Q8_0. They differ on ties and where amax is near the smallest floats.

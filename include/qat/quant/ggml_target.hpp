@@ -12,9 +12,14 @@ namespace qat::inline v0 {
 constexpr const char* ggml_misfit(GgmlType type, const QuantSpec& spec, index_t columns) {
   if (type == GgmlType::kF32) return nullptr;
   const GgmlTypeInfo& t = info(type);
-  if (spec.mapping == MappingKind::kFloatZeroPoint) return "its zero point is no integer";
-  if (spec.scale_type != ScaleType::kFloat16 && spec.scale_type != ScaleType::kBfloat16Safe)
+  const bool has_minimum = spec.mapping == MappingKind::kFloatMinimum;
+  if (has_minimum && type != GgmlType::kQ4_1) return "its minimum is no multiple of its scale";
+  if (has_float_zero_point(spec.mapping) && !has_minimum) return "its zero point is no integer";
+  if (type == GgmlType::kMXFP4) {
+    if (spec.scale_type != ScaleType::kE8M0) return "its scales are no powers of two; e8m0 is needed";
+  } else if (spec.scale_type != ScaleType::kFloat16 && spec.scale_type != ScaleType::kBfloat16Safe) {
     return "its scales are no halves; float16 or bf16safe is needed";
+  }
   const Granularity& g = spec.granularity;
   if (g.kind == GranularityKind::kPerBlock || (g.kind == GranularityKind::kPerAxis && g.axis == 1))
     return "its scales are not those of runs of a row";
@@ -22,10 +27,12 @@ constexpr const char* ggml_misfit(GgmlType type, const QuantSpec& spec, index_t 
       g.group_size < columns)
     return "its groups are no whole blocks";
   const bool has_zero_points = !has_constant_zero_point(spec.mapping);
-  const int lowest = has_zero_points ? spec.qmin() - spec.qmax() : -(1 << (spec.bits - 1));  // of code - zero point
-  const int highest = has_zero_points ? -lowest : (1 << (spec.bits - 1)) - 1;
+  const int middle = spec.is_signed ? 0 : 1 << (spec.bits - 1);
+  const int lowest = spec.qmin() - (has_zero_points ? spec.qmax() : middle);  // of code - zero point
+  const int highest = has_zero_points ? -lowest : spec.qmax() - middle;
   const auto holds = [&](int from, int to) { return lowest >= from && highest <= to; };
   constexpr const char* kRange = "its integers, less their zero point, do not fit";
+  constexpr const char* kLevels = "the type's levels are not those of the scheme";
   switch (type) {
     case GgmlType::kQ4_0:
       return holds(-8, 7) ? nullptr : kRange;
@@ -36,12 +43,18 @@ constexpr const char* ggml_misfit(GgmlType type, const QuantSpec& spec, index_t 
     case GgmlType::kTQ1_0:
     case GgmlType::kTQ2_0:
       return holds(-1, 1) ? nullptr : kRange;
+    case GgmlType::kIQ4_NL:
+      return spec.levels == Levels::kIq4Nl ? nullptr : kLevels;
+    case GgmlType::kMXFP4:
+      return spec.levels == Levels::kE2m1 ? nullptr : kLevels;
+    case GgmlType::kQ4_1:
+      return !has_minimum ? "not every minimum is a half" : spec.bits <= 4 ? nullptr : kRange;
     case GgmlType::kF16:
       return spec.scale_type == ScaleType::kBfloat16Safe && holds(-8, 7)
                  ? nullptr
                  : "its values have more than the 11 significant bits of a half";
     default:
-      return type == GgmlType::kQ4_1 ? "not every minimum is a half" : "the type's levels are not those of the scheme";
+      return kLevels;
   }
 }
 
@@ -59,7 +72,34 @@ constexpr const char* ggml_scheme(GgmlType type) {
     case GgmlType::kQ5_0:
       return "int5:group32:signed_extremum:bf16safe";
     case GgmlType::kQ8_0:
-      return "int8:group32:signed_extremum:bf16safe";
+      return "int8narrow:group32:symmetric:bf16safe";
+    case GgmlType::kQ4_1:
+      return "uint4:group32:float_minimum:float16";
+    case GgmlType::kTQ1_0:
+    case GgmlType::kTQ2_0:
+      return "int2narrow:group256:symmetric:bf16safe";
+    case GgmlType::kIQ4_NL:
+      return "iq4_nl:group32:signed_extremum:bf16safe";
+    case GgmlType::kMXFP4:
+      return "e2m1:group32:symmetric:e8m0";
+    default:
+      return nullptr;
+  }
+}
+/// The types that have one.
+inline constexpr const char* kGgmlTrained = "q4_0, q4_1, q5_0, q8_0, iq4_nl, mxfp4, tq1_0, tq2_0";
+
+/// The activations that ggml multiplies weights of a type with: Q8_0, its codes chosen as x86's vector instructions
+/// choose them (Q8Rounding::kVector). nullptr for a type whose product reads something else: Q8_1 (Q4_1), Q8_K (TQ1_0,
+/// TQ2_0).
+constexpr const char* ggml_activation(GgmlType type) {
+  switch (type) {
+    case GgmlType::kQ4_0:
+    case GgmlType::kQ5_0:
+    case GgmlType::kQ8_0:
+    case GgmlType::kIQ4_NL:
+    case GgmlType::kMXFP4:
+      return "int8narrow:group32:symmetric:ggml_half";
     default:
       return nullptr;
   }

@@ -14,6 +14,7 @@ enum class MappingKind : std::uint8_t {
                      ///< domain)
   kSignedExtremum,  ///< s = e / qmin, e the element of largest magnitude, first one wins; s may be negative (ggml Q4_0)
   kFloatZeroPoint,  ///< s = (max - min) / (qmax - qmin), z = min + s*mid in input units (tinygemm's FLOAT domain)
+  kFloatMinimum,    ///< the same with z = min: y = q*s + z (ggml Q4_1)
 };
 
 struct Symmetric {
@@ -34,11 +35,18 @@ struct SignedExtremum {
 struct FloatZeroPoint {
   static constexpr MappingKind kind = MappingKind::kFloatZeroPoint;
 };
+struct FloatMinimum {
+  static constexpr MappingKind kind = MappingKind::kFloatMinimum;
+};
 
 /// True where every group has the same zero point, which then need not be stored.
 QAT_HOST_DEVICE constexpr bool has_constant_zero_point(MappingKind mapping) {
   return mapping == MappingKind::kSymmetric || mapping == MappingKind::kSymmetricNoClip ||
          mapping == MappingKind::kSignedExtremum;
+}
+/// True where the zero point is a number in the units of the input, not a code.
+QAT_HOST_DEVICE constexpr bool has_float_zero_point(MappingKind mapping) {
+  return mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kFloatMinimum;
 }
 
 }  // namespace qat::inline v0

@@ -28,6 +28,14 @@ inline constexpr RoundingKind kRoundingKindOf<TowardZero> = RoundingKind::kTowar
 template <>
 inline constexpr RoundingKind kRoundingKindOf<Stochastic> = RoundingKind::kStochastic;
 
+/// Which integers of a signed type are codes.
+enum class Levels : std::uint8_t {
+  kAll,
+  kNarrow,  ///< all but the lowest: as many below 0 as above; -1, 0, 1 at two bits
+  kIq4Nl,   ///< the 16 of ggml's IQ4_NL, in 8 bits
+  kE2m1,    ///< twice the values of e2m1, in 5 bits: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives (MXFP4)
+};
+
 /// One quantization scheme. Orthogonal fields; every combination that validate() accepts runs.
 struct QuantSpec {
   int bits = 8;           ///< 1 to 8
@@ -37,9 +45,21 @@ struct QuantSpec {
   ScaleType scale_type = ScaleType::kFloat32;
   RoundingKind rounding = RoundingKind::kHalfToEven;
   float eps = 0.0f;  ///< lower bound of |scale|; 0 = smallest normal number of the input's dtype
+  Levels levels = Levels::kAll;
 
-  QAT_HOST_DEVICE constexpr int qmin() const { return is_signed ? -(1 << (bits - 1)) : 0; }
-  QAT_HOST_DEVICE constexpr int qmax() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
+  /// What is stored as 0 in packed form: the lowest integer of the type, a code or not.
+  QAT_HOST_DEVICE constexpr int lowest() const { return is_signed ? -(1 << (bits - 1)) : 0; }
+  QAT_HOST_DEVICE constexpr int qmin() const {
+    if (levels == Levels::kE2m1) return -12;
+    return lowest() + (levels == Levels::kAll ? 0 : 1);
+  }
+  QAT_HOST_DEVICE constexpr int qmax() const {
+    if (levels == Levels::kIq4Nl) return 113;
+    if (levels == Levels::kE2m1) return 12;
+    return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  }
+  /// Codes are a few integers of the range, not all in it.
+  QAT_HOST_DEVICE constexpr bool has_level_table() const { return levels == Levels::kIq4Nl || levels == Levels::kE2m1; }
   friend constexpr bool operator==(const QuantSpec&, const QuantSpec&) = default;
 };
 
@@ -58,19 +78,43 @@ constexpr void validate(const QuantSpec& spec) {
   QAT_CHECK(spec.mapping != MappingKind::kSignedExtremum || (spec.is_signed && spec.bits >= 2), kUnsupported,
             "QuantSpec: signed_extremum needs a signed type of at least 2 bits, found ",
             spec.is_signed ? "int" : "uint", spec.bits);
+  const bool symmetric = spec.mapping == MappingKind::kSymmetric;
+  QAT_CHECK(spec.mapping != MappingKind::kFloatMinimum || !spec.is_signed, kUnsupported,
+            "QuantSpec: float_minimum needs an unsigned type, found int", spec.bits);
+  QAT_CHECK(spec.levels == Levels::kAll ||
+                (spec.is_signed && spec.bits >= 2 && (symmetric || spec.mapping == MappingKind::kSignedExtremum)),
+            kUnsupported,
+            "QuantSpec: types of some integers only (narrow, iq4_nl, e2m1) are signed, of at least 2 bits, ",
+            "and mapped by symmetric or signed_extremum");
+  QAT_CHECK(!spec.has_level_table() ||
+                (spec.bits == (spec.levels == Levels::kIq4Nl ? 8 : 5) && spec.rounding == RoundingKind::kHalfToEven),
+            kUnsupported, "QuantSpec: levels of a table have ", spec.levels == Levels::kIq4Nl ? 8 : 5,
+            " bits and no rounding but to the nearest");
+  QAT_CHECK(
+      spec.scale_type != ScaleType::kGgmlHalf ||
+          (symmetric && spec.granularity.kind == GranularityKind::kPerGroup && spec.granularity.group_size <= 4096),
+      kUnsupported, "QuantSpec: ggml_half scales are those of groups of up to 4096, mapped by symmetric");
   QAT_CHECK(spec.eps == 0.0f || (spec.eps >= 0x1p-126f && spec.eps <= 0x1p126f), kInvalidArgument, "QuantSpec: eps is ",
             spec.eps, ", accepted are 0 (default) and 1.18e-38 to 8.5e37");
+}
+
+/// True where scales can be trained (LSQ): the zero of the codes does not move with them, and all integers are codes.
+constexpr bool has_learned_scale(const QuantSpec& spec) {
+  return !has_float_zero_point(spec.mapping) && !spec.has_level_table() && spec.scale_type != ScaleType::kGgmlHalf;
 }
 
 /// Tag for ScaleType::kBfloat16Safe.
 struct Bfloat16Safe {};
 /// Tag for ScaleType::kInput.
 struct InputScale {};
+/// Tag for ScaleType::kGgmlHalf.
+struct GgmlHalf {};
 
 template <class S>
 inline constexpr ScaleType kScaleTypeOf = [] {
-  static_assert(sizeof(S) == 0,
-                "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3 or InputScale");
+  static_assert(
+      sizeof(S) == 0,
+      "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3, GgmlHalf or InputScale");
   return ScaleType::kFloat32;
 }();
 template <>
@@ -87,6 +131,14 @@ template <>
 inline constexpr ScaleType kScaleTypeOf<float8_e4m3> = ScaleType::kE4M3;
 template <>
 inline constexpr ScaleType kScaleTypeOf<InputScale> = ScaleType::kInput;
+template <>
+inline constexpr ScaleType kScaleTypeOf<GgmlHalf> = ScaleType::kGgmlHalf;
+
+template <class Element>
+constexpr Levels levels_of() {
+  if constexpr (requires { Element::kLevels; }) return Element::kLevels;
+  return Levels::kAll;
+}
 
 template <class T>
 concept QuantizedType = requires {
@@ -105,8 +157,28 @@ concept MappingPolicy = requires {
 /// The spec of a combination of policies: spec_of<Int4, PerGroup<32>, Symmetric> ==
 /// parse_spec("int4:group32:symmetric").
 template <QuantizedType Element, GranularityPolicy G, MappingPolicy M, class Scale = float, class Rounding = HalfToEven>
-inline constexpr QuantSpec spec_of{
-    Element::kBits, Element::kSigned, G::granularity, M::kind, kScaleTypeOf<Scale>, kRoundingKindOf<Rounding>, 0.0f};
+inline constexpr QuantSpec spec_of{Element::kBits, Element::kSigned,    G::granularity,
+                                   M::kind,        kScaleTypeOf<Scale>, kRoundingKindOf<Rounding>,
+                                   0.0f,           levels_of<Element>()};
+
+/// Elements that are some integers of a type.
+template <int kWidth>
+struct NarrowInt {
+  static constexpr int kBits = kWidth;
+  static constexpr bool kSigned = true;
+  static constexpr Levels kLevels = Levels::kNarrow;
+};
+using Ternary = NarrowInt<2>;
+struct Iq4Nl {
+  static constexpr int kBits = 8;
+  static constexpr bool kSigned = true;
+  static constexpr Levels kLevels = Levels::kIq4Nl;
+};
+struct E2m1 {
+  static constexpr int kBits = 5;
+  static constexpr bool kSigned = true;
+  static constexpr Levels kLevels = Levels::kE2m1;
+};
 
 /// The compile-time form of a spec; `spec` is its value.
 template <QuantizedType Element, GranularityPolicy G, MappingPolicy M, class Scale = float, class Rounding = HalfToEven>
@@ -124,14 +196,16 @@ inline constexpr SpecName kMappingNames[] = {{"symmetric", static_cast<int>(Mapp
                                              {"asymmetric", static_cast<int>(MappingKind::kAsymmetric)},
                                              {"asymmetric_raw", static_cast<int>(MappingKind::kAsymmetricRaw)},
                                              {"signed_extremum", static_cast<int>(MappingKind::kSignedExtremum)},
-                                             {"float_zero_point", static_cast<int>(MappingKind::kFloatZeroPoint)}};
+                                             {"float_zero_point", static_cast<int>(MappingKind::kFloatZeroPoint)},
+                                             {"float_minimum", static_cast<int>(MappingKind::kFloatMinimum)}};
 inline constexpr SpecName kScaleNames[] = {{"input", static_cast<int>(ScaleType::kInput)},
                                            {"float32", static_cast<int>(ScaleType::kFloat32)},
                                            {"float16", static_cast<int>(ScaleType::kFloat16)},
                                            {"bfloat16", static_cast<int>(ScaleType::kBfloat16)},
                                            {"bf16safe", static_cast<int>(ScaleType::kBfloat16Safe)},
                                            {"e8m0", static_cast<int>(ScaleType::kE8M0)},
-                                           {"e4m3", static_cast<int>(ScaleType::kE4M3)}};
+                                           {"e4m3", static_cast<int>(ScaleType::kE4M3)},
+                                           {"ggml_half", static_cast<int>(ScaleType::kGgmlHalf)}};
 inline constexpr SpecName kRoundingNames[] = {
     {"half_to_even", static_cast<int>(RoundingKind::kHalfToEven)},
     {"half_away_from_zero", static_cast<int>(RoundingKind::kHalfAwayFromZero)},
@@ -186,10 +260,14 @@ constexpr bool find_name(const SpecName (&names)[N], const SpecField& field, int
 /// Canonical text: ELEMENT:GRANULARITY:MAPPING[:SCALE][:ROUNDING][:eps=E]; defaults (float32, half_to_even, 0) are left
 /// out. Example: int4:group32:signed_extremum:bf16safe. parse_spec(to_string(spec)) == spec for every valid spec.
 inline FixedString<120> to_string(const QuantSpec& spec) {
-  FixedString<120> out(spec.is_signed ? "int" : "uint");
+  FixedString<120> out(spec.levels == Levels::kIq4Nl  ? "iq4_nl"
+                       : spec.levels == Levels::kE2m1 ? "e2m1"
+                       : spec.is_signed               ? "int"
+                                                      : "uint");
   const Granularity& g = spec.granularity;
   const auto number = [&](index_t n) { out.append(static_cast<long long>(n)); };
-  number(spec.bits);
+  if (!spec.has_level_table()) number(spec.bits);
+  if (spec.levels == Levels::kNarrow) out.append("narrow");
   switch (g.kind) {
     case GranularityKind::kPerTensor:
       out.append(":tensor");
@@ -233,10 +311,19 @@ inline QuantSpec parse_spec(const char* text) {
 
   detail::SpecField element = next_field(), rest = element;
   index_t bits = 0;
-  spec.is_signed = !rest.consume("u");
-  if (!rest.consume("int") || !rest.consume_number(bits) || rest.size() != 0 || bits < 1 || bits > 8)
-    fail("element type", element, "int1 to int8, uint1 to uint8");
-  spec.bits = static_cast<int>(bits);
+  if (element.equals("iq4_nl")) {
+    spec.levels = Levels::kIq4Nl;
+  } else if (element.equals("e2m1")) {
+    spec.levels = Levels::kE2m1;
+    spec.bits = 5;
+  } else {
+    spec.is_signed = !rest.consume("u");
+    const bool is_integer = rest.consume("int") && rest.consume_number(bits) && bits >= 1 && bits <= 8;
+    if (is_integer && spec.is_signed && rest.consume("narrow")) spec.levels = Levels::kNarrow;
+    if (!is_integer || rest.size() != 0)
+      fail("element type", element, "int1 to int8, uint1 to uint8, int2narrow to int8narrow, iq4_nl, e2m1");
+    spec.bits = static_cast<int>(bits);
+  }
 
   const detail::SpecField granularity = next_field();
   Granularity& g = spec.granularity;
@@ -266,7 +353,7 @@ inline QuantSpec parse_spec(const char* text) {
   int value = 0;
   if (!detail::find_name(detail::kMappingNames, mapping, value))
     fail("mapping", mapping,
-         "symmetric, symmetric_no_clip, asymmetric, asymmetric_raw, signed_extremum, float_zero_point");
+         "symmetric, symmetric_no_clip, asymmetric, asymmetric_raw, signed_extremum, float_zero_point, float_minimum");
   spec.mapping = static_cast<MappingKind>(value);
 
   int stage = 0;  // optional fields keep their order and come once
@@ -288,7 +375,8 @@ inline QuantSpec parse_spec(const char* text) {
       stage = 3;
     } else {
       fail("field", field,
-           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3), a rounding "
+           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3, ggml_half), a "
+           "rounding "
            "(half_to_even, "
            "half_away_from_zero, toward_zero, stochastic), eps=NUMBER");
     }

@@ -12,12 +12,14 @@ struct LayerScheme {
   std::optional<QuantSpec> weight;
   std::optional<QuantSpec> activation;
   bool empty() const { return !weight && !activation; }
-  /// True where the product of codes runs on the integer kernel: 8-bit activations per token and weight codes with an
-  /// integer zero point.
+  /// True where the product of codes runs on the integer kernel: 8-bit activations per token, or in groups
+  /// without zero points, and weight codes with an integer zero point.
   bool has_integer_product() const {
     return weight && activation && activation->bits == 8 && activation->is_signed &&
-           activation->granularity.kind == GranularityKind::kPerToken &&
-           weight->mapping != MappingKind::kFloatZeroPoint && weight->granularity.kind != GranularityKind::kPerBlock &&
+           (activation->granularity.kind == GranularityKind::kPerToken ||
+            (activation->granularity.kind == GranularityKind::kPerGroup &&
+             has_constant_zero_point(activation->mapping))) &&
+           !has_float_zero_point(weight->mapping) && weight->granularity.kind != GranularityKind::kPerBlock &&
            !(weight->granularity.kind == GranularityKind::kPerAxis && weight->granularity.axis == 1);
   }
   friend bool operator==(const LayerScheme&, const LayerScheme&) = default;

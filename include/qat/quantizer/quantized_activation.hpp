@@ -18,8 +18,7 @@ struct QuantizedActivation {
 
   /// True where a value is (code - zero_point[row]) * scale[row].
   bool has_row_parameters() const {
-    return spec.granularity.kind == GranularityKind::kPerToken && spec.is_signed &&
-           spec.mapping != MappingKind::kFloatZeroPoint;
+    return spec.granularity.kind == GranularityKind::kPerToken && spec.is_signed && !has_float_zero_point(spec.mapping);
   }
   /// The fake-quantized activation.  // (rows, columns)
   Tensor<float> dequantize(const CpuBackend& backend) const {

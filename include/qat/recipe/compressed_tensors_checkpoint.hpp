@@ -55,10 +55,10 @@ inline nlohmann::ordered_json compressed_weight_args(const CompressedWeight& w) 
 inline nlohmann::ordered_json compressed_activation_args(const std::optional<QuantSpec>& spec,
                                                          const std::string& name) {
   if (!spec) return nullptr;
-  QAT_CHECK(spec->granularity.kind == GranularityKind::kPerToken && spec->is_signed &&
-                spec->mapping != MappingKind::kFloatZeroPoint,
-            kUnsupported, name, ": activations are ", to_string(*spec),
-            "; accepted by compressed-tensors: integers per token, such as int8:token:asymmetric");
+  QAT_CHECK(
+      spec->granularity.kind == GranularityKind::kPerToken && spec->is_signed && !has_float_zero_point(spec->mapping),
+      kUnsupported, name, ": activations are ", to_string(*spec),
+      "; accepted by compressed-tensors: integers per token, such as int8:token:asymmetric");
   return {{"num_bits", spec->bits}, {"type", "int"},   {"symmetric", has_constant_zero_point(spec->mapping)},
           {"strategy", "token"},    {"dynamic", true}, {"observer", nullptr}};
 }

@@ -46,16 +46,21 @@ inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row,
     ggml_decode(type, out, w.columns(), stored.data());
     return values == stored;
   }
-  if (w.has_float_zero_point()) return false;
+  const bool has_minimum = w.spec().mapping == MappingKind::kFloatMinimum;
+  if (w.has_float_zero_point() && !(has_minimum && type == GgmlType::kQ4_1)) return false;
   int steps[256];
   unpack_row(w, row, codes.data());
-  const int qmin = w.spec().qmin();
+  const int lowest = w.spec().lowest();
   for (index_t k = 0; k < w.columns(); k += block, out += info(type).bytes) {
     const index_t group = w.group_of(row, k);
     if (w.group_of(row, k + block - 1) != group) return false;
-    const int zero_point = static_cast<int>(w.zero_point(group));
-    for (int i = 0; i < block; ++i) steps[i] = codes[static_cast<std::size_t>(k + i)] + qmin - zero_point;
-    if (!ggml_store_integers(type, steps, w.scale(group), out)) return false;
+    const int zero_point = has_minimum ? 0 : static_cast<int>(w.zero_point(group));
+    for (int i = 0; i < block; ++i) steps[i] = codes[static_cast<std::size_t>(k + i)] + lowest - zero_point;
+    if (has_minimum) {
+      if (!ggml_store_minimum(steps, w.scale(group), w.zero_point(group), out)) return false;
+    } else if (!ggml_store_integers(type, steps, w.scale(group), out)) {
+      return false;
+    }
   }
   return true;
 }
@@ -71,8 +76,8 @@ inline bool holds_packed(const PackedWeight& w, GgmlType type) {
 
 /// The shortest type that holds all of them exactly; null holds a layer in floating point.
 inline GgmlType shortest_type(std::span<const PackedWeight* const> weights) {
-  for (const GgmlType type :
-       {GgmlType::kTQ2_0, GgmlType::kQ4_0, GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16}) {
+  for (const GgmlType type : {GgmlType::kTQ2_0, GgmlType::kMXFP4, GgmlType::kQ4_0, GgmlType::kIQ4_NL, GgmlType::kQ4_1,
+                              GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16}) {
     bool holds = true;
     for (const PackedWeight* w : weights) holds = holds && w != nullptr && holds_packed(*w, type);
     if (holds) return type;
@@ -87,8 +92,11 @@ inline GgmlType shortest_type(const PackedWeight& w) {
 /// The type that was asked for; F16 or F32 for rows that are no whole blocks.
 inline GgmlType requested_type(const PackedWeight& w, GgmlType type, const std::string& name, std::string& remark) {
   if (w.columns() % info(type).block != 0) {
-    remark = concat("rows of ", w.columns(), " are no whole blocks of ", info(type).block).c_str();
-    return holds_packed(w, GgmlType::kF16) ? GgmlType::kF16 : GgmlType::kF32;
+    const GgmlType stored = holds_packed(w, GgmlType::kF16) ? GgmlType::kF16 : GgmlType::kF32;
+    remark = concat("rows of ", w.columns(), " are no whole blocks of ", info(type).block, ": exact in ",
+                    info(stored).name, stored == GgmlType::kF16 ? "" : ", not in F16")
+                 .c_str();
+    return stored;
   }
   if (holds_packed(w, type)) return type;
   const char* reason = ggml_misfit(type, w.spec(), w.columns());

@@ -63,7 +63,7 @@ inline std::vector<LayerDiff> model_diff(nn::Transformer& a, nn::Transformer& b)
                   pa->groups().tile_rows == pb->groups().tile_rows &&
                   pa->groups().tile_columns == pb->groups().tile_columns;
     if (d.has_codes) {
-      const int qa = pa->spec().qmin(), qb = pb->spec().qmin();
+      const int qa = pa->spec().lowest(), qb = pb->spec().lowest();
       for (index_t n = 0; n < pa->rows(); ++n)
         for (index_t k = 0; k < pa->columns(); ++k) d.codes += pa->code(n, k) - qa != pb->code(n, k) - qb;
       d.scale_count = pa->groups().count();

@@ -48,11 +48,11 @@ inline NBitsWeight nbits_weight(const PackedWeight& weight, const std::string& n
   out.bits = spec.bits <= 2 ? 2 : spec.bits <= 4 ? 4 : 8;
   const int zeros = group <= 0 ? 0 : std::countr_zero(static_cast<std::uint64_t>(group));
   out.block_size = group <= 0 ? 0 : index_t{1} << (zeros < 8 ? zeros : 8);
-  QAT_CHECK((is_row || g.kind == GranularityKind::kPerGroup) && out.block_size >= 16 &&
-                spec.mapping != MappingKind::kFloatZeroPoint,
-            kUnsupported, name, ": ", to_string(spec),
-            " does not fit MatMulNBits; accepted: one scale a row or groups of a multiple of 16, integer zero points, "
-            "such as int4:group32:symmetric");
+  QAT_CHECK(
+      (is_row || g.kind == GranularityKind::kPerGroup) && out.block_size >= 16 && !has_float_zero_point(spec.mapping),
+      kUnsupported, name, ": ", to_string(spec),
+      " does not fit MatMulNBits; accepted: one scale a row or groups of a multiple of 16, integer zero points, "
+      "such as int4:group32:symmetric");
   const index_t rows = weight.rows(), columns = weight.columns();
   out.blocks = (columns + out.block_size - 1) / out.block_size;
   const index_t row_bytes = out.blocks * out.block_size * out.bits / 8, zero_bytes = packed_bytes(out.blocks, out.bits);

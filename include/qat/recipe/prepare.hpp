@@ -160,9 +160,8 @@ inline void check_target(GgmlType target, const QuantSpec& spec, const NamedLaye
   raise(ErrorCode::kUnsupported, layer.name, ": ", to_string(spec), " is not exact in the target ", info(target).name,
         ": ", reason,
         scheme != nullptr ? "; the nearest scheme that fits is weight="
-                          : "; accepted targets with a scheme"
-                            " of their own are Q4_0, Q5_0, Q8_0",
-        scheme != nullptr ? scheme : "");
+                          : "; accepted targets with a scheme of their own are ",
+        scheme != nullptr ? scheme : kGgmlTrained);
 }
 
 inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<NamedLayer>& layers, int blocks,
@@ -184,9 +183,9 @@ inline void check_rules(const std::vector<LayerRule>& rules, const std::vector<N
       QAT_CHECK(g.kind != GranularityKind::kPerGroup || g.group_size <= layer.weight->value.dim(1), kInvalidArgument,
                 layer.name, ": group_size is ", g.group_size, ", accepted are 1 to its row length ",
                 layer.weight->value.dim(1));
-      QAT_CHECK(!options.learn_scales || rule.scheme.weight->mapping != MappingKind::kFloatZeroPoint, kUnsupported,
-                layer.name, ": scales of ", to_string(*rule.scheme.weight),
-                " are not learned; accepted are mappings with an integer zero point");
+      QAT_CHECK(!options.learn_scales || has_learned_scale(*rule.scheme.weight), kUnsupported, layer.name,
+                ": scales of ", to_string(*rule.scheme.weight),
+                " are not learned; accepted are mappings with an integer zero point, without a table of levels");
       if (options.target && layer.block >= 0 && deciding_rule(rules, layer, blocks) == &rule)
         check_target(*options.target, *rule.scheme.weight, layer);
     }
@@ -215,6 +214,16 @@ inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
   if (layer.embedding != nullptr)
     if (const auto* p = dynamic_cast<const nn::PackedEmbedding*>(layer.embedding->quantization())) return p->packed();
   return nullptr;
+}
+
+/// A rule's scheme, as a layer gets it. Q8_0 activations are those of a runtime that stores rows of no whole blocks in
+/// floating point, and multiplies these with activations as they are.
+inline LayerScheme scheme_for(const LayerRule& rule, const NamedLayer& layer) {
+  LayerScheme scheme = rule.scheme;
+  if (scheme.activation && scheme.activation->scale_type == ScaleType::kGgmlHalf &&
+      layer.weight->value.dim(1) % scheme.activation->granularity.group_size != 0)
+    scheme.activation = std::nullopt;
+  return scheme;
 }
 
 inline LayerReport report_of(const NamedLayer& layer) {
@@ -250,20 +259,20 @@ inline Report prepare(nn::Transformer& model, const std::vector<LayerRule>& rule
   Report report;
   for (const detail::NamedLayer& layer : layers) {
     const LayerRule* rule = detail::deciding_rule(rules, layer, blocks);
-    const bool quantize =
-        rule != nullptr && !rule->scheme.empty() && (layer.linear != nullptr || layer.embedding != nullptr);
+    const bool can = rule != nullptr && (layer.linear != nullptr || layer.embedding != nullptr);
+    const LayerScheme scheme = can ? detail::scheme_for(*rule, layer) : LayerScheme{};
+    const bool quantize = !scheme.empty();
     LayerReport line = detail::report_of(layer);
-    if (quantize) line.scheme = to_string(rule->scheme).c_str();
+    if (quantize) line.scheme = to_string(scheme).c_str();
     if (!quantize) line.reason = detail::reason_for(layer, rule);
     report.push_back(std::move(line));
     if (layer.linear != nullptr) {
-      auto prepared =
-          quantize ? std::make_unique<nn::PreparedLinear>(rule->scheme, options.product, options.mask) : nullptr;
+      auto prepared = quantize ? std::make_unique<nn::PreparedLinear>(scheme, options.product, options.mask) : nullptr;
       if (quantize && options.learn_scales) prepared->learn_scales(*layer.linear);
       layer.linear->set_quantization(std::move(prepared));
     }
     if (layer.embedding != nullptr) {
-      auto prepared = quantize ? std::make_unique<nn::PreparedEmbedding>(*rule->scheme.weight, options.mask) : nullptr;
+      auto prepared = quantize ? std::make_unique<nn::PreparedEmbedding>(*scheme.weight, options.mask) : nullptr;
       if (quantize && options.learn_scales) prepared->learn_scales(*layer.embedding);
       layer.embedding->set_quantization(std::move(prepared));
     }

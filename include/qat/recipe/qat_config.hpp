@@ -138,7 +138,7 @@ class QATConfig {
     if (weight_config_) scheme.weight = checked("weight_config", *weight_config_);
     QAT_CHECK(!scheme.weight || scheme.weight->granularity.kind != GranularityKind::kPerToken, kUnsupported,
               "QATConfig: weight_config is per token, accepted are per tensor, axis, group and block");
-    QAT_CHECK(!scheme.activation || (scheme.activation->mapping != MappingKind::kFloatZeroPoint &&
+    QAT_CHECK(!scheme.activation || (!has_float_zero_point(scheme.activation->mapping) &&
                                      scheme.activation->mapping != MappingKind::kSignedExtremum),
               kUnsupported, "QATConfig: activation_config maps by ", qat::to_string(*scheme.activation),
               ", accepted mappings are symmetric, symmetric_no_clip, asymmetric");
@@ -166,7 +166,10 @@ class QATConfig {
 ///   intN_weight_only intN weights, likewise (torchao)                                                      N = 2..8
 ///   tinygemm         uint4 weights, float zero point, bfloat16 scales (torchao's Int4WeightOnlyQATQuantizer)
 ///   qatN, qatNa8     qat's own: signed extremum, bf16-safe scales; with a8 also int8 dynamic activations   N = 2..8
-///   gguf:TYPE        what a type of ggml holds exactly: q4_0, q5_0, q8_0 (qat4, qat5, qat8 in groups of 32)
+///   gguf:TYPE        what a type of ggml holds exactly: q4_0, q5_0, q8_0 (qat4, qat5, qat8 in groups of 32), q4_1,
+///   iq4_nl,
+///                    mxfp4, tq1_0, tq2_0
+///   gguf:TYPE+q8_0   the same, with activations as llama.cpp rounds them for q4_0, q5_0, q8_0, iq4_nl and mxfp4
 ///   weight=SPEC[,activation=SPEC] or activation=SPEC
 /// The other named ones take ":groupG" or ":axis0" (default group32).
 /// @throws qat::Error (kUnsupported) that lists these
@@ -175,7 +178,8 @@ inline LayerScheme parse_scheme(std::string_view text) {
     raise(ErrorCode::kUnsupported, "scheme \"", text,
           "\" is unknown, accepted: 8da2w..8da8w, int2_weight_only..int8_weight_only, tinygemm, qat2..qat8, "
           "qat2a8..qat8a8, each "
-          "with :groupG or :axis0, gguf:q4_0, gguf:q5_0, gguf:q8_0, or weight=SPEC[,activation=SPEC]");
+          "with :groupG or :axis0, gguf:TYPE (",
+          kGgmlTrained, "), gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4), or weight=SPEC[,activation=SPEC]");
   };
   LayerScheme scheme;
   if (text.find('=') != std::string_view::npos) {
@@ -195,11 +199,18 @@ inline LayerScheme parse_scheme(std::string_view text) {
     return config.scheme();
   }
   if (text.starts_with("gguf:")) {
-    const std::string_view type_name = text.substr(5);
+    constexpr std::string_view kWithQ8 = "+q8_0";
+    const bool with_activation = text.ends_with(kWithQ8);
+    const std::string_view type_name = text.substr(5, text.size() - 5 - (with_activation ? kWithQ8.size() : 0));
     const GgmlTypeInfo* type = find_ggml_type_by_name(type_name.data(), type_name.size());
     const char* spec = type == nullptr ? nullptr : ggml_scheme(type->type);
     if (spec == nullptr) fail();
     scheme.weight = parse_spec(spec);
+    if (with_activation) {
+      const char* activation = ggml_activation(type->type);
+      if (activation == nullptr) fail();
+      scheme.activation = parse_spec(activation);
+    }
     return scheme;
   }
   const std::string_view name = text.substr(0, text.find(':'));

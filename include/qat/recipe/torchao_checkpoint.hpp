@@ -115,7 +115,7 @@ inline nlohmann::ordered_json torchao_quantization_config(
 inline void add_torchao(std::vector<SafetensorEntry>& entries, const ExportLayer& layer, const PackedWeight& w,
                         DType dtype) {
   const index_t rows = w.rows(), columns = w.columns(), tiles = w.groups().tiles_per_row;
-  const int offset = w.spec().qmin() + (w.spec().is_signed ? 0 : -(1 << (w.spec().bits - 1)));  // of a signed code
+  const int offset = w.spec().lowest() + (w.spec().is_signed ? 0 : -(1 << (w.spec().bits - 1)));  // of a signed code
   SafetensorEntry codes{layer.name + "._weight_qdata", DType::kI8, {rows, columns}};
   codes.write = [read = layer.packed, offset](const ByteSink& sink) {
     const std::shared_ptr<const PackedWeight> weight = read();
@@ -139,7 +139,7 @@ inline void add_torchao(std::vector<SafetensorEntry>& entries, const ExportLayer
     const std::shared_ptr<const PackedWeight> weight = read();
     for (index_t i = 0; i < weight->groups().count(); ++i) {
       const auto zero =
-          static_cast<std::int8_t>(static_cast<int>(weight->zero_point(i)) - weight->spec().qmin() + offset);
+          static_cast<std::int8_t>(static_cast<int>(weight->zero_point(i)) - weight->spec().lowest() + offset);
       sink(&zero, 1);
     }
   };

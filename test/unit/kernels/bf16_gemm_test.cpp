@@ -67,7 +67,7 @@ std::vector<Expected> exact_product(index_t M, const std::vector<float>& x, cons
 bool runs_bf16_dot(const qat::QuantSpec& spec, index_t K) {
   const index_t group = spec.granularity.kind == qat::GranularityKind::kPerGroup ? spec.granularity.group_size : K;
   return qat::active_target() == qat::Target::kAvx512Bf16 && spec.bits >= 2 && spec.bits <= 4 && K % 32 == 0 &&
-         group % 32 == 0 && spec.mapping != qat::MappingKind::kFloatZeroPoint;
+         group % 32 == 0 && !qat::has_float_zero_point(spec.mapping);
 }
 
 }  // namespace

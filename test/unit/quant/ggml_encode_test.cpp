@@ -136,3 +136,44 @@ TEST_CASE("ggml blocks: a part of a block and a type that is not encoded are ref
   QAT_CHECK_ERROR(ggml_encode_q8_0(x, 33, out, Q8Rounding::kVector), "33 elements", "multiple of 32");
   QAT_CHECK_ERROR(ggml_encode(GgmlType::kQ4_K, x, 0, out), "Q4_K is not encoded", "accepted: F32");
 }
+
+TEST_CASE("ggml blocks: levels of IQ4_NL and MXFP4, and codes with a minimum, are stored as they are, or refused") {
+  int q[32];
+  std::uint8_t block[20];
+  std::vector<float> y(32);
+  for (int i = 0; i < 32; ++i) q[i] = ggml::kIq4Levels[i * 5 % 16];
+  REQUIRE(ggml_store_integers(GgmlType::kIQ4_NL, q, -0.375f, block));
+  ggml_decode(GgmlType::kIQ4_NL, block, 32, y.data());
+  for (int i = 0; i < 32; ++i) CHECK(y[static_cast<std::size_t>(i)] == static_cast<float>(q[i]) * -0.375f);
+  CHECK_FALSE(ggml_store_integers(GgmlType::kIQ4_NL, q, 0.1f, block));
+  q[7] = 0;
+  CHECK_FALSE(ggml_store_integers(GgmlType::kIQ4_NL, q, 0.375f, block));
+
+  for (int i = 0; i < 32; ++i) q[i] = ggml::kE2m1Doubled[i * 5 % 16];
+  for (const float d : {0x1p-3f, 0x1p-126f, 0x1p40f}) {
+    REQUIRE(ggml_store_integers(GgmlType::kMXFP4, q, d, block));
+    ggml_decode(GgmlType::kMXFP4, block, 32, y.data());
+    for (int i = 0; i < 32; ++i) CHECK(y[static_cast<std::size_t>(i)] == static_cast<float>(q[i]) * d);
+  }
+  CHECK_FALSE(ggml_store_integers(GgmlType::kMXFP4, q, 0.375f, block));
+  CHECK_FALSE(ggml_store_integers(GgmlType::kMXFP4, q, -0.5f, block));
+  CHECK_FALSE(ggml_store_integers(GgmlType::kMXFP4, q, 0x1p127f, block));
+  q[7] = 5;
+  CHECK_FALSE(ggml_store_integers(GgmlType::kMXFP4, q, 0.5f, block));
+  std::uint8_t zeros[17], theirs[17];
+  const int none[32] = {};
+  REQUIRE(ggml_store_integers(GgmlType::kMXFP4, none, 0x1p-126f, zeros));
+  y.assign(32, 0.0f);
+  ggml_encode(GgmlType::kMXFP4, y.data(), 32, theirs);
+  CHECK(std::memcmp(zeros, theirs, 17) == 0);
+
+  for (int i = 0; i < 32; ++i) q[i] = i * 7 % 16;
+  REQUIRE(ggml_store_minimum(q, 0.375f, -0.0123291015625f, block));
+  ggml_decode(GgmlType::kQ4_1, block, 32, y.data());
+  for (int i = 0; i < 32; ++i)
+    CHECK(y[static_cast<std::size_t>(i)] == static_cast<float>(q[i]) * 0.375f - 0.0123291015625f);
+  CHECK_FALSE(ggml_store_minimum(q, 0.1f, 0.0f, block));
+  CHECK_FALSE(ggml_store_minimum(q, 0.5f, 0.1f, block));
+  q[7] = 16;
+  CHECK_FALSE(ggml_store_minimum(q, 0.5f, 0.5f, block));
+}

@@ -76,6 +76,9 @@ TEST_CASE("every malformed field is an error that names the spec, the field, wha
            {"int-4:tensor:symmetric", "element type", "\"int-4\""},
            {"int99999999999999999999:tensor:symmetric", "element type", "int99999999999999999999"},
            {"float4:tensor:symmetric", "element type", "\"float4\""},
+           {"uint4narrow:tensor:symmetric", "element type", "\"uint4narrow\""},
+           {"int4narrows:tensor:symmetric", "element type", "\"int4narrows\""},
+           {"iq4_nl8:tensor:symmetric", "element type", "\"iq4_nl8\""},
            {" int4:tensor:symmetric", "element type", "\" int4\""},
            {"Int4:tensor:symmetric", "element type", "\"Int4\""},
            {"int4", "granularity", "\"\""},
@@ -119,7 +122,9 @@ TEST_CASE("well-formed specs that make no sense are refused by validate") {
   for (const char* text :
        {"uint4:tensor:signed_extremum", "int1:tensor:signed_extremum", "int4:tensor:symmetric:eps=-1",
         "int4:tensor:symmetric:eps=1e-40", "int4:tensor:symmetric:eps=1e38", "int4:tensor:symmetric:eps=nan",
-        "int4:tensor:symmetric:eps=inf"}) {
+        "int4:tensor:symmetric:eps=inf", "int4:group32:float_minimum", "int1narrow:group32:symmetric",
+        "int4narrow:group32:asymmetric", "iq4_nl:group32:symmetric_no_clip", "e2m1:group32:symmetric:stochastic",
+        "int8narrow:token:symmetric:ggml_half", "int8:group32:asymmetric:ggml_half"}) {
     CAPTURE(text);
     const std::string error = error_of(text);
     CAPTURE(error);
@@ -134,6 +139,24 @@ TEST_CASE("well-formed specs that make no sense are refused by validate") {
   CHECK_THROWS_AS(validate(spec), Error);
   spec.granularity = {GranularityKind::kPerGroup, 0, kDynamicGroupSize};
   CHECK_THROWS_AS(validate(spec), Error);
+}
+
+TEST_CASE("elements of some integers are named, and say which") {
+  for (const char* text :
+       {"int2narrow:group256:symmetric:bf16safe", "iq4_nl:group32:signed_extremum:bf16safe",
+        "e2m1:group32:symmetric:e8m0", "int8narrow:group32:symmetric:ggml_half", "uint4:group32:float_minimum:float16"})
+    CHECK(std::string(to_string(parse_spec(text)).c_str()) == text);
+  CHECK(parse_spec("int2narrow:group256:symmetric") == spec_of<Ternary, PerGroup<256>, Symmetric>);
+  CHECK(parse_spec("iq4_nl:group32:signed_extremum:float16") == spec_of<Iq4Nl, PerGroup<32>, SignedExtremum, half>);
+  CHECK(parse_spec("e2m1:group32:symmetric:e8m0") == spec_of<E2m1, PerGroup<32>, Symmetric, float8_e8m0>);
+  const auto bounds = [](const char* text) {
+    const QuantSpec spec = parse_spec(text);
+    return std::pair(spec.qmin(), spec.qmax());
+  };
+  CHECK(bounds("int2narrow:tensor:symmetric") == std::pair(-1, 1));
+  CHECK(bounds("int8narrow:tensor:symmetric") == std::pair(-127, 127));
+  CHECK(bounds("iq4_nl:tensor:signed_extremum") == std::pair(-127, 113));
+  CHECK(bounds("e2m1:tensor:symmetric") == std::pair(-12, 12));
 }
 
 TEST_CASE("types and values agree at compile time") {

@@ -53,6 +53,11 @@ TEST_CASE("GGUF export: each scheme goes to the shortest type that holds it exac
                {"weight=int4:group64:asymmetric:float16", GgmlType::kQ5_0, GgmlType::kF32},
                {"weight=int8:group32:symmetric:float16", GgmlType::kQ8_0, GgmlType::kF32},
                {"qat4:group16", GgmlType::kF16, GgmlType::kF16},
+               {"gguf:q4_0+q8_0", GgmlType::kQ4_0, GgmlType::kF16},
+               {"gguf:q8_0", GgmlType::kQ8_0, GgmlType::kF32},
+               {"gguf:q4_1", GgmlType::kQ4_1, GgmlType::kF32},
+               {"gguf:iq4_nl", GgmlType::kIQ4_NL, GgmlType::kF32},
+               {"gguf:mxfp4", GgmlType::kMXFP4, GgmlType::kF16},
                {"8da4w", GgmlType::kF32, GgmlType::kF32},
                {"tinygemm", GgmlType::kF32, GgmlType::kF32}};
   for (const auto& c : cases) {

@@ -50,6 +50,12 @@ TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for
                            "weight=int4:block16x16:symmetric",
                            "weight=int4:group32:symmetric_no_clip:float16,activation=int8:token:symmetric",
                            "activation=int8:token:asymmetric",
+                           "gguf:q4_0+q8_0",
+                           "gguf:q8_0+q8_0",
+                           "gguf:q4_1",
+                           "gguf:iq4_nl+q8_0",
+                           "gguf:mxfp4",
+                           "weight=int2narrow:group20:symmetric:bf16safe",
                            "weight=int6:tensor:symmetric:e8m0,activation=int4:token:asymmetric"}) {
     CAPTURE(name);
     nn::Transformer model = tiny_model();
@@ -61,6 +67,19 @@ TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for
     const double effect = largest_difference(prepared, full);
     CHECK(effect > 1e-4);
     CHECK(effect < 50.0);
+  }
+}
+
+TEST_CASE("Q8_0 activations are for rows of whole blocks: others are stored in floating point, and read as they are") {
+  nn::Transformer model = tiny_model();  // down_proj has rows of 84
+  const Report report = prepare(model, {{"linear", parse_scheme("gguf:q4_0+q8_0")}});
+  const std::string both = to_string(parse_scheme("gguf:q4_0+q8_0")).c_str(),
+                    weight = to_string(parse_scheme("gguf:q4_0")).c_str();
+  CHECK(line_of(report, "model.layers.0.mlp.up_proj").scheme == both);
+  CHECK(line_of(report, "model.layers.0.mlp.down_proj").scheme == weight);
+  for (const char* name : {"gguf:q4_1+q8_0", "gguf:tq2_0+q8_0", "gguf:+q8_0", "gguf:q4_0+q8_1", "gguf:q2_k"}) {
+    CAPTURE(name);
+    CHECK(contains(error_of([&] { parse_scheme(name); }), "gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4)"));
   }
 }
 
@@ -315,7 +334,7 @@ TEST_CASE("a target refuses a scheme that it does not hold, before training, and
   CHECK(contains(message, "the nearest scheme that fits is weight=int4:group32:signed_extremum:bf16safe"));
   CHECK(contains(prepared({{"linear", parse_scheme("qat5")}}, GgmlType::kQ4_0), "do not fit"));
   CHECK(contains(prepared({{"linear", parse_scheme("qat4:group16")}}, GgmlType::kQ4_0), "no whole blocks"));
-  CHECK(contains(prepared({good}, GgmlType::kQ4_K), "accepted targets with a scheme of their own are Q4_0"));
+  CHECK(contains(prepared({good}, GgmlType::kQ4_K), "accepted targets with a scheme of their own are q4_0"));
 }
 
 TEST_CASE("joined names stand once each, also where one is the beginning of another") {

@@ -78,7 +78,7 @@ inline void bf16_row_stream(const Bf16Call& call, const std::uint32_t* a, const 
   const PackedWeight& w = *call.weight;
   const panels::QAT_TARGET::PanelReader<kBits> panel(w.layout(), w.data() + index * w.layout().panel_bytes());
   const panels::QAT_TARGET::LaneParams params(w, index * PanelLayout::kPanelRows);
-  const vec::Float offset = vec::set(static_cast<float>(w.spec().qmin() - 128));
+  const vec::Float offset = vec::set(static_cast<float>(w.spec().lowest() - 128));
   alignas(64) float acc[kBf16RowBlock * vec::kLanes];  // [row][16]
   for (index_t i = 0; i < rows * vec::kLanes; i += vec::kLanes) vec::store(acc + i, vec::zero());
   const index_t blocks = w.columns() / 32, blocks_per_tile = w.groups().tile_columns / 32;

@@ -48,8 +48,8 @@ void lsq_backward(const CpuBackend& backend, const QuantSpec& spec, const float*
   constexpr index_t kPiece = reference::kLsqPiece;
   GroupLayout layout = group_layout(spec.granularity, rows, columns);
   const AffineScheme scheme = detail::make_job<float>(spec, "lsq_backward", scale, zero_point, layout.count()).scheme;
-  QAT_CHECK(spec.mapping != MappingKind::kFloatZeroPoint, kUnsupported, "lsq_backward: ", to_string(spec),
-            " has no learned scale; accepted are mappings with an integer zero point");
+  QAT_CHECK(has_learned_scale(spec), kUnsupported, "lsq_backward: ", to_string(spec),
+            " has no learned scale; accepted are mappings with an integer zero point, without a table of levels");
   if (!detail::fits_kernel(spec, FloatType::kFloat32, layout)) {
     detail::run_reference(backend, spec, rows, columns, [&](reference::TileSpan span) {
       reference::lsq_scale_gradient(spec, dy, x, rows, columns, scale, zero_point, mask, factor, dscale,

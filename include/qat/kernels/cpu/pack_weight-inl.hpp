@@ -32,7 +32,7 @@ inline void pack_panel_codes(const PanelLayout& layout, bool is_signed, const st
         }
         vec::transpose(block);
         for (index_t i = 0; i < kLanes; ++i) {
-          // q - qmin: the top bit of a signed code turned round. Exclusive or, byte by byte without a borrow.
+          // q - lowest(): the top bit of a signed code turned round. Exclusive or, byte by byte without a borrow.
           const vec::Int code = vec::bits(block[i]) & mask;
           u[q + i] = (code | top) - (code & top);
         }

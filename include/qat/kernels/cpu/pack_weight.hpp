@@ -41,9 +41,9 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
   packed.reset(spec, rows, columns);
   const AffineScheme scheme(spec, FloatType::kFloat32);
   const ScaleType type = packed.spec().scale_type;
-  const FloatType storage = type == ScaleType::kFloat16 ? FloatType::kFloat16
-                            : scale_bits(type) == 16    ? FloatType::kBfloat16
-                                                        : FloatType::kFloat32;
+  const FloatType storage = type == ScaleType::kFloat16 || type == ScaleType::kGgmlHalf ? FloatType::kFloat16
+                            : scale_bits(type) == 16                                    ? FloatType::kBfloat16
+                                                                                        : FloatType::kFloat32;
   const bool stream = packed.layout().bytes() >= cpu_tuning().stream_bytes;
   const index_t panels = packed.layout().panels(), part = panels / 64, per_chunk = part < 1 ? 1 : part < 16 ? part : 16;
   const index_t prefetch = cpu_tuning().prefetch_bytes / static_cast<index_t>(sizeof(float));

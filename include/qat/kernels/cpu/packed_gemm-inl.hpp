@@ -19,7 +19,7 @@ inline void packed_gemm_tile(const PackedGemmCall& call, const float* a, index_t
   constexpr float kTwo23 = 8388608.0f;
   const vec::Int exponent = vec::bits(vec::set(kTwo23)), byte = vec::set_int(255);
   const vec::Int mask = vec::set_int(static_cast<int>(((1u << bits) - 1u) * 0x01010101u));
-  const vec::Float start = vec::set(kTwo23 - static_cast<float>(w.spec().qmin()));
+  const vec::Float start = vec::set(kTwo23 - static_cast<float>(w.spec().lowest()));
   // Vectors beyond the last panel repeat the last one and are not stored.
   const index_t last = layout.panels() * PanelLayout::kPanelRows - vec::kLanes;
   const index_t n[] = {(column + kVector * vec::kLanes < last ? column + kVector * vec::kLanes : last)...};

@@ -83,12 +83,12 @@ class LaneParams {
     if (side_by_side && type == ScaleType::kFloat32) form_ = Form::kFloat32;
     if (side_by_side && (type == ScaleType::kBfloat16 || type == ScaleType::kBfloat16Safe)) form_ = Form::kBfloat16;
 #if QAT_TARGET_LEVEL >= 1
-    if (side_by_side && type == ScaleType::kFloat16) form_ = Form::kFloat16;
+    if (side_by_side && (type == ScaleType::kFloat16 || type == ScaleType::kGgmlHalf)) form_ = Form::kFloat16;
 #endif
     scales_ = w.scale_data() + slot * scale_bits(type) / 8;
     zeros_ = w.has_zero_points() ? w.zero_point_data() + slot : nullptr;
-    qmin_ = static_cast<float>(w.spec().qmin());
-    constant_zero_ = static_cast<float>(w.spec().qmin() + (1 << (w.spec().bits - 1)));
+    lowest_ = static_cast<float>(w.spec().lowest());
+    constant_zero_ = w.constant_zero_point();
   }
 
   QAT_INLINE simd::QAT_TARGET::Float scale(index_t tile, index_t k, index_t lane = 0) const {
@@ -113,7 +113,7 @@ class LaneParams {
     if (zeros_ == nullptr) return vec::set(constant_zero_);
     if (form_ == Form::kOther) return gather(k, lane, [&](index_t group) { return w_->zero_point(group); });
     const auto* stored = reinterpret_cast<const std::int8_t*>(zeros_) + tile * PanelLayout::kPanelRows + lane;
-    return vec::to_float(vec::load_int8(stored) & vec::set_int(255)) + vec::set(qmin_);
+    return vec::to_float(vec::load_int8(stored) & vec::set_int(255)) + vec::set(lowest_);
   }
 
   /// Asks for the scales of the same columns `panels` panels further on.
@@ -139,7 +139,7 @@ class LaneParams {
   Form form_ = Form::kOther;
   const std::uint8_t* scales_;  // of row n in the first group
   const std::uint8_t* zeros_;
-  float qmin_, constant_zero_;
+  float lowest_, constant_zero_;
 };
 
 /// Weights of rows [row, row + width) and columns [k0, k0 + count) as floats, out[(k - k0) * width + r].
@@ -150,8 +150,8 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
   constexpr float kTwo23 = 8388608.0f;
   const vec::Int byte = vec::set_int(255), exponent = vec::bits(vec::set(kTwo23));
   const bool float_zero = w.has_float_zero_point();
-  const float qmin = static_cast<float>(w.spec().qmin());
-  const float middle = static_cast<float>(w.spec().qmin() + (1 << (kBits - 1)));
+  const float lowest = static_cast<float>(w.spec().lowest());
+  const float middle = w.middle();
   for (index_t r = 0; r < width; r += vec::kLanes) {
     const index_t n = row + r;
     const PanelReader<kBits> panel(w.layout(), w.data() + n / PanelLayout::kPanelRows * w.layout().panel_bytes());
@@ -160,7 +160,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
     index_t tile = k0 / w.groups().tile_columns;
     for (index_t k = k0; k < k0 + count; ++tile) {
       const vec::Float scale = params.scale(tile, k), zero = params.zero(tile, k);
-      const vec::Float offset = vec::set(kTwo23 - qmin) + zero;
+      const vec::Float offset = vec::set(kTwo23 - lowest) + zero;
       const index_t group_end = (tile + 1) * w.groups().tile_columns;
       const index_t end = group_end < k0 + count ? group_end : k0 + count;
       while (k < end) {
@@ -179,7 +179,7 @@ inline void dequantize_panel(const PackedWeight& w, index_t row, index_t k0, ind
         quad = vec::shift_right(quad, static_cast<int>(k % 4) * 8);
         const index_t stop = (k / 4 + 1) * 4 < end ? (k / 4 + 1) * 4 : end;
         for (; k < stop; ++k, to += width) {
-          const vec::Float q = vec::to_float(quad & byte) + vec::set(qmin);
+          const vec::Float q = vec::to_float(quad & byte) + vec::set(lowest);
           quad = vec::shift_right<8>(quad);
           vec::store(to, float_zero ? (q - vec::set(middle)) * scale + zero : (q - zero) * scale);
         }

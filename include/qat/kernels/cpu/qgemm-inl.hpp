@@ -92,7 +92,7 @@ inline void unpack_strip(const QgemmCall& call, index_t row, const QgemmStrip& s
       }
       vec::store(strip.scales + s * kWidth + r, params.scale(segment.tile, segment.begin));
       if (call.zeros) {
-        const vec::Int zero = vec::to_int(params.zero(segment.tile, segment.begin)) - vec::set_int(w.spec().qmin());
+        const vec::Int zero = vec::to_int(params.zero(segment.tile, segment.begin)) - vec::set_int(w.spec().lowest());
         const vec::Int centred = sum - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count)));
         vec::store_int(strip.zeros + s * kWidth + r, call.paired ? pair_of(centred, zero) : zero);
         vec::store_int(strip.sums + s * kWidth + r, centred);
@@ -147,12 +147,13 @@ QAT_INLINE void qgemm_store(const QgemmCall& call, simd::QAT_TARGET::Float acc, 
   const index_t left = call.weight->rows() - column;
   if (left <= 0) return;
   const index_t n = left < vec::kLanes ? left : index_t{vec::kLanes};
-  vec::Float y = acc * vec::set(call.x.scales[row]);
+  vec::Float y = call.x.scale_columns == 0 ? acc * vec::set(call.x.scales[row]) : acc;
   if (call.bias != nullptr) y = y + vec::load(call.bias + column, n);
   vec::store(call.c + row * call.ldc + column, y, n);
 }
 
-template <int kRows, bool kZeros, bool kWide>
+/// kGrouped: activations have a scale for every call.x.scale_columns columns.
+template <int kRows, bool kZeros, bool kWide, bool kGrouped>
 inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row,
                        index_t column) {
   namespace vec = simd::QAT_TARGET;
@@ -207,7 +208,13 @@ inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std
     for (int v = 0; v < kQgemmVectors; ++v) {
       const vec::Float scale = vec::load(strip.scales + s * kWidth + v * vec::kLanes);
       QAT_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) acc[r][v] = vec::fused_mul_add(scale, vec::to_float(x[r][v]), acc[r][v]);
+      for (int r = 0; r < kRows; ++r) {
+        vec::Float factor = scale;
+        if constexpr (kGrouped)
+          factor = factor *
+                   vec::set(call.x.scales[(row + r) * call.x_groups + call.segment[s].begin / call.x.scale_columns]);
+        acc[r][v] = vec::fused_mul_add(factor, vec::to_float(x[r][v]), acc[r][v]);
+      }
     }
   }
   QAT_UNROLL(8)
@@ -219,22 +226,28 @@ inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std
 
 using QgemmTileFunction = void (*)(const QgemmCall&, const QgemmStrip&, const std::uint8_t*, index_t, index_t);
 
-template <bool kZeros, bool kWide, class Sequence>
+template <bool kZeros, bool kWide, bool kGrouped, class Sequence>
 struct QgemmTiles;
-template <bool kZeros, bool kWide, int... kRowsMinus1>
-struct QgemmTiles<kZeros, kWide, std::integer_sequence<int, kRowsMinus1...>> {
-  static constexpr QgemmTileFunction functions[] = {&qgemm_tile<kRowsMinus1 + 1, kZeros, kWide>...};
+template <bool kZeros, bool kWide, bool kGrouped, int... kRowsMinus1>
+struct QgemmTiles<kZeros, kWide, kGrouped, std::integer_sequence<int, kRowsMinus1...>> {
+  static constexpr QgemmTileFunction functions[] = {&qgemm_tile<kRowsMinus1 + 1, kZeros, kWide, kGrouped>...};
 };
+
+template <bool kWide, bool kGrouped>
+inline QgemmTileFunction qgemm_tile_function(bool zeros, index_t rows) {
+  using Rows = std::make_integer_sequence<int, kQgemmRows>;
+  return zeros ? QgemmTiles<true, kWide, kGrouped, Rows>::functions[rows - 1]
+               : QgemmTiles<false, kWide, kGrouped, Rows>::functions[rows - 1];
+}
 
 template <class Lazy>
 inline void qgemm_tile_of(const QgemmCall& call, const QgemmStrip& strip, const std::uint8_t* a, index_t row,
                           index_t rows, index_t column) {
-  using Rows = std::make_integer_sequence<int, kQgemmRows>;
   const bool wide = kWideMatters && call.weight->spec().bits == 8;
-  const QgemmTileFunction function = call.zeros ? (wide ? QgemmTiles<true, kWideMatters, Rows>::functions[rows - 1]
-                                                        : QgemmTiles<true, false, Rows>::functions[rows - 1])
-                                                : (wide ? QgemmTiles<false, kWideMatters, Rows>::functions[rows - 1]
-                                                        : QgemmTiles<false, false, Rows>::functions[rows - 1]);
+  const QgemmTileFunction function = call.x.scale_columns > 0
+                                         ? qgemm_tile_function<kWideMatters, true>(call.zeros, rows)
+                                     : wide ? qgemm_tile_function<kWideMatters, false>(call.zeros, rows)
+                                            : qgemm_tile_function<false, false>(call.zeros, rows);
   function(call, strip, a, row, column);
 }
 

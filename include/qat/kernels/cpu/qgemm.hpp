@@ -8,7 +8,8 @@
 
 namespace qat::inline v0::kernels {
 
-/// A run of columns that shares the scales of its rows: a group, or a part of a group of more than kLongestRun columns.
+/// A run of columns that shares the scales of its rows: a group, or a part of one: of more than kLongestRun columns, or
+/// where a group of activations begins.
 struct QgemmSegment {
   index_t begin, count, quads;
   index_t blocks;  // of 32 columns, if whole
@@ -24,6 +25,7 @@ struct QgemmCall {
   const float* bias;
   const QgemmSegment* segment;
   index_t segments = 0, quads = 0;
+  index_t x_groups = 1;            // scales of a row of activations
   bool zeros = false;              // zero points of activations, or per group of weights
   bool paired = false;             // ... and all sums of a segment fit 16 bits
   std::int32_t constant_zero = 0;  // of all u codes, if not zeros
@@ -93,20 +95,23 @@ struct QgemmWorkspace {
   }
 };
 
-/// Cuts the columns into segments and returns how many there are; `out` has place for segments_at_most(w).
-inline index_t make_segments(const PackedWeight& w, QgemmSegment* out) {
+/// Cuts the columns into segments and returns how many there are; `out` has place for segments_at_most(w, x_columns).
+inline index_t make_segments(const PackedWeight& w, index_t x_columns, QgemmSegment* out) {
   index_t n = 0, begin = 0;
   for (index_t tile = 0; begin < w.columns(); ++tile) {
     const index_t left = w.columns() - begin, width = w.groups().tile_columns;
     for (const index_t end = begin + (left < width ? left : width); begin < end; ++n) {
-      const index_t count = end - begin < kLongestRun ? end - begin : kLongestRun;
+      index_t count = end - begin < kLongestRun ? end - begin : kLongestRun;
+      if (x_columns > 0 && count > x_columns - begin % x_columns) count = x_columns - begin % x_columns;
       out[n] = {begin, count, (count + 3) / 4, count / 32, tile};
       begin += count;
     }
   }
   return n;
 }
-inline index_t segments_at_most(const PackedWeight& w) { return w.groups().tiles_per_row + w.columns() / kLongestRun; }
+inline index_t segments_at_most(const PackedWeight& w, index_t x_columns) {
+  return w.groups().tiles_per_row + w.columns() / kLongestRun + (x_columns > 0 ? w.columns() / x_columns + 1 : 0);
+}
 
 /// f(i) for i in [0, n), in chunks of about 2^19 multiplications.
 template <class F>
@@ -180,6 +185,7 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
 /// row. Integer sums are exact, and each output is the chain kernels/reference/qgemm.hpp defines: the same bits on
 /// every target and for any number of threads, equal to that reference.
 ///
+/// @param x     zero_points must be null where scale_columns is not 0
 /// @param bias  weight.rows() values added last, or null
 /// @throws qat::Error (kUnsupported) if the weights have float zero points (use gemm with PackedOperand)
 template <class Lazy = void>
@@ -188,11 +194,16 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   QAT_CHECK(M >= 0, kShapeMismatch, "qgemm: M is ", M, ", must not be negative");
   QAT_CHECK(!weight.has_float_zero_point(), kUnsupported, "qgemm: weights of ", to_string(weight.spec()),
             " have float zero points, integer ones are required");
+  QAT_CHECK(x.scale_columns == 0 || x.zero_points == nullptr, kUnsupported,
+            "qgemm: activations have a scale for every ", x.scale_columns,
+            " columns and zero points; accepted is one of the two");
   if (M == 0 || weight.rows() == 0) return;
   const QgemmKernels& kernels = detail::qgemm_kernels<Lazy>();
-  QgemmSegment* segment = detail::QgemmWorkspace::of_this_thread().segments.reserve(detail::segments_at_most(weight));
+  QgemmSegment* segment =
+      detail::QgemmWorkspace::of_this_thread().segments.reserve(detail::segments_at_most(weight, x.scale_columns));
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};
-  call.segments = detail::make_segments(weight, segment);
+  call.segments = detail::make_segments(weight, x.scale_columns, segment);
+  call.x_groups = x.groups(weight.columns());
   call.prefetch_bytes = cpu_tuning().prefetch_bytes;
   call.zeros = x.zero_points != nullptr || weight.has_zero_points();
   call.constant_zero = 1 << (weight.spec().bits - 1);
@@ -206,6 +217,7 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   // |sum of 128 codes of activations| <= 128 * 128, |sum of 128 centred codes of weights| <= 128 * 255
   call.paired = call.zeros && longest <= 128;
 
+  if (x.scale_columns > 0) whole_blocks = false;  // strips apply scales of activations by group
   const QgemmDirect direct = whole_blocks ? kernels.direct(call) : QgemmDirect{};
   const QgemmRowStream row_stream =
       whole_blocks && cpu_tuning().row_stream ? kernels.row_stream(call) : QgemmRowStream{};

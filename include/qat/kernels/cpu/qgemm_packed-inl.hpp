@@ -54,7 +54,7 @@ inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t i
       const vec::Float scale = params.scale(segment.tile, segment.begin, lane);
       vec::Int zero, centred, pair;
       if constexpr (kZeros) {
-        zero = vec::to_int(params.zero(segment.tile, segment.begin, lane)) - vec::set_int(w.spec().qmin());
+        zero = vec::to_int(params.zero(segment.tile, segment.begin, lane)) - vec::set_int(w.spec().lowest());
         centred = u_sum - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count)));
         pair = pair_of(centred, zero);
       }
@@ -213,7 +213,7 @@ inline void qgemm_row_stream(const QgemmCall& call, const std::uint8_t* a, const
           sum[1] = dot4<true>(sum[1], u[1][j], ones);
         }
         if (ends) {
-          const vec::Int qmin = vec::set_int(w.spec().qmin());
+          const vec::Int qmin = vec::set_int(w.spec().lowest());
           const vec::Int count = vec::set_int(static_cast<std::int32_t>(segment.count));
           zero[0] = vec::to_int(params0.zero(segment.tile, segment.begin)) - qmin;
           zero[1] = vec::to_int(params1.zero(segment.tile, segment.begin)) - qmin;

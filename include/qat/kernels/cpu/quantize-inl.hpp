@@ -409,6 +409,11 @@ QAT_INLINE Float round_scale(ScaleType type, Float s) {
       largest = 448.0f;
       break;
     }
+    case ScaleType::kGgmlHalf:
+      rounded = float16_grid(rounded);
+      smallest = 0x1p-24f;
+      largest = 65504.0f;
+      break;
     default:
       break;
   }
@@ -421,7 +426,7 @@ struct Params {
 };
 
 QAT_INLINE Params finished(Float scale, Float zero_point, const AffineScheme& a) {
-  if (a.spec.mapping == MappingKind::kFloatZeroPoint) {
+  if (has_float_zero_point(a.spec.mapping)) {
     const Float middle = vec::set(a.middle());
     return {scale, zero_point, grid_of(a.scale, zero_point - grid_of(a.scale, scale * middle))};
   }
@@ -446,7 +451,7 @@ QAT_INLINE Params chosen_params(Float low, Float high, Float extremum, const Aff
   const MappingKind mapping = a.spec.mapping;
   const Float zero = vec::zero();
   Float mn = zero, mx = zero, s = zero;
-  const bool raw = mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kAsymmetricRaw;
+  const bool raw = has_float_zero_point(mapping) || mapping == MappingKind::kAsymmetricRaw;
   if (mapping != MappingKind::kSymmetric && mapping != MappingKind::kSignedExtremum) {
     mn = low;
     mx = high;
@@ -474,11 +479,15 @@ QAT_INLINE Params chosen_params(Float low, Float high, Float extremum, const Aff
   s = vec::select(s < zero, negate(magnitude), magnitude);
 
   Float z = vec::set(a.spec.is_signed ? 0.0f : a.middle());
-  if (mapping == MappingKind::kFloatZeroPoint) {
+  if (has_float_zero_point(mapping)) {
     z = grid_of(a.scale, in_input_grid(a, mn + in_input_grid(a, s * vec::set(a.middle()))));
   } else if (mapping == MappingKind::kAsymmetric || mapping == MappingKind::kAsymmetricRaw) {
     const Float steps = vec::round_even(in_input_grid(a, mn / s));
     z = clamp(in_input_grid(a, vec::set(a.qmin) - steps), vec::set(a.qmin), vec::set(a.qmax));
+  }
+  if (a.spec.scale_type == ScaleType::kGgmlHalf) {  // of kSymmetric
+    const Float inverse = vec::set((a.qmax - a.qmin) * 0.5f) / extremum;
+    return {round_scale(ScaleType::kGgmlHalf, s), z, vec::select(vec::set(0x1p-25f) < s, inverse, zero)};
   }
   return finished(round_scale(a.spec.scale_type, s), z, a);
 }
@@ -859,8 +868,8 @@ QAT_INLINE void store_of_tiles(float* p, Float lanes, index_t tile) {
 }
 /// Whether tiles can be worked on in blocks. SignedExtremum takes the first of two extrema, which blocks do not know.
 inline bool has_blocks(const AffineScheme& a, index_t tile) {
-  return a.spec.mapping != MappingKind::kSignedExtremum && a.spec.mapping != MappingKind::kFloatZeroPoint &&
-         (tile == 32 || tile == 64 || tile == 128);
+  return a.spec.mapping != MappingKind::kSignedExtremum && !has_float_zero_point(a.spec.mapping) &&
+         a.spec.levels == Levels::kAll && (tile == 32 || tile == 64 || tile == 128);
 }
 
 /// Consecutive blocks, one after the other: each is in registers before its turn.
@@ -993,7 +1002,7 @@ inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRu
 template <QuantizeOp kOp, class D>
 inline index_t run_tiles(const detail::QuantizeJob<D>& job, const detail::TileRun& run) {
   constexpr FloatType kInput = kFloatTypeOf<D>;
-  if (job.scheme.spec.mapping == MappingKind::kFloatZeroPoint) {
+  if (has_float_zero_point(job.scheme.spec.mapping)) {
     if (kInput == FloatType::kFloat32 || job.scheme.product == FloatType::kFloat32)
       return run_typed<kOp, D, FloatType::kFloat32, true>(job, run);
     return run_typed<kOp, D, kInput, true>(job, run);

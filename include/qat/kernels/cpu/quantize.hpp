@@ -22,7 +22,7 @@ namespace qat::inline v0::kernels {
 
 /// True if `spec` on tensors of `type` runs on the vector kernels, false if on the reference kernel.
 constexpr bool has_kernel(const QuantSpec& spec, [[maybe_unused]] FloatType type = FloatType::kFloat32) {
-  if (spec.rounding != RoundingKind::kHalfToEven) return false;
+  if (spec.rounding != RoundingKind::kHalfToEven || spec.has_level_table()) return false;
   switch (spec.granularity.kind) {
     case GranularityKind::kPerAxis:
       return spec.granularity.axis == 0;

@@ -3,6 +3,7 @@
 
 #include "qat/kernels/cuda/adamw.hpp"
 #include "qat/kernels/cuda/group_quantize.hpp"
+#include "qat/kernels/cuda/group_range.hpp"
 
 namespace qat::inline v0::cuda {
 
@@ -47,7 +48,7 @@ AdamWPlan plan_adamw(const AdamWTensor<G, W>* tensors, index_t count, AdamWWork*
       continue;
     }
     check_pointer(t.copy, "copy");
-    validate(t.spec);
+    validate_on_device(t.spec);
     const Granularity& g = t.spec.granularity;
     const bool by_group = g.kind == GranularityKind::kPerGroup;
     const bool by_row = g.kind == GranularityKind::kPerToken || (g.kind == GranularityKind::kPerAxis && g.axis == 0);

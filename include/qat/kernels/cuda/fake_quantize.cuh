@@ -21,7 +21,7 @@ template <class T>
 void run_backward(const CudaBackend& backend, const char* operation, const QuantSpec& spec, const T* dy, const T* x,
                   const std::uint8_t* pass_mask, index_t rows, index_t columns, const float* scale,
                   const float* zero_point, SteMask mask, T* dx, bool accumulate, std::uint64_t seed) {
-  validate(spec);
+  validate_on_device(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (layout.count() == 0) return;
   const bool from_mask = pass_mask != nullptr;

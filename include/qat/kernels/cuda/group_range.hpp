@@ -7,6 +7,17 @@
 
 namespace qat::inline v0::cuda {
 
+/// validate(), and refuses what only the processor computes.
+inline void validate_on_device(const QuantSpec& spec) {
+  validate(spec);
+  QAT_CHECK(
+      spec.levels == Levels::kAll && spec.mapping != MappingKind::kFloatMinimum &&
+          spec.scale_type != ScaleType::kGgmlHalf,
+      kUnsupported, to_string(spec),
+      " is not computed on a GPU; accepted are int and uint types without narrow, all mappings but float_minimum, all "
+      "scales but ggml_half");
+}
+
 enum class RangeKind { kMagnitude, kMinMax, kExtremum };
 
 constexpr RangeKind range_kind(MappingKind mapping) {

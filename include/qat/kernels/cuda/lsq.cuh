@@ -226,7 +226,7 @@ void lsq_backward(const CudaBackend& backend, const QuantSpec& spec, const float
                   index_t columns, const float* scale, const float* zero_point, SteMask mask, float factor, float* dx,
                   bool accumulate_dx, float* dscale, bool accumulate_dscale, std::uint64_t seed) {
   constexpr const char* kName = "cuda lsq_backward";
-  validate(spec);
+  validate_on_device(spec);
   QAT_CHECK(spec.mapping != MappingKind::kFloatZeroPoint, kUnsupported, kName, ": ", to_string(spec),
             " has no learned scale; accepted are mappings with an integer zero point");
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);

@@ -81,7 +81,7 @@ void run_quantize_codes(const CudaBackend& backend, const char* operation, const
 template <class T>
 void run_dequantize(const CudaBackend& backend, const char* operation, const QuantSpec& spec, const std::uint8_t* codes,
                     int width, index_t rows, index_t columns, const float* scale, const float* zero_point, T* y) {
-  validate(spec);
+  validate_on_device(spec);
   const GroupLayout layout = group_layout(spec.granularity, rows, columns);
   if (layout.count() == 0) return;
   check_parameters(operation, spec, scale, zero_point);

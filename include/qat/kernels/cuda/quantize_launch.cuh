@@ -112,7 +112,7 @@ inline constexpr index_t kLongestRow = 4096;  ///< vectors of a group that a blo
 
 template <class T>
 void run_quantize(const CudaBackend& backend, const QuantizeCall<T>& call) {
-  validate(call.spec);
+  validate_on_device(call.spec);
   const AffineScheme scheme(call.spec, kFloatTypeOf<T>);
   const GroupLayout layout = group_layout(call.spec.granularity, call.rows, call.columns);
   const index_t tiles = layout.count();

@@ -222,7 +222,7 @@ QAT_HOST_DEVICE void through_estimator(const Context& c, const AffineScheme& sch
 template <class T>
 QuantizeJob<T> job_of_rows(const char* operation, const QuantizedOutput<T>& out, index_t rows, index_t columns) {
   const QuantSpec& spec = *out.spec;
-  validate(spec);
+  validate_on_device(spec);
   constexpr index_t N = Vector<T>::kSize;
   const Granularity& g = spec.granularity;
   const bool by_group = g.kind == GranularityKind::kPerGroup;
