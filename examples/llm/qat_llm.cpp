@@ -16,6 +16,7 @@
 #include "quantize_verb.hpp"
 #include "recipe_verb.hpp"
 #include "report_verb.hpp"
+#include "stability_verb.hpp"
 #include "train_verb.hpp"
 
 namespace {
@@ -29,6 +30,7 @@ struct Verbs {
   qat_llm::ImportVerb import_;
   qat_llm::InspectVerb inspect;
   qat_llm::DiffVerb diff;
+  qat_llm::StabilityVerb stability;
   qat_llm::HealVerb heal;
   qat_llm::RecipeVerb recipe;
   qat_llm::ReportVerb report;
@@ -46,6 +48,7 @@ struct Verbs {
     import_.add_to(app);
     inspect.add_to(app);
     diff.add_to(app);
+    stability.add_to(app);
     heal.add_to(app);
     recipe.add_to(app);
     report.add_to(app);
@@ -62,9 +65,11 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
-      "gguf:q4_0, gguf:q5_0, gguf:q8_0: what llama.cpp runs as it was trained;\n"
+      "gguf:q4_0 (q4_1, q5_0, q8_0, iq4_nl, mxfp4, tq1_0, tq2_0): what llama.cpp runs as it was trained,\n"
+      "gguf:q4_0+q8_0 with its 8-bit activations;\n"
       "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.\n"
-      "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 128 + N a run "
+      "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 3 blocks differ\n"
+      "(stability); 128 + N a run "
       "that signal N\n"
       "interrupted (130: Ctrl-C); 1 anything else.");
   Verbs verbs;
@@ -85,6 +90,8 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const qat_llm::Interrupted& interrupted) {
     return 128 + interrupted.number;
+  } catch (const qat_llm::BlocksDiffer&) {
+    return 3;
   } catch (const qat::Error& e) {
     std::fprintf(stderr, "qat-llm: %s\n", e.what());
     return 2;

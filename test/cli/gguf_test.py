@@ -105,11 +105,20 @@ def main():
             if to == "gguf:q4_0":
                 remarks = {l["name"]: (l["type"], l["remark"]) for l in load(at("e.json"))["layers"]}
                 check("rows that are no whole blocks are halves, and the report says so",
-                      remarks["model.layers.0.mlp.down_proj"] == ("F16", "rows of 48 are no whole blocks of 32"))
+                      remarks["model.layers.0.mlp.down_proj"] == ("F16", "rows of 48 are no whole blocks of 32: exact in F16"))
+                code, printed, errors = run("stability", "--model", at("packed"), "--to", to, "--json", at("s.json"))
+                s = load(at("s.json"))
+                check("every block comes back from a bf16 checkpoint", code == 0 and s["blocks"] == s["equal"] > 0, printed + errors)
                 foreign_checks(at("packed"), at("m.gguf"), at("grid"))
             os.remove(at("m.gguf"))
         refused("fp32 scales as Q4_0", export(at("packed"), "gguf:q4_0", "no.gguf"), "model.layers.0.self_attn.q_proj",
                 "its scales are no halves", "accepted: weight=int4:group32:signed_extremum:bf16safe")
+        run("quantize", "--model", model, "--scheme", "gguf:q4_1", "--out", at("with-minimum"))
+        minimum = lambda through: run("stability", "--model", at("with-minimum"), "--to", "gguf:q4_1", "--through", through)
+        check("Q4_1 does not come back from bf16, and the exit code says so; it does from fp32", minimum("bf16")[0] == 3 and minimum("f32")[0] == 0)
+        refused("stability of a float model", run("stability", "--model", model), "no layer is packed", "accepted")
+        refused("stability in a type that does not hold the model", run("stability", "--model", at("with-minimum"), "--to", "gguf:q4_0"),
+                "q_proj", "its minimum is no multiple of its scale", "accepted: weight=")
         refused("a type nobody writes", export(at("packed"), "gguf:q9", "no.gguf"), "gguf:q9", "q4_0")
         refused("a file of another name", export(at("packed"), "gguf", "no.bin"), "ends in .gguf")
         refused("a float model as Q4_0", export(model, "gguf:q4_0", "no.gguf"), "no layer is packed", "accepted")

@@ -5,8 +5,8 @@
 //   {"weight": SPEC,
 //                        "activation": SPEC or null, "product": "integer" or "float"}}}
 //   model.safetensors    every parameter in floating point (fp32) under its name; of a packed layer with weight (R, C):
-//                        NAME.codes       U8 (R, ceil(C * bits / 8))  row-major bit string: u = q - lowest of column k in
-//                        bits
+//                        NAME.codes       U8 (R, ceil(C * bits / 8))  row-major bit string: u = q - lowest of column k
+//                        in bits
 //                                         [k * bits, (k + 1) * bits) of its row, least significant first
 //                        NAME.scale       F32 (tiles), values that the spec's scale type holds
 //                        NAME.zero_point  F32 (tiles); absent where the mapping's zero point is constant

@@ -37,7 +37,7 @@ inline QuantSpec torchao_activation() { return *parse_scheme("8da4w").activation
 /// Why torchao's container has no place for a layer, and what it has one for; "" where it has.
 inline std::string why_not_torchao(const QuantSpec& spec, const std::optional<QuantSpec>& activation, index_t columns) {
   const Granularity& g = spec.granularity;
-  if (spec.mapping == MappingKind::kFloatZeroPoint)
+  if (has_float_zero_point(spec.mapping))
     return "zero points are floating point; accepted: integer ones, such as int4:group32:asymmetric";
   if (g.kind == GranularityKind::kPerGroup ? columns % g.group_size != 0
                                            : !(g.kind == GranularityKind::kPerAxis && g.axis == 0))

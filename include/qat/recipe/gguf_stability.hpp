@@ -1,0 +1,73 @@
+// Whether a GGUF file's blocks survive somebody else's conversion: the weights written in floating point, and quantized
+// again by ggml's own rules.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qat/recipe/gguf_export.hpp"
+
+namespace qat::inline v0::recipe {
+
+/// Blocks that come back with the bytes they had, of how many.
+struct RequantizedBlocks {
+  index_t equal = 0, total = 0;
+};
+
+/// @param type    holds every row of the weight exactly (detail::holds_packed)
+/// @param stored  the floating-point type of the checkpoint in between: F32, F16 or BF16
+inline RequantizedBlocks requantized_blocks(const PackedWeight& weight, GgmlType type, GgmlType stored) {
+  const index_t columns = weight.columns(), bytes = info(type).bytes;
+  std::vector<float> values(static_cast<std::size_t>(columns));
+  std::vector<std::uint8_t> floats(static_cast<std::size_t>(ggml_row_bytes(stored, columns)));
+  std::vector<std::uint8_t> ours(static_cast<std::size_t>(ggml_row_bytes(type, columns))), theirs(ours.size());
+  RequantizedBlocks blocks;
+  for (index_t row = 0; row < weight.rows(); ++row) {
+    for (index_t k = 0; k < columns; ++k) values[static_cast<std::size_t>(k)] = weight.dequantized(row, k);
+    ggml_encode(stored, values.data(), columns, floats.data());
+    ggml_decode(stored, floats.data(), columns, values.data());
+    ggml_encode(type, values.data(), columns, theirs.data());
+    const bool held = detail::encode_packed_row(weight, type, row, ours.data());
+    QAT_CHECK(held, kInvalidArgument, "requantized_blocks: ", to_string(weight.spec()), " is not exact in ",
+              info(type).name);
+    const index_t count = static_cast<index_t>(ours.size()) / bytes;
+    for (index_t b = 0; b < count; ++b)
+      blocks.equal +=
+          std::memcmp(ours.data() + b * bytes, theirs.data() + b * bytes, static_cast<std::size_t>(bytes)) == 0;
+    blocks.total += count;
+  }
+  return blocks;
+}
+
+/// One layer of the report.
+struct StabilityLine {
+  std::string name;
+  GgmlType type = GgmlType::kF32;  ///< in the GGUF file
+  RequantizedBlocks blocks;        ///< none of a layer in floating point
+  bool is_stable() const { return blocks.equal == blocks.total; }
+};
+
+/// Every matrix of a converted model as export_gguf stores it with options.type, and what becomes of its blocks.
+/// @throws qat::Error as export_gguf does, where the type does not hold a layer
+inline std::vector<StabilityLine> gguf_stability(nn::Transformer& model, std::optional<GgmlType> type,
+                                                 GgmlType stored = GgmlType::kBF16) {
+  std::vector<StabilityLine> lines;
+  std::shared_ptr<const PackedWeight> embedding;
+  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
+    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
+    if (layer.embedding != nullptr) embedding = packed;
+    if (packed == nullptr || (layer.is_tied && packed == embedding)) continue;
+    StabilityLine line{layer.name, GgmlType::kF32, {}};
+    std::string remark;
+    line.type = type && layer.block >= 0 ? detail::requested_type(*packed, *type, layer.name, remark)
+                                         : detail::shortest_type(*packed);
+    if (info(line.type).block > 1) line.blocks = requantized_blocks(*packed, line.type, stored);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace qat::inline v0::recipe
