@@ -40,13 +40,14 @@ struct QgemmStrip {
   std::int32_t* sums;   // sum of (u - zero point)
 };
 
-using QgemmDirectFunction = void (*)(const QgemmCall&, const std::uint8_t* a, index_t panel);
+using QgemmDirectFunction = void (*)(const QgemmCall&, const std::uint8_t* a, index_t index);
 struct QgemmDirect {
   QgemmDirectFunction function = nullptr;
-  index_t rows = 0;
+  index_t rows = 0, panels = 1;  // of a call
 };
 
 inline constexpr index_t kQgemmRowBlock = 64;
+inline constexpr index_t kQgemmCachedBytes = index_t{1} << 19;
 struct QgemmRowStream {
   void (*pack)(const QgemmCall&, index_t row, index_t rows, std::uint8_t* out, std::int32_t* sums) = nullptr;
   void (*multiply)(const QgemmCall&, const std::uint8_t* a, const std::int32_t* sums, index_t row, index_t rows,
@@ -127,8 +128,9 @@ inline void qgemm_direct(const CpuBackend& backend, const QgemmKernels& kernels,
                          const QgemmDirect& direct) {
   std::uint8_t* a = QgemmWorkspace::of_this_thread().rows.reserve(direct.rows * 4 * (call.quads + call.segments));
   kernels.pack_rows(call, 0, direct.rows, a);
-  for_each_by_work(backend, call.weight->layout().panels(), PanelLayout::kPanelRows * (call.weight->columns() + 1),
-                   [&](index_t panel) { direct.function(call, a, panel); });
+  for_each_by_work(backend, (call.weight->layout().panels() + direct.panels - 1) / direct.panels,
+                   direct.panels * PanelLayout::kPanelRows * (call.weight->columns() + 1),
+                   [&](index_t index) { direct.function(call, a, index); });
 }
 
 inline void qgemm_row_stream(const CpuBackend& backend, const QgemmCall& call, const QgemmRowStream& form) {
@@ -204,7 +206,8 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};
   call.segments = detail::make_segments(weight, x.scale_columns, segment);
   call.x_groups = x.groups(weight.columns());
-  call.prefetch_bytes = cpu_tuning().prefetch_bytes;
+  // Small weights are in a cache from one call to the next, where asking for them costs more than it gives.
+  call.prefetch_bytes = weight.layout().bytes() <= kQgemmCachedBytes ? 0 : cpu_tuning().prefetch_bytes;
   call.zeros = x.zero_points != nullptr || weight.has_zero_points();
   call.constant_zero = 1 << (weight.spec().bits - 1);
   index_t longest = 0;

@@ -5,16 +5,31 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 // Rows of activations that run on packed weights directly, without unpacking a strip first.
 inline constexpr int kDirectRows = QAT_TARGET_LEVEL >= 2 ? 4 : QAT_TARGET_LEVEL == 1 ? 1 : 0;
 
-/// A few rows of activations times one panel: every packed byte is read once, in order, and unpacked in registers. For
-/// segments of whole blocks.
-template <int kBits, int kRows, bool kZeros>
+// Panels side by side for one row, and weights that lie in a cache; from memory one run of bytes is faster than two.
+inline constexpr int kDirectPanels = QAT_TARGET_LEVEL >= 2 ? 2 : 1;
+
+/// f(i) for i in [0, 8), constants.
+template <class F, int... kQuads>
+QAT_INLINE void for_quad_numbers(const F& f, std::integer_sequence<int, kQuads...>) {
+  (f(std::integral_constant<int, kQuads>{}), ...);
+}
+
+/// A few rows of activations times kPanels panels side by side: every packed byte is read once, in order, and unpacked
+/// in registers. For segments of whole blocks.
+template <int kBits, int kRows, bool kZeros, int kPanels>
 inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t index) {
   namespace vec = simd::QAT_TARGET;
-  constexpr int kVectors = static_cast<int>(PanelLayout::kPanelRows) / vec::kLanes;
+  using Reader = panels::QAT_TARGET::PanelReader<kBits>;
+  using Params = panels::QAT_TARGET::LaneParams;
+  constexpr int kPanelVectors = static_cast<int>(PanelLayout::kPanelRows) / vec::kLanes;
+  constexpr int kVectors = kPanels * kPanelVectors;
   constexpr bool kWide = kWideMatters && kBits == 8;
   const PackedWeight& w = *call.weight;
-  const panels::QAT_TARGET::PanelReader<kBits> panel(w.layout(), w.data() + index * w.layout().panel_bytes());
-  const panels::QAT_TARGET::LaneParams params(w, index * PanelLayout::kPanelRows);
+  const index_t panel_bytes = w.layout().panel_bytes(), first = index * kPanels;
+  // Where the second is padding, the first again.
+  const index_t other = kPanels == 2 && first + 1 < w.layout().panels() ? first + 1 : first;
+  const Reader panel[2] = {{w.layout(), w.data() + first * panel_bytes}, {w.layout(), w.data() + other * panel_bytes}};
+  const Params params[2] = {{w, first * PanelLayout::kPanelRows}, {w, other * PanelLayout::kPanelRows}};
   const vec::Int ones = vec::set_int(0x01010101);
   vec::Float acc[kRows][kVectors];
   QAT_UNROLL(4)
@@ -26,41 +41,54 @@ inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t i
   for (index_t s = 0; s < call.segments; ++s) {
     const QgemmSegment& segment = call.segment[s];
     const std::uint8_t* sums = a + segment.blocks * 8 * kRows * 4;
+    // Even and odd quads: two chains hide the latency of one row.
+    vec::Int x[kRows][kVectors][2], u_sum[kVectors];
     QAT_UNROLL(2)
     for (int v = 0; v < kVectors; ++v) {
-      const index_t lane = v * vec::kLanes;
-      vec::Int x[kRows][2], u_sum = vec::set_int(0);  // even and odd quads: two chains hide the latency of one row
+      u_sum[v] = vec::set_int(0);
       QAT_UNROLL(4)
       for (int r = 0; r < kRows; ++r) {
         std::int32_t sum = 0;
         if constexpr (!kZeros) __builtin_memcpy(&sum, sums + r * 4, 4);
-        x[r][0] = vec::set_int(sum);
-        x[r][1] = vec::set_int(0);
+        x[r][v][0] = vec::set_int(sum);
+        x[r][v][1] = vec::set_int(0);
       }
-      const auto multiply = [&](const std::uint8_t* codes, int odd, vec::Int u) QAT_INLINE_LAMBDA {
-        if constexpr (kZeros) u_sum = dot4<true>(u_sum, u, ones);
-        QAT_UNROLL(4)
-        for (int r = 0; r < kRows; ++r) {
-          std::int32_t four;
-          __builtin_memcpy(&four, codes + r * 4, 4);
-          x[r][odd] = dot4<kWide>(x[r][odd], u, vec::set_int(four));
-        }
-      };
-      for (index_t b = 0; b < segment.blocks; ++b) {
-        if (v == 0 && call.prefetch_bytes > 0) panel.prefetch(block + b, call.prefetch_bytes);
-        for_quads(panel, block + b, lane,
-                  [&](int i, vec::Int u) QAT_INLINE_LAMBDA { multiply(a + (b * 8 + i) * kRows * 4, i % 2, u); });
-      }
-      const vec::Float scale = params.scale(segment.tile, segment.begin, lane);
+    }
+    for (index_t b = 0; b < segment.blocks; ++b, ++block, a += 8 * kRows * 4) {
+      if constexpr (kPanels == 1)
+        if (call.prefetch_bytes > 0) panel[0].prefetch(block, call.prefetch_bytes);
+      for_quad_numbers(
+          [&](auto quad) QAT_INLINE_LAMBDA {
+            constexpr int i = quad();
+            QAT_UNROLL(2)
+            for (int v = 0; v < kVectors; ++v) {
+              const vec::Int u =
+                  panel[v / kPanelVectors].template load_in_block<i>(block, v % kPanelVectors * vec::kLanes);
+              if constexpr (kZeros) u_sum[v] = dot4<true>(u_sum[v], u, ones);
+              QAT_UNROLL(4)
+              for (int r = 0; r < kRows; ++r) {
+                std::int32_t four;
+                __builtin_memcpy(&four, a + (i * kRows + r) * 4, 4);
+                x[r][v][i % 2] = dot4<kWide>(x[r][v][i % 2], u, vec::set_int(four));
+              }
+            }
+          },
+          std::make_integer_sequence<int, 8>{});
+    }
+    QAT_UNROLL(2)
+    for (int v = 0; v < kVectors; ++v) {
+      const Params& own = params[v / kPanelVectors];
+      const index_t lane = v % kPanelVectors * vec::kLanes;
+      const vec::Float scale = own.scale(segment.tile, segment.begin, lane);
       vec::Int zero, centred, pair;
       if constexpr (kZeros) {
-        zero = vec::to_int(params.zero(segment.tile, segment.begin, lane)) - vec::set_int(w.spec().lowest());
-        centred = u_sum - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count)));
+        zero = vec::to_int(own.zero(segment.tile, segment.begin, lane)) - vec::set_int(w.spec().lowest());
+        centred = u_sum[v] - vec::multiply(zero, vec::set_int(static_cast<std::int32_t>(segment.count)));
         pair = pair_of(centred, zero);
       }
       QAT_UNROLL(4)
       for (int r = 0; r < kRows; ++r) {
-        vec::Int total = x[r][0] + x[r][1];
+        vec::Int total = x[r][v][0] + x[r][v][1];
         if constexpr (kZeros) {
           std::int32_t sum;
           __builtin_memcpy(&sum, sums + r * 4, 4);
@@ -75,38 +103,42 @@ inline void qgemm_direct(const QgemmCall& call, const std::uint8_t* a, index_t i
       }
     }
     a = sums + kRows * 4;
-    block += segment.blocks;
   }
   QAT_UNROLL(4)
   for (int r = 0; r < kRows; ++r) {
     if (r >= call.rows) break;
     QAT_UNROLL(2)
     for (int v = 0; v < kVectors; ++v)
-      qgemm_store(call, acc[r][v], r, index * PanelLayout::kPanelRows + v * vec::kLanes);
+      qgemm_store(call, acc[r][v], r, first * PanelLayout::kPanelRows + v * vec::kLanes);
   }
 }
 
 template <int kBits>
-inline QgemmDirectFunction direct_of(bool zeros, index_t rows) {
-  if (rows == 1) return zeros ? &qgemm_direct<kBits, 1, true> : &qgemm_direct<kBits, 1, false>;
-  return zeros ? &qgemm_direct<kBits, kDirectRows, true> : &qgemm_direct<kBits, kDirectRows, false>;
+inline QgemmDirect direct_of(const QgemmCall& call) {
+  if (call.rows > 1)
+    return {call.zeros ? &qgemm_direct<kBits, kDirectRows, true, 1> : &qgemm_direct<kBits, kDirectRows, false, 1>,
+            kDirectRows, 1};
+  if (call.prefetch_bytes > 0)
+    return {call.zeros ? &qgemm_direct<kBits, 1, true, 1> : &qgemm_direct<kBits, 1, false, 1>, 1, 1};
+  return {call.zeros ? &qgemm_direct<kBits, 1, true, kDirectPanels> : &qgemm_direct<kBits, 1, false, kDirectPanels>, 1,
+          kDirectPanels};
 }
 
-/// The function for all rows of the call, and how many rows its packed activations have; null if there is none.
+/// The function for all rows of the call, how many rows its packed activations have and how many panels it takes; null
+/// if there is none.
 template <class Lazy>
 inline QgemmDirect qgemm_direct_of(const QgemmCall& call) {
   if constexpr (kDirectRows > 0) {
     if (call.rows > kDirectRows) return {};
-    const index_t rows = call.rows == 1 ? 1 : kDirectRows;
     switch (call.weight->spec().bits) {
       case 2:
-        return {direct_of<2>(call.zeros, rows), rows};
+        return direct_of<2>(call);
       case 3:
-        return {direct_of<3>(call.zeros, rows), rows};
+        return direct_of<3>(call);
       case 4:
-        return {direct_of<4>(call.zeros, rows), rows};
+        return direct_of<4>(call);
       case 8:
-        return {direct_of<8>(call.zeros, rows), rows};
+        return direct_of<8>(call);
       default:
         break;
     }

@@ -969,6 +969,90 @@ QAT_NOINLINE inline index_t fake_quantize_blocks(const detail::QuantizeJob<float
   if constexpr (kStream) vec::stream_fence();
   return nonfinite;
 }
+
+/// Lane-wise range of a row, four vectors at a time.
+struct RowRange {
+  Float magnitude[2], low[2], high[2];
+
+  QAT_INLINE explicit RowRange(const float* x) {
+    const Float first = vec::load(x);
+    for (int i = 0; i < 2; ++i) {
+      magnitude[i] = vec::abs(first);
+      low[i] = high[i] = first;
+    }
+  }
+  QAT_INLINE void observe(const float* x) {
+    QAT_UNROLL(4)
+    for (int i = 0; i < 4; ++i) {
+      const Float v = vec::load(x + i * kLanes);
+      magnitude[i % 2] = MaxOfBits::apply(vec::abs(v), magnitude[i % 2]);
+      low[i % 2] = vec::minimum(v, low[i % 2]);
+      high[i % 2] = vec::maximum(v, high[i % 2]);
+    }
+  }
+  /// The parameters in every lane. False: there are elements that are not finite, nothing is chosen.
+  QAT_INLINE bool choose(const AffineScheme& a, Params& p) const {
+    const Float largest = in_all_lanes<MaxOfBits>(magnitude);
+    const Mask finite = is_number(largest) & (largest < vec::set(__builtin_inff()));
+    if (to_bits(finite) != (1u << kLanes) - 1u) [[unlikely]]
+      return false;
+    p = chosen_params(in_all_lanes<MinOfFloats>(low), in_all_lanes<MaxOfFloats>(high), largest, a);
+    return true;
+  }
+
+ private:
+  template <class Op>
+  static QAT_INLINE Float in_all_lanes(const Float* two) {
+    const Float rows[4] = {two[0], two[1], two[0], two[1]};
+    return reduce_block<Op>(rows, kBlock);
+  }
+};
+/// Whether tiles are rows that fake_quantize_rows() takes: two of them fit the first-level cache, or nearly.
+inline bool has_rows(const AffineScheme& a, const detail::TileRun& run) {
+  return a.spec.mapping != MappingKind::kSignedExtremum && a.spec.mapping != MappingKind::kFloatZeroPoint &&
+         run.tile >= 1024 && run.tile <= 16384 && run.tile % (4 * kLanes) == 0 && run.last == run.tile;
+}
+
+/// Fake quantization of rows with chosen parameters where memory is the limit: the range of the next row is found while
+/// this one is written, and the row after it is asked for.
+QAT_NOINLINE inline index_t fake_quantize_rows(const detail::QuantizeJob<float>& job, const detail::TileRun& run) {
+  constexpr index_t kStep = 4 * kLanes;
+  const AffineScheme a = known_scheme<false>(job.scheme);
+  const Arithmetic<FloatType::kFloat32, FloatType::kFloat32, false> arithmetic(a);
+  const index_t tile = run.tile;
+  const float* x = job.x + run.offset;
+  float* y = job.y + run.offset;
+  RowRange range(x);
+  for (index_t k = 0; k < tile; k += kStep) range.observe(x + k);
+  index_t nonfinite = 0;
+  for (index_t r = 0; r < run.count; ++r, x += tile, y += tile) {
+    const index_t index = run.first_tile + r;
+    const float* const next = r + 1 < run.count ? x + tile : x;
+    Params p;
+    const bool chosen = range.choose(a, p);
+    range = RowRange(next);
+    if (!chosen) [[unlikely]] {
+      for (index_t k = 0; k < tile; k += kStep) range.observe(next + k);
+      nonfinite += run_batches<QuantizeOp::kFakeQuantize, float, FloatType::kFloat32, false, true, 0>(
+          job, {run.offset + r * tile, index, 1, tile, tile});
+      continue;
+    }
+    if (job.scale_out != nullptr) vec::store(job.scale_out + index, p.scale, 1);
+    if (job.zero_point_out != nullptr) vec::store(job.zero_point_out + index, p.zero_point, 1);
+    for (index_t k = 0; k < tile; k += kStep) {
+      range.observe(next + k);
+      QAT_UNROLL(4)
+      for (index_t i = k; i < k + kStep; i += kLanes) __builtin_prefetch(next + tile + kStep + i);
+      QAT_UNROLL(4)
+      for (index_t i = k; i < k + kStep; i += kLanes) {
+        const Float unclamped = arithmetic.unclamped_code(vec::load(x + i), p);
+        vec::stream(y + i, arithmetic.dequantize(clamp(unclamped, arithmetic.qmin, arithmetic.qmax), p));
+      }
+    }
+  }
+  vec::stream_fence();
+  return nonfinite;
+}
 #endif
 
 template <QuantizeOp kOp, class D, FloatType P, bool kFloatZero>
@@ -987,6 +1071,10 @@ inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRu
           return streams ? fake_quantize_blocks<true, true>(job, run) : fake_quantize_blocks<true, false>(job, run);
         return streams ? fake_quantize_blocks<false, true>(job, run) : fake_quantize_blocks<false, false>(job, run);
       }
+#endif
+#if QAT_TARGET_LEVEL >= 2
+    if constexpr (kOp == QuantizeOp::kFakeQuantize)
+      if (streams && job.scale == nullptr && has_rows(job.scheme, run)) return fake_quantize_rows(job, run);
 #endif
     if (streams) {
       if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, true, 32>(job, run);
