@@ -157,6 +157,28 @@ TEST_CASE("with B read in place every number of rows and columns around tiles eq
       }
 }
 
+TEST_CASE("with A read in place every number of rows and columns around tiles equals the reference") {
+  const CpuBackend backend(2);
+  for (const index_t M : {128, 133, 197})
+    for (const index_t N : {1, 7, 16, 31, 48, 65, 130})
+      for (const int variant : {0, 2}) {  // B by rows, B by k
+        const Problem problem(M, N, 33 + M % 3, variant);
+        CAPTURE(M);
+        CAPTURE(N);
+        CAPTURE(variant);
+        const std::vector<float> expected = problem.reference();
+        for (const Target target : fused_targets()) {
+          const qat::ScopedTarget scope(target);
+          CAPTURE(qat::name(target));
+          CHECK(compare_bits(expected, problem.product(backend)));
+        }
+        std::vector<float> computed = problem.c;
+        qat::kernels::gemm(backend, M, N, problem.K, problem.a_operand, ComputedOperand{problem.b_operand},
+                           computed.data(), problem.ldc, problem.accumulate, problem.bias_or_null());
+        CHECK(compare_bits(expected, computed));
+      }
+}
+
 TEST_CASE("every target is within the derived bound of double precision") {
   const CpuBackend backend(1);
   for (const Target target : qat::supported_targets()) {

@@ -65,26 +65,28 @@ struct GemmKernels {
 };
 
 inline constexpr index_t kInPlaceStep = 16;     ///< k from one round of prefetches to the next
-inline constexpr index_t kInPlaceOverlap = 16;  ///< columns of a tile, at most
+inline constexpr index_t kInPlaceOverlap = 16;  ///< rows of P in a tile, at most
 
-/// A block of C whose rows of B are read where they lie.
+/// A block of C from rows of P, an operand read where it lies, its rows along k, and packed rows of Q, the other one.
 struct InPlaceBlock {
-  const float* a;            // packed: [k][width]
-  const float* b;            // row 0 of the block; kInPlaceOverlap rows or more are in the matrix, before or after it
-  index_t b_stride, b_rows;  // b_rows: from b to the end of the matrix
+  const float* q;            // [k][width]
+  const float* p;            // kInPlaceOverlap rows or more are in the matrix, before this one or from it on
+  index_t p_stride, p_left;  // p_left: rows to the end of the matrix
   index_t count;             // of k
-  float* out;                // scratch: [column][width], with kInPlaceOverlap columns before and as many after
+  float* out;                // scratch: [row of P][width], with kInPlaceOverlap rows before and as many after
   float* c;
   index_t ldc;
   const float* bias;
   bool accumulate;
-  index_t rows, columns;
+  bool p_is_a;  // rows of P are rows of C, else columns
+  index_t p_rows, q_rows;
 };
 
 struct InPlaceKernels {
-  index_t most_rows;  // of a block
+  index_t lanes;
+  index_t most_rows;  // of Q in a block
   index_t (*width)(index_t rows);
-  void (*pack)(const float* a, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
+  void (*pack)(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
   void (*block)(const InPlaceBlock&);
 };
 
@@ -304,59 +306,84 @@ const InPlaceKernels& in_place_kernels() {
 QAT_INSTANCE(const InPlaceKernels& in_place_kernels<void>());
 
 /// True where packing A alone is faster (measured on a Zen 5): the outputs of short chains cost more to transpose than
-/// packing B, and with many rows B is packed for enough of them. Packed A takes 8 MiB at most.
+/// packing B, and with many rows B is packed for enough of them. What is packed takes 8 MiB at most.
 inline bool reads_b_in_place(const InPlaceKernels& kernels, const GemmProblem& p) {
   return p.b.load == nullptr && p.b.matrix.k_stride == 1 && p.N >= kInPlaceOverlap && p.K >= 256 &&
          p.M <= 16 * kernels.most_rows && p.M * p.K <= index_t{1} << 21;
 }
+/// True where B packed whole and A read in place is faster than both in blocks of K.
+inline bool reads_a_in_place(const GemmProblem& p) {
+  return p.a.load == nullptr && p.a.matrix.k_stride == 1 && p.M >= 128 && p.K > 0 && p.N * p.K <= index_t{1} << 21;
+}
 
-/// A product whose B is read in place, from end to end of its rows, in blocks of C.
-struct InPlaceCall : GemmProblem {
+/// A product with one operand, P, read in place from end to end of its rows, and the other, Q, packed.
+struct InPlaceCall {
+  const GemmProblem& problem;
   const InPlaceKernels& kernels;
-  index_t rows, columns;  // of a block
-  index_t row_blocks, column_blocks;
-  float* a_panels;
+  bool a_in_place;
+  const MatrixOperand& p;
+  const GemmOperand& q;
+  index_t p_rows, q_rows;
+  index_t p_block, q_block;  // rows of a block
+  float* panels;
 
-  InPlaceCall(const GemmProblem& problem, const InPlaceKernels& in_place) : GemmProblem(problem), kernels(in_place) {
-    row_blocks = (M + kernels.most_rows - 1) / kernels.most_rows;
-    rows = (M + row_blocks - 1) / row_blocks;
-    columns = 96;  // whole tiles whatever the rows, as 48
-    if (row_blocks * ((N + columns - 1) / columns) < 8 && rows * columns * (K + 1) > (index_t{1} << 19)) columns = 48;
-    column_blocks = (N + columns - 1) / columns;
-    a_panels = GemmWorkspace::of_this_thread().a.reserve(row_blocks * kernels.width(rows) * K);
+  InPlaceCall(const GemmProblem& product, const InPlaceKernels& in_place, bool in_place_a)
+      : problem(product),
+        kernels(in_place),
+        a_in_place(in_place_a),
+        p(in_place_a ? product.a.matrix : product.b.matrix),
+        q(in_place_a ? product.b : product.a),
+        p_rows(in_place_a ? product.M : product.N),
+        q_rows(in_place_a ? product.N : product.M) {
+    // Three vectors of rows where they leave no lane empty and four do.
+    const index_t three = 3 * kernels.lanes;
+    const bool by_three = q_rows % kernels.most_rows != 0 && q_rows % three == 0;
+    const index_t most = by_three ? three : kernels.most_rows, blocks = (q_rows + most - 1) / most;
+    const index_t even = (q_rows + blocks - 1) / blocks;
+    q_block = blocks == 1 ? q_rows : (even + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
+    p_block = 96;  // whole tiles whatever the rows of Q, as 48
+    const bool few = blocks * p_blocks() < 8;
+    if (few && q_block * p_block * (problem.K + 1) > (index_t{1} << 19)) p_block = 48;
+    panels = GemmWorkspace::of_this_thread().a.reserve(q_blocks() * kernels.width(q_block) * problem.K);
   }
-  index_t rows_of(index_t row_block) const { return M - row_block * rows < rows ? M - row_block * rows : rows; }
+  index_t p_blocks() const { return (p_rows + p_block - 1) / p_block; }
+  index_t q_blocks() const { return (q_rows + q_block - 1) / q_block; }
 
-  /// Packs the rows of A of a block: [k][row].
-  void pack_a(index_t row_block) const {
-    const index_t m0 = row_block * rows, count = rows_of(row_block);
-    float* to = a_panels + row_block * kernels.width(rows) * K;
-    if (a.load == nullptr) {
-      const MatrixOperand& m = a.matrix;
-      kernels.pack(m.data + m0 * m.row_stride, m.row_stride, m.k_stride, count, K, to);
-      return;
+  /// Packs the rows of a block of Q: [k][row].
+  void pack(index_t index) const {
+    const index_t K = problem.K, row = index * q_block, left = q_rows - row, rows = left < q_block ? left : q_block;
+    float* to = panels + index * kernels.width(q_block) * K;
+    if (q.load == nullptr) {
+      const MatrixOperand& m = q.matrix;
+      kernels.pack(m.data + row * m.row_stride, m.row_stride, m.k_stride, rows, K, to);
+    } else if (q.load_panel != nullptr && kernels.width(rows) % kernels.lanes == 0) {
+      q.load_panel(q.self, row, rows, 0, K, kernels.width(rows), to);
+    } else {
+      float* loaded = GemmWorkspace::of_this_thread().rows.reserve(rows * K);
+      for (index_t r = 0; r < rows; ++r) q.load(q.self, row + r, 0, K, loaded + r * K);
+      kernels.pack(loaded, K, 1, rows, K, to);
     }
-    float* loaded = GemmWorkspace::of_this_thread().rows.reserve(count * K);
-    for (index_t r = 0; r < count; ++r) a.load(a.self, m0 + r, 0, K, loaded + r * K);
-    kernels.pack(loaded, K, 1, count, K, to);
   }
 
   void block(index_t row_block, index_t column_block) const {
-    const index_t m0 = row_block * rows, n0 = column_block * columns, width = kernels.width(rows);
-    float* scratch = GemmWorkspace::of_this_thread().partial.reserve((columns + 2 * kInPlaceOverlap) * width);
+    const index_t p_index = a_in_place ? row_block : column_block, q_index = a_in_place ? column_block : row_block;
+    const index_t p0 = p_index * p_block, q0 = q_index * q_block, width = kernels.width(q_block);
+    const index_t m0 = a_in_place ? p0 : q0, n0 = a_in_place ? q0 : p0;
+    float* scratch = GemmWorkspace::of_this_thread().partial.reserve((p_block + 2 * kInPlaceOverlap) * width);
     InPlaceBlock block = {};
-    block.a = a_panels + row_block * width * K;
-    block.b = b.matrix.data + n0 * b.matrix.row_stride;
-    block.b_stride = b.matrix.row_stride;
-    block.b_rows = N - n0;
-    block.count = K;
+    block.q = panels + q_index * width * problem.K;
+    block.p = p.data + p0 * p.row_stride;
+    block.p_stride = p.row_stride;
+    block.p_left = p_rows - p0;
+    block.count = problem.K;
     block.out = scratch + kInPlaceOverlap * width;
-    block.c = c + m0 * ldc + n0;
-    block.ldc = ldc;
-    block.bias = bias == nullptr ? nullptr : bias + n0;
-    block.accumulate = accumulate;
-    block.rows = rows_of(row_block);
-    block.columns = N - n0 < columns ? N - n0 : columns;
+    block.c = problem.c + m0 * problem.ldc + n0;
+    block.ldc = problem.ldc;
+    block.bias = problem.bias == nullptr ? nullptr : problem.bias + n0;
+    block.accumulate = problem.accumulate;
+    block.p_is_a = a_in_place;
+    block.p_rows = p_rows - p0 < p_block ? p_rows - p0 : p_block;
+    block.q_rows = q_rows - q0 < q_block ? q_rows - q0 : q_block;
     kernels.block(block);
   }
 };
@@ -394,10 +421,14 @@ void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const Gemm
     backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
   };
   const InPlaceKernels& in_place = in_place_kernels<Lazy>();
-  if (backend.matmul_precision() == MatmulPrecision::kFloat32 && reads_b_in_place(in_place, problem)) {
-    const InPlaceCall call(problem, in_place);
-    backend.parallel_for(call.row_blocks, [&](index_t row_block) { call.pack_a(row_block); });
-    run(call, call.rows, call.columns, call.row_blocks, call.column_blocks);
+  const bool b_in_place = reads_b_in_place(in_place, problem);
+  if (backend.matmul_precision() == MatmulPrecision::kFloat32 && (b_in_place || reads_a_in_place(problem))) {
+    const InPlaceCall call(problem, in_place, !b_in_place);
+    backend.parallel_for(call.q_blocks(), [&](index_t index) { call.pack(index); });
+    if (b_in_place)
+      run(call, call.q_block, call.p_block, call.q_blocks(), call.p_blocks());
+    else
+      run(call, call.p_block, call.q_block, call.p_blocks(), call.q_blocks());
     return;
   }
   const GemmKernels& kernels = gemm_kernels<Lazy>(backend.matmul_precision());

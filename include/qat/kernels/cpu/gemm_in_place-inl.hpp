@@ -1,8 +1,9 @@
-// Text of kernels/cpu/gemm.hpp, compiled once per target: B is read where it lies, its rows along k, and A is packed.
-// A vector holds rows of A, so that an element of B is broadcast from memory; nothing of B is transposed or copied.
+// Text of kernels/cpu/gemm.hpp, compiled once per target: one operand, P, is read where it lies, its rows along k, and
+// the other, Q, is packed. A vector holds rows of Q, so that an element of P is broadcast from memory; nothing of P is
+// transposed or copied. `b` is a row of P here and `a` packed Q: that way round it serves few rows of activations.
 namespace qat::inline v0::kernels::QAT_TARGET {
 
-/// Columns of a register tile with one, two, ... vectors of rows. In the first-level cache the columns may fall on one
+/// Rows of P in a register tile with one, two, ... vectors of rows of Q. In the first-level cache they may fall on one
 /// set (4 KiB apart), so there are at most 12.
 #if QAT_TARGET_LEVEL >= 2 || QAT_HAVE_NEON
 inline constexpr int kInPlaceTile[] = {8, 12, 8, 6};
@@ -11,9 +12,17 @@ inline constexpr int kInPlaceTile[] = {8, 6, 4};
 #endif
 inline constexpr int kInPlaceVectors = static_cast<int>(sizeof(kInPlaceTile) / sizeof(int));
 
-/// One tile: columns of C from that of b on, as out[column][row].
+/// Finished values of a row of C from column n of the block on.
+QAT_INLINE void finish(const InPlaceBlock& block, simd::QAT_TARGET::Float y, float* c, index_t n, index_t valid) {
+  namespace vec = simd::QAT_TARGET;
+  if (block.accumulate) y = y + vec::load(c, valid);
+  if (block.bias != nullptr) y = y + vec::load(block.bias + n, valid);
+  vec::store(c, y, valid);
+}
+
+/// One tile: rows of P from b on, to the rows c_rows of C, or if that is null as out[row of P][row of Q].
 template <int kVectors>
-inline void in_place_tile(const InPlaceBlock& block, const float* b, float* out) {
+inline void in_place_tile(const InPlaceBlock& block, const float* b, float* out, float* c_rows) {
   namespace vec = simd::QAT_TARGET;
   constexpr int kColumns = kInPlaceTile[kVectors - 1], kWidth = kVectors * vec::kLanes;
   vec::Float acc[kColumns][kVectors];
@@ -22,8 +31,8 @@ inline void in_place_tile(const InPlaceBlock& block, const float* b, float* out)
     QAT_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) acc[c][v] = vec::zero();
   }
-  const float* a = block.a;
-  const index_t stride = block.b_stride;
+  const float* a = block.q;
+  const index_t stride = block.p_stride;
   // The next tile's rows are asked for in the order of memory: as many streams as columns is more than is followed.
   const float* next = b + kColumns * stride;
   for (index_t k = 0; k < block.count;) {
@@ -46,6 +55,16 @@ inline void in_place_tile(const InPlaceBlock& block, const float* b, float* out)
       }
     }
   }
+  if (c_rows != nullptr) {
+    QAT_UNROLL(4)
+    for (int v = 0; v < kVectors; ++v) {
+      const index_t left = block.q_rows - v * vec::kLanes, n = v * vec::kLanes;
+      const index_t valid = left <= 0 ? 0 : left < vec::kLanes ? left : index_t{vec::kLanes};
+      QAT_UNROLL(16)
+      for (int c = 0; c < kColumns; ++c) finish(block, acc[c][v], c_rows + c * block.ldc + n, n, valid);
+    }
+    return;
+  }
   QAT_UNROLL(16)
   for (int c = 0; c < kColumns; ++c) {
     QAT_UNROLL(4)
@@ -54,7 +73,7 @@ inline void in_place_tile(const InPlaceBlock& block, const float* b, float* out)
 }
 
 #if QAT_TARGET_LEVEL >= 2
-/// kTogether (2 or 4) rows of B and 16 columns: out holds column k of all rows at (see together_at).
+/// kTogether (2 or 4) rows of P and 16 columns: out holds column k of all rows at (see together_at).
 template <int kTogether>
 QAT_INLINE void interleave(const float* b, index_t stride, index_t left, float* out) {
   __m512i row[kTogether];
@@ -77,7 +96,7 @@ constexpr index_t together_at(index_t k) {
   return kTogether == 2 ? k % 4 / 2 * 16 + k / 4 * 4 + k % 2 * 2 : k % 4 * 16 + k / 4 * 4;
 }
 
-/// Elements of A or B of one k: lane r * kTogether + c holds row r of A, and row c of B.
+/// Elements of Q or P of one k: lane r * kTogether + c holds row r of Q, and row c of P.
 template <int kTogether>
 QAT_INLINE simd::QAT_TARGET::Float load_a_together(const float* a) {
   if constexpr (kTogether == 2) {
@@ -101,17 +120,17 @@ QAT_INLINE simd::QAT_TARGET::Float load_b_together(const float* b) {
   }
 }
 
-/// Few rows of A, 16 / kTogether at most, would leave lanes empty: a vector holds them for kTogether columns.
+/// Few rows of Q, 16 / kTogether at most, would leave lanes empty: a vector holds them for kTogether rows of P.
 template <int kTogether>
-inline void in_place_tile_together(const InPlaceBlock& block, const float* b, float* out) {
+inline void in_place_tile_together(const InPlaceBlock& block, const float* b, float* out, float*) {
   namespace vec = simd::QAT_TARGET;
   constexpr int kWidth = 16 / kTogether, kVectors = 16 / kTogether;
   vec::Float acc[kVectors];
   QAT_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) acc[v] = vec::zero();
   alignas(64) float rows[16 * 16];
-  const float* a = block.a;
-  const float* next = b + 16 * block.b_stride;
+  const float* a = block.q;
+  const float* next = b + 16 * block.p_stride;
   for (index_t k = 0; k < block.count; k += 16) {
     const index_t left = block.count - k < 16 ? block.count - k : 16;
     QAT_UNROLL(16)
@@ -119,7 +138,7 @@ inline void in_place_tile_together(const InPlaceBlock& block, const float* b, fl
     next += 16 * kInPlaceStep;
     QAT_UNROLL(8)
     for (int v = 0; v < kVectors; ++v)
-      interleave<kTogether>(b + v * kTogether * block.b_stride + k, block.b_stride, left, rows + v * kTogether * 16);
+      interleave<kTogether>(b + v * kTogether * block.p_stride + k, block.p_stride, left, rows + v * kTogether * 16);
     const float* codes = rows;
     asm("" : "+r"(codes) : : "memory");
     const auto multiply = [&](index_t i) QAT_INLINE_LAMBDA {
@@ -147,7 +166,7 @@ inline void in_place_tile_together(const InPlaceBlock& block, const float* b, fl
 }
 #endif
 
-/// Elements from one k to the next of `rows` packed rows of A.
+/// Elements from one k to the next of `rows` packed rows of Q.
 inline index_t in_place_width(index_t rows) {
   constexpr index_t lanes = simd::QAT_TARGET::kLanes;
 #if QAT_TARGET_LEVEL >= 2
@@ -164,14 +183,24 @@ inline void in_place_pack(const float* a, index_t row_stride, index_t k_stride, 
     for (index_t r = 0; r < width; ++r) out[r] = r < rows ? a[r * row_stride] : 0.0f;
 }
 
-/// out[column][row] of a block to C.
-inline void in_place_finish(const InPlaceBlock& block, index_t width) {
+/// Rows of out from `first` on to the same rows of C.
+inline void in_place_copy(const InPlaceBlock& block, index_t width, index_t first) {
   namespace vec = simd::QAT_TARGET;
-  for (index_t n = 0; n < block.columns; n += vec::kLanes) {
-    const index_t left = block.columns - n, valid = left < vec::kLanes ? left : index_t{vec::kLanes};
+  for (index_t m = first; m < block.p_rows; ++m)
+    for (index_t n = 0; n < block.q_rows; n += vec::kLanes) {
+      const index_t left = block.q_rows - n, valid = left < vec::kLanes ? left : index_t{vec::kLanes};
+      finish(block, vec::load(block.out + m * width + n), block.c + m * block.ldc + n, n, valid);
+    }
+}
+
+/// out to C, rows to columns.
+inline void in_place_transpose(const InPlaceBlock& block, index_t width) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t n = 0; n < block.p_rows; n += vec::kLanes) {
+    const index_t left = block.p_rows - n, valid = left < vec::kLanes ? left : index_t{vec::kLanes};
     const vec::Float bias = block.bias == nullptr ? vec::zero() : vec::load(block.bias + n, valid);
-    for (index_t m = 0; m < block.rows; m += vec::kLanes) {
-      const index_t rows = block.rows - m < vec::kLanes ? block.rows - m : index_t{vec::kLanes};
+    for (index_t m = 0; m < block.q_rows; m += vec::kLanes) {
+      const index_t rows = block.q_rows - m < vec::kLanes ? block.q_rows - m : index_t{vec::kLanes};
       vec::Float y[vec::kLanes];
       QAT_UNROLL(16)
       for (int i = 0; i < vec::kLanes; ++i) y[i] = vec::load(block.out + (n + i) * width + m);
@@ -188,15 +217,20 @@ inline void in_place_finish(const InPlaceBlock& block, index_t width) {
   }
 }
 
-/// block.rows rows of A, kInPlaceVectors vectors at most, times block.columns rows of B.
+/// block.p_rows rows of P times block.q_rows rows of Q, kInPlaceVectors vectors at most.
 template <class Lazy>
 void in_place_block(const InPlaceBlock& block) {
-  const index_t width = in_place_width(block.rows);
-  const auto run = [&](auto tile, index_t columns) QAT_INLINE_LAMBDA {
-    // The last tile ends at the last row of B, and may compute columns of the one before again.
-    for (index_t n = 0; n < block.columns; n += columns) {
-      const index_t begin = n + columns <= block.b_rows ? n : block.b_rows - columns;
-      tile(block, block.b + begin * block.b_stride, block.out + begin * width);
+  const index_t width = in_place_width(block.q_rows);
+  const bool to_c = block.p_is_a && width % simd::QAT_TARGET::kLanes == 0;
+  index_t done = 0;  // rows of P whose outputs are in C
+  const auto run = [&](auto tile, index_t rows) QAT_INLINE_LAMBDA {
+    // The last tile ends at the last row of P, and may compute rows of the one before again.
+    for (index_t i = 0; i < block.p_rows; i += rows) {
+      const bool whole = i + rows <= block.p_left;
+      const index_t begin = whole ? i : block.p_left - rows;
+      tile(block, block.p + begin * block.p_stride, block.out + begin * width,
+           whole && to_c ? block.c + i * block.ldc : nullptr);
+      if (whole && to_c) done = i + rows;
     }
   };
 #if QAT_TARGET_LEVEL >= 2
@@ -208,11 +242,11 @@ void in_place_block(const InPlaceBlock& block) {
   if (width == 3 * simd::QAT_TARGET::kLanes) run(in_place_tile<3>, kInPlaceTile[2]);
   if constexpr (kInPlaceVectors == 4)
     if (width == 4 * simd::QAT_TARGET::kLanes) run(in_place_tile<4>, kInPlaceTile[3]);
-  in_place_finish(block, width);
+  block.p_is_a ? in_place_copy(block, width, done) : in_place_transpose(block, width);
 }
 
 template <class Lazy>
-inline constexpr InPlaceKernels kInPlaceKernels = {kInPlaceVectors* simd::QAT_TARGET::kLanes, &in_place_width,
-                                                   &in_place_pack, &in_place_block<Lazy>};
+inline constexpr InPlaceKernels kInPlaceKernels = {simd::QAT_TARGET::kLanes, kInPlaceVectors* simd::QAT_TARGET::kLanes,
+                                                   &in_place_width, &in_place_pack, &in_place_block<Lazy>};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET
