@@ -166,9 +166,8 @@ class QATConfig {
 ///   intN_weight_only intN weights, likewise (torchao)                                                      N = 2..8
 ///   tinygemm         uint4 weights, float zero point, bfloat16 scales (torchao's Int4WeightOnlyQATQuantizer)
 ///   qatN, qatNa8     qat's own: signed extremum, bf16-safe scales; with a8 also int8 dynamic activations   N = 2..8
-///   gguf:TYPE        what a type of ggml holds exactly: q4_0, q5_0, q8_0 (qat4, qat5, qat8 in groups of 32), q4_1,
-///   iq4_nl,
-///                    mxfp4, tq1_0, tq2_0
+///   gguf:TYPE        what a type of ggml holds exactly: q4_0 and q5_0 (qat4, qat5 in groups of 32), q8_0 (-127 to
+///                    127), q4_1, iq4_nl, mxfp4, tq1_0, tq2_0
 ///   gguf:TYPE+q8_0   the same, with activations as llama.cpp rounds them for q4_0, q5_0, q8_0, iq4_nl and mxfp4
 ///   weight=SPEC[,activation=SPEC] or activation=SPEC
 /// The other named ones take ":groupG" or ":axis0" (default group32).

@@ -290,7 +290,7 @@ inline PackedWeight read_torchao_weight(const Safetensors& file, const std::stri
       spec, shape[0], shape[1],
       [&](index_t n, std::uint8_t* u) {
         for (index_t k = 0; k < shape[1]; ++k)
-          u[k] = static_cast<std::uint8_t>(codes[static_cast<std::size_t>(n * shape[1] + k)] - spec.qmin());
+          u[k] = static_cast<std::uint8_t>(codes[static_cast<std::size_t>(n * shape[1] + k)] - spec.lowest());
       },
       scales.data(), spec.mapping == MappingKind::kSymmetric ? nullptr : zero_points.data());
 }

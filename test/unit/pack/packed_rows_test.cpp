@@ -30,7 +30,7 @@ TEST_CASE("rows hold the codes and values of the weight, and pack to it, for eve
           dequantize_row(w.packed, n, scratch.data(), row.data());
           for (index_t k = 0; k < columns; ++k) {
             const auto i = static_cast<std::size_t>(k);
-            same = same && u[i] == w.packed.code(n, k) - spec.qmin() &&
+            same = same && u[i] == w.packed.code(n, k) - spec.lowest() &&
                    detail::load_packed(strings.data(), k, spec.bits) == u[i];
             expected.push_back(w.packed.dequantized(n, k));
             actual.push_back(row[i]);

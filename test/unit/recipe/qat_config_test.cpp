@@ -95,7 +95,8 @@ TEST_CASE("every scheme name parses, every full scheme round-trips, the rest is 
     CHECK(parse_scheme(to_string(scheme).c_str()) == scheme);
   }
   CHECK(parse_scheme("gguf:q4_0") == parse_scheme("qat4"));
-  CHECK(parse_scheme("gguf:Q8_0") == parse_scheme("qat8"));
+  CHECK(parse_scheme("gguf:Q5_0") == parse_scheme("qat5"));
+  CHECK(parse_scheme("gguf:q8_0").weight->qmin() == -127);
   for (const char* bad : {"", "gguf:", "gguf:q4_k", "gguf:q4_0:group64", "8da9w", "8da1w", "int4", "qat", "qat4a4",
                           "mxfp4", "weight=int4:group32:symmetric,weight=int4:tensor:symmetric"})
     CHECK(contains(error_of([&] { parse_scheme(bad); }), "accepted"));

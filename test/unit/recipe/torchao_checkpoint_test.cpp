@@ -12,7 +12,7 @@ using namespace qat_test;
 
 namespace {
 
-nn::Transformer quantized(const char* scheme, bool tied = false) {
+nn::Transformer torchao_model(const char* scheme, bool tied = false) {
   nn::Transformer model = tiny_model(tied);
   quantize(two_threads(), model, {{"linear", parse_scheme(scheme)}});
   return model;
@@ -21,7 +21,7 @@ nn::Transformer quantized(const char* scheme, bool tied = false) {
 /// A directory with its model.safetensors edited: f(header, tensor bytes).
 template <class F>
 std::string error_after(const test::TempDir& dir, const F& f) {
-  nn::Transformer model = quantized("weight=int4:axis0:asymmetric");
+  nn::Transformer model = torchao_model("weight=int4:axis0:asymmetric");
   save_torchao(export_source(model), dir / "t");
   const std::string path = join_path(dir / "t", "model.safetensors"), text(MappedFile(path).text());
   std::uint64_t size = 0;
@@ -45,7 +45,7 @@ TEST_CASE("codes, scales, zero points and activations of every scheme the contai
         "weight=uint4:axis0:asymmetric", "8da2w:group4"}) {
     CAPTURE(scheme);
     for (const bool tied : {false, true}) {
-      nn::Transformer model = quantized(scheme, tied);
+      nn::Transformer model = torchao_model(scheme, tied);
       const test::TempDir dir;
       const TorchaoReport report = save_torchao(export_source(model), dir / "t");
       CHECK(report.packed == (tied ? 14 : 15));
@@ -63,12 +63,12 @@ TEST_CASE("what the container has no place for is refused with the layer and wha
        {std::pair{"weight=int4:group32:symmetric", "accepted: axis0, groupG with G a divisor"},
         {"tinygemm:group32", "zero points are floating point"},
         {"weight=int4:axis0:symmetric,activation=int8:token:symmetric", "accepted: none, those of 8da4w"}}) {
-    nn::Transformer model = quantized(scheme);
+    nn::Transformer model = torchao_model(scheme);
     const std::string error = error_of([&] { save_torchao(export_source(model), dir / "t"); });
     CHECK_MESSAGE(contains(error, reason), error);
     CHECK(contains(error, "model.layers.0."));
   }
-  nn::Transformer model = quantized("weight=int4:axis0:symmetric");
+  nn::Transformer model = torchao_model("weight=int4:axis0:symmetric");
   CHECK(contains(error_of([&] { save_torchao(export_source(model), dir / "t", {DType::kBF16}); }), "BF16 cannot hold"));
   nn::Transformer plain = tiny_model();
   CHECK(contains(error_of([&] { save_torchao(export_source(plain), dir / "t"); }), "no packed linear layer"));
