@@ -146,8 +146,8 @@ inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts)
   std::map<std::string, std::vector<GgufPart*>> tensors;
   for (GgufPart& part : parts) tensors[gguf_tensor_name(architecture, part.weight_name())].push_back(&part);
   for (auto& [name, members] : tensors) {
-    if (std::all_of(members.begin(), members.end(),
-                    [&](const GgufPart* part) { return part->line.type == members.front()->line.type; }))
+    const GgmlType first = members.front()->line.type;
+    if (std::all_of(members.begin(), members.end(), [&](const GgufPart* part) { return part->line.type == first; }))
       continue;
     std::vector<std::shared_ptr<const PackedWeight>> held;
     std::vector<const PackedWeight*> weights;
