@@ -46,17 +46,12 @@ struct AffineScheme {
   }
   /// Middle code of the float zero-point form: 8 at uint4; 0 where the zero point is the value of code 0.
   QAT_HOST_DEVICE constexpr float middle() const {
-    return spec.mapping == MappingKind::kFloatMinimum ? 0.0f : (qmax + qmin + 1.0f) * 0.5f;
+    if (detail::kOnProcessor && spec.mapping == MappingKind::kFloatMinimum) return 0.0f;
+    return (qmax + qmin + 1.0f) * 0.5f;
   }
 };
 
 namespace detail {
-/// Tables of levels and ggml's scales are the processor's only: no GPU kernel pays for them (cuda::validate_on_device).
-#if defined(__CUDA_ARCH__)
-inline constexpr bool kOnProcessor = false;
-#else
-inline constexpr bool kOnProcessor = true;
-#endif
 QAT_HOST_DEVICE constexpr float maximum(float a, float b) { return a > b ? a : b; }
 QAT_HOST_DEVICE constexpr float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 /// a * b as a value that no compiler fuses into the addition that follows: clang's -ffp-contract=fast overrules its

@@ -17,6 +17,16 @@ enum class MappingKind : std::uint8_t {
   kFloatMinimum,    ///< the same with z = min: y = q*s + z (ggml Q4_1)
 };
 
+namespace detail {
+/// What only the processor computes (FloatMinimum, tables of levels, ggml's scales): no GPU kernel pays for it, and
+/// cuda::validate_on_device refuses it.
+#if defined(__CUDA_ARCH__)
+inline constexpr bool kOnProcessor = false;
+#else
+inline constexpr bool kOnProcessor = true;
+#endif
+}  // namespace detail
+
 struct Symmetric {
   static constexpr MappingKind kind = MappingKind::kSymmetric;
 };
@@ -46,7 +56,7 @@ QAT_HOST_DEVICE constexpr bool has_constant_zero_point(MappingKind mapping) {
 }
 /// True where the zero point is a number in the units of the input, not a code.
 QAT_HOST_DEVICE constexpr bool has_float_zero_point(MappingKind mapping) {
-  return mapping == MappingKind::kFloatZeroPoint || mapping == MappingKind::kFloatMinimum;
+  return mapping == MappingKind::kFloatZeroPoint || (detail::kOnProcessor && mapping == MappingKind::kFloatMinimum);
 }
 
 }  // namespace qat::inline v0

@@ -18,11 +18,11 @@ inline void add_members(FileSummary& summary, const Json& object, const std::str
   for (const auto& [key, value] : object.items()) summary.metadata.emplace_back(prefix + key, json_text(value));
 }
 
-/// The problem that `check` raises, as a line.
-template <class Check>
-void add_error(FileSummary& summary, const Check& check) {
+/// The problem that `inspect` raises, as a line.
+template <class Inspect>
+void add_error(FileSummary& summary, const Inspect& inspect) {
   try {
-    check();
+    inspect();
   } catch (const Error& error) {
     summary.problems.emplace_back(error.what());
   }
