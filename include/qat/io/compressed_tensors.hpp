@@ -70,8 +70,9 @@ inline std::string why_not_compressed(const QuantSpec& spec, index_t columns) {
 /// The stored form of packed weights: codes and scales as they are. Scales become `scale_dtype`, which must hold them.
 /// @throws qat::Error (kUnsupported) naming `name` where the format has no place for the scheme, or a scale does not
 /// fit
+/// with_codes: false leaves `packed` empty
 inline CompressedWeight compress_weight(const PackedWeight& weight, const std::string& name,
-                                        DType scale_dtype = DType::kF32) {
+                                        DType scale_dtype = DType::kF32, bool with_codes = true) {
   const QuantSpec& spec = weight.spec();
   const std::string reason = detail::why_not_compressed(spec, weight.columns());
   QAT_CHECK(reason.empty(), kUnsupported, name, ": ", to_string(spec), " does not fit pack-quantized: ", reason);
@@ -82,14 +83,15 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
   out.groups = weight.groups().tiles_per_row;
   out.scale_dtype = scale_dtype;
   const index_t row_words = CompressedWeight::words(out.columns, out.bits);
-  out.packed.resize(static_cast<std::size_t>(out.rows * row_words));
+  out.packed.resize(with_codes ? static_cast<std::size_t>(out.rows * row_words) : 0);
   std::vector<std::uint8_t> u(static_cast<std::size_t>(out.columns));
-  for (index_t n = 0; n < out.rows; ++n) {  // a row of words is a string of bits
+  for (index_t n = 0; with_codes && n < out.rows; ++n) {  // a row of words is a string of bits
     unpack_row(weight, n, u.data());
     detail::pack_bits(u.data(), out.columns, out.bits,
                       reinterpret_cast<std::uint8_t*>(out.packed.data() + n * row_words));
   }
   bool symmetric = true;
+  out.scale.reserve(static_cast<std::size_t>(out.rows * out.groups));
   for (index_t i = 0; i < out.rows * out.groups; ++i) {
     const float scale = weight.scale(i);
     const float held = scale_dtype == DType::kBF16  ? static_cast<float>(bfloat16(scale))

@@ -1,6 +1,7 @@
 // Packed weights a row at a time: for files, which keep codes row-major. Layout: pack/packed_weight.hpp.
 #pragma once
 
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -10,54 +11,116 @@ namespace qat::inline v0 {
 
 namespace detail {
 
-/// Codes of `bits` bits as a bit string, the first in the least significant bits; the last byte is filled with zeros.
-inline void pack_bits(const std::uint8_t* u, index_t count, int bits, std::uint8_t* bytes) {
-  index_t i = 0;
-  if (8 % bits == 0)  // whole bytes first
-    visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
-      for (; i + 8 / w <= count; i += 8 / w, ++bytes) {
-        unsigned byte = 0;
-        for (int j = 0; j < 8 / w; ++j) byte |= static_cast<unsigned>(u[i + j]) << (w * j);
-        *bytes = static_cast<std::uint8_t>(byte);
-      }
-    });
-  std::uint32_t pending = 0;
-  int held = 0;
-  for (; i < count; ++i) {
-    pending |= std::uint32_t{u[i]} << held;
-    for (held += bits; held >= 8; held -= 8, pending >>= 8) *bytes++ = static_cast<std::uint8_t>(pending);
-  }
-  if (held > 0) *bytes = static_cast<std::uint8_t>(pending);
+static_assert(std::endian::native == std::endian::little, "qat: strings of bits are words of little-endian machines");
+
+/// The lower `width` bits of each lane of `lane` bits.
+constexpr std::uint64_t low_bits(int width, int lane) {
+  std::uint64_t mask = 0;
+  for (int i = 0; i < 64; i += lane) mask |= ((std::uint64_t{1} << width) - 1) << i;
+  return mask;
 }
-inline void unpack_bits(const std::uint8_t* bytes, index_t count, int bits, std::uint8_t* u) {
-  index_t i = 0;
-  if (8 % bits == 0)
-    visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
-      for (; i + 8 / w <= count; i += 8 / w, ++bytes)
-        for (int j = 0; j < 8 / w; ++j) u[i + j] = static_cast<std::uint8_t>((*bytes >> (w * j)) & ((1 << w) - 1));
-    });
-  std::uint32_t pending = 0;
-  int held = 0;
-  for (; i < count; ++i) {
-    if (held < bits) pending |= std::uint32_t{*bytes++} << held, held += 8;
-    u[i] = static_cast<std::uint8_t>(pending & ((1u << bits) - 1));
-    pending >>= bits;
-    held -= bits;
-  }
+/// 8 codes of w bits are w bytes of a bit string: as the 8 bytes of a word, and back. Halves, quarters and eighths
+/// move.
+template <int w>
+constexpr std::uint64_t spread_codes(std::uint64_t y) {
+  if constexpr (w == 8) return y;
+  constexpr std::uint64_t four = low_bits(4 * w, 64), two = low_bits(2 * w, 32), one = low_bits(w, 16);
+  y = (y & four) | (y & four << 4 * w) << (8 - w) * 4;
+  y = (y & two) | (y & two << 2 * w) << (8 - w) * 2;
+  return (y & one) | (y & one << w) << (8 - w);
+}
+template <int w>
+constexpr std::uint64_t join_codes(std::uint64_t y) {
+  if constexpr (w == 8) return y;
+  constexpr std::uint64_t four = low_bits(4 * w, 64), two = low_bits(2 * w, 32), one = low_bits(w, 16);
+  y = (y & one) | (y >> (8 - w) & one << w);
+  y = (y & two) | (y >> (8 - w) * 2 & two << 2 * w);
+  return (y & four) | (y >> (8 - w) * 4 & four << 4 * w);
 }
 
-/// f(u, byte, shift) for each column of a row in one plane: u[k]'s part is in bits [shift, shift + w) of the byte.
+/// Codes of `bits` bits as a bit string, the first in the least significant bits; the last byte is filled with zeros.
+inline void pack_bits(const std::uint8_t* u, index_t count, int bits, std::uint8_t* bytes) {
+  visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
+    index_t i = 0;
+    std::uint64_t codes;
+    for (; i + 8 <= count; i += 8, bytes += w) {
+      std::memcpy(&codes, u + i, 8);
+      codes = join_codes<w>(codes);
+      std::memcpy(bytes, &codes, w);
+    }
+    if (i == count) return;
+    codes = 0;
+    std::memcpy(&codes, u + i, static_cast<std::size_t>(count - i));
+    codes = join_codes<w>(codes);
+    std::memcpy(bytes, &codes, static_cast<std::size_t>(((count - i) * w + 7) / 8));
+  });
+}
+inline void unpack_bits(const std::uint8_t* bytes, index_t count, int bits, std::uint8_t* u) {
+  visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
+    index_t i = 0;
+    std::uint64_t codes = 0;
+    for (; i + 8 <= count; i += 8, bytes += w) {
+      std::memcpy(&codes, bytes, w);
+      const std::uint64_t eight = spread_codes<w>(codes);
+      std::memcpy(u + i, &eight, 8);
+    }
+    if (i == count) return;
+    codes = 0;
+    std::memcpy(&codes, bytes, static_cast<std::size_t>(((count - i) * w + 7) / 8));
+    codes = spread_codes<w>(codes);
+    std::memcpy(u + i, &codes, static_cast<std::size_t>(count - i));
+  });
+}
+
+/// f(column, byte, shift) for columns from `first` on of a row's chunk in one plane: their parts are in bits
+/// [shift, shift + w) of the bytes.
 template <int w, class Byte, class F>
-void for_each_in_plane(Byte* plane, index_t row, index_t columns, const F& f) {
+void for_each_in_chunk(Byte* chunk, index_t first, index_t columns, const F& f) {
+  for (index_t i = 0; i < columns - first && i < PanelLayout::chunk_columns(w); ++i)
+    f(first + i, chunk[i % 4], static_cast<int>(i / 4) * w);
+}
+
+/// In each of the four bytes of a word, the w lowest bits.
+template <int w>
+inline constexpr std::uint32_t kFourOf = 0x01010101u * ((1u << w) - 1);
+
+/// u = (u << w) | part, for the parts of a row in one plane; four columns at a time, as the bytes of a word.
+template <int w>
+void unpack_plane(const std::uint8_t* plane, index_t row, index_t columns, bool is_first, std::uint8_t* u) {
   constexpr index_t kColumns = PanelLayout::chunk_columns(w);
-  Byte* chunk = plane + row % PanelLayout::kPanelRows * 4;
-  for (index_t first = 0; first < columns; first += kColumns, chunk += PanelLayout::kChunkBytes) {
-    if (columns - first >= kColumns) {
-      for (index_t i = 0; i < kColumns; ++i) f(first + i, chunk[i % 4], static_cast<int>(i / 4) * w);
-    } else {
-      for (index_t i = 0; i < columns - first; ++i) f(first + i, chunk[i % 4], static_cast<int>(i / 4) * w);
+  const std::uint8_t* chunk = plane + row % PanelLayout::kPanelRows * 4;
+  const std::uint32_t kept = is_first ? 0 : ~0u;
+  index_t first = 0;
+  for (; columns - first >= kColumns; first += kColumns, chunk += PanelLayout::kChunkBytes) {
+    std::uint32_t parts, four;
+    std::memcpy(&parts, chunk, 4);
+    for (int i = 0; i < 8 / w; ++i) {
+      std::memcpy(&four, u + first + 4 * i, 4);
+      four = ((four & kept) << (w % 8)) | ((parts >> (w * i)) & kFourOf<w>);
+      std::memcpy(u + first + 4 * i, &four, 4);
     }
   }
+  for_each_in_chunk<w>(chunk, first, columns, [&](index_t k, std::uint8_t byte, int shift) {
+    u[k] = static_cast<std::uint8_t>((is_first ? 0 : u[k] << w) | ((byte >> shift) & ((1 << w) - 1)));
+  });
+}
+/// The bits [below, below + w) of the codes of a row into one plane, which holds zeros there.
+template <int w>
+void pack_plane(const std::uint8_t* u, index_t row, index_t columns, int below, std::uint8_t* plane) {
+  constexpr index_t kColumns = PanelLayout::chunk_columns(w);
+  std::uint8_t* chunk = plane + row % PanelLayout::kPanelRows * 4;
+  index_t first = 0;
+  for (; columns - first >= kColumns; first += kColumns, chunk += PanelLayout::kChunkBytes) {
+    std::uint32_t parts = 0, four;
+    for (int i = 0; i < 8 / w; ++i) {
+      std::memcpy(&four, u + first + 4 * i, 4);
+      parts |= ((four >> below) & kFourOf<w>) << (w * i);
+    }
+    std::memcpy(chunk, &parts, 4);
+  }
+  for_each_in_chunk<w>(chunk, first, columns, [&](index_t k, std::uint8_t& byte, int shift) {
+    byte = static_cast<std::uint8_t>(byte | ((u[k] >> below) & ((1 << w) - 1)) << shift);
+  });
 }
 
 /// f(std::integral_constant<int, w>, plane) for each plane of a panel, the highest bits first.
@@ -79,13 +142,12 @@ void for_each_plane(const PanelLayout& layout, Byte* data, index_t row, const F&
 
 /// The codes u = q - lowest() of a row into u[columns].
 inline void unpack_row(const PackedWeight& weight, index_t row, std::uint8_t* u) {
-  std::memset(u, 0, static_cast<std::size_t>(weight.columns()));
-  detail::for_each_plane(
-      weight.layout(), weight.data(), row, [&]<int w>(std::integral_constant<int, w>, const std::uint8_t* plane) {
-        detail::for_each_in_plane<w>(plane, row, weight.columns(), [&](index_t k, std::uint8_t byte, int shift) {
-          u[k] = static_cast<std::uint8_t>((w == 8 ? 0 : u[k] << w) | ((byte >> shift) & ((1 << w) - 1)));
-        });
-      });
+  bool is_first = true;
+  detail::for_each_plane(weight.layout(), weight.data(), row,
+                         [&]<int w>(std::integral_constant<int, w>, const std::uint8_t* plane) {
+                           detail::unpack_plane<w>(plane, row, weight.columns(), is_first, u);
+                           is_first = false;
+                         });
 }
 
 /// The weights of a row as every kernel computes them, into out[columns]: PackedWeight::dequantized().
@@ -97,7 +159,12 @@ inline void dequantize_row(const PackedWeight& weight, index_t row, std::uint8_t
   for (index_t first = 0; first < weight.columns(); first += tile) {
     const QParams qparams = weight.qparams(weight.group_of(row, first));
     const index_t end = first + tile < weight.columns() ? first + tile : weight.columns();
-    for (index_t k = first; k < end; ++k) out[k] = dequantize(scratch[k] + lowest, qparams, scheme);
+    if (weight.has_float_zero_point()) {
+      for (index_t k = first; k < end; ++k) out[k] = dequantize(scratch[k] + lowest, qparams, scheme);
+    } else {  // the same: grids of fp32 input are fp32
+      const float scale = qparams.scale, zero = qparams.zero_point;
+      for (index_t k = first; k < end; ++k) out[k] = (static_cast<float>(scratch[k] + lowest) - zero) * scale;
+    }
   }
 }
 
@@ -123,14 +190,11 @@ PackedWeight pack_rows(const QuantSpec& spec, index_t rows, index_t columns, con
   for (index_t n = 0; n < rows; ++n) {
     row_codes(n, u.data());
     int below = spec.bits;
-    detail::for_each_plane(
-        out.layout(), out.mutable_data(), n, [&]<int w>(std::integral_constant<int, w>, std::uint8_t* plane) {
-          below -= w;
-          detail::for_each_in_plane<w>(plane, n, columns, [&](index_t k, std::uint8_t& byte, int shift) {
-            const int part = (u[static_cast<std::size_t>(k)] >> below) & ((1 << w) - 1);
-            byte = static_cast<std::uint8_t>(byte | (part << shift));
-          });
-        });
+    detail::for_each_plane(out.layout(), out.mutable_data(), n,
+                           [&]<int w>(std::integral_constant<int, w>, std::uint8_t* plane) {
+                             below -= w;
+                             detail::pack_plane<w>(u.data(), n, columns, below, plane);
+                           });
   }
   const index_t tiles = out.groups().tiles_per_row;
   for (index_t n = 0; n < rows; n += PanelLayout::kPanelRows) {

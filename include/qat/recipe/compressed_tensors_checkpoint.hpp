@@ -83,9 +83,9 @@ inline void add_compressed(std::vector<SafetensorEntry>& entries, const ExportLa
                            const CompressedWeight& plan) {
   const auto add = [&](const char* suffix, DType dtype, std::vector<index_t> shape, const auto& bytes) {
     SafetensorEntry entry{layer.name + suffix, dtype, std::move(shape)};
-    entry.write = [bytes, read = layer.packed, name = layer.name, dtype = plan.scale_dtype](const ByteSink& sink) {
-      bytes(compress_weight(*read(), name, dtype), sink);
-    };
+    const bool codes = entry.name.ends_with(".weight_packed");
+    entry.write = [bytes, codes, read = layer.packed, name = layer.name, dtype = plan.scale_dtype](
+                      const ByteSink& sink) { bytes(compress_weight(*read(), name, dtype, codes), sink); };
     entries.push_back(std::move(entry));
   };
   const auto words = [](const std::vector<std::int32_t>& values, const ByteSink& sink) {
@@ -145,7 +145,7 @@ inline CompressedTensorsReport save_compressed_tensors(const ExportSource& sourc
                                  ": the format has no packed embeddings; written as the values of its codes");
       continue;
     }
-    const CompressedWeight weight = compress_weight(*layer.packed(), layer.name, options.dtype);
+    const CompressedWeight weight = compress_weight(*layer.packed(), layer.name, options.dtype, false);
     const OrderedJson weights = detail::compressed_weight_args(weight),
                       activations = detail::compressed_activation_args(layer.activation, layer.name);
     auto group = std::find_if(groups.begin(), groups.end(),
