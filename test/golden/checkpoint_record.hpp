@@ -80,19 +80,20 @@ inline RecordDifferences compare_with_record(const CpuBackend& backend, const st
   const Json& norms = record.at("grad_norm_f64");
   const Safetensors full = Safetensors::open(join_path(folder, "expected_grads.safetensors"));
   const std::vector<HfStoredTensor> all = hf_stored_tensors(config);
+  const std::map<std::string, Shape> shapes = llama_tensor_shapes(config);
   QAT_CHECK(norms.size() == all.size(), kBadFile, folder, ": expected.json has ", norms.size(),
             " gradient norms, the model has ", all.size(), " tensors");
   for (const HfStoredTensor& stored : all) {
-    const std::vector<float> ours = qat::detail::stored_values(stored, gradients);
+    const Tensor<float> ours = qat::detail::stored_values(stored, hf_stored_shape(stored, shapes), borrowed(gradients));
     double squares = 0.0;
-    for (const float g : ours) squares += static_cast<double>(g) * static_cast<double>(g);
+    for (index_t i = 0; i < ours.size(); ++i) squares += static_cast<double>(ours[i]) * static_cast<double>(ours[i]);
     const double norm = std::sqrt(squares);
     detail::keep_larger(found.gradient_norms, std::fabs(norm / norms.at(stored.name).get<double>() - 1.0));
     const SafetensorView* view = full.find(stored.name);
     if (view == nullptr) continue;
     const std::vector<float> wanted = view->values<float>(DType::kF32);
-    QAT_CHECK(wanted.size() == ours.size(), kBadFile, folder, ": the gradient of ", printable(stored.name), " has ",
-              wanted.size(), " elements, ours ", ours.size());
+    QAT_CHECK(static_cast<index_t>(wanted.size()) == ours.size(), kBadFile, folder, ": the gradient of ",
+              printable(stored.name), " has ", wanted.size(), " elements, ours ", ours.size());
     const double difference = detail::largest_difference(ours.data(), wanted) / norm;
     if (!(difference <= found.gradients)) found.worst_gradient = stored.name;
     detail::keep_larger(found.gradients, difference);
