@@ -85,7 +85,35 @@ const QgemmKernels& qgemm_kernels() {
 }
 QAT_INSTANCE(const QgemmKernels& qgemm_kernels<void>());
 
+/// The weights that one row ran on lately. In a benchmark or a tiny model they lie in the core's cache when their turn
+/// comes again; small layers of a large model do not, and are asked for ahead.
+class RecentWeights {
+ public:
+  /// Whether less than kQgemmCachedBytes, these included, were read since they were last used; now they are.
+  bool use(const void* data, index_t bytes) {
+    index_t read = bytes;
+    bool cached = false;
+    for (unsigned i = 1; i <= kEntries && !cached && read <= kQgemmCachedBytes; ++i) {
+      const Entry& entry = entries_[(next_ - i) % kEntries];
+      cached = entry.data == data;
+      read += entry.bytes;
+    }
+    entries_[next_++ % kEntries] = {data, bytes};
+    return cached;
+  }
+
+ private:
+  static constexpr unsigned kEntries = 16;
+  struct Entry {
+    const void* data = nullptr;
+    index_t bytes = 0;
+  };
+  Entry entries_[kEntries];
+  unsigned next_ = 0;
+};
+
 struct QgemmWorkspace {
+  RecentWeights recent;
   AlignedBuffer<std::uint8_t> rows, strip;
   AlignedBuffer<std::int32_t> sums;
   AlignedBuffer<QgemmSegment> segments;
@@ -206,8 +234,9 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   QgemmCall call{x, M, &weight, C, ldc, bias, segment};
   call.segments = detail::make_segments(weight, x.scale_columns, segment);
   call.x_groups = x.groups(weight.columns());
-  // Small weights are in a cache from one call to the next, where asking for them costs more than it gives.
-  call.prefetch_bytes = weight.layout().bytes() <= kQgemmCachedBytes ? 0 : cpu_tuning().prefetch_bytes;
+  const bool cached =
+      M == 1 && detail::QgemmWorkspace::of_this_thread().recent.use(weight.data(), weight.layout().bytes());
+  call.prefetch_bytes = cached ? 0 : cpu_tuning().prefetch_bytes;  // in a cache it costs more than it gives
   call.zeros = x.zero_points != nullptr || weight.has_zero_points();
   call.constant_zero = 1 << (weight.spec().bits - 1);
   index_t longest = 0;
