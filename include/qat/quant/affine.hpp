@@ -140,11 +140,13 @@ QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, 
 
 namespace detail {
 /// ggml's Q8_0: codes are chosen with the inverse of the fp32 scale, as x86's vector instructions compute it
-/// (qmax/amax) under HalfToEven, else as its reference does (1/s). A scale that no half but 0 holds gives codes 0.
+/// (qmax/amax) under HalfToEven, else as its reference does (1/s), and so where eps is the scale. A scale that no half
+/// but 0 holds gives codes 0.
 QAT_HOST_DEVICE constexpr QParams ggml_half_qparams(const GroupRange& r, float s, const AffineScheme& a) {
   const float bound = (a.qmax - a.qmin) * 0.5f, amax = maximum(-r.min, r.max);
-  const float inverse = a.spec.rounding == RoundingKind::kHalfToEven ? bound / amax : 1.0f / s;
-  return {round_scale(ScaleType::kGgmlHalf, s), a.spec.is_signed ? 0.0f : a.middle(), s <= 0x1p-25f ? 0.0f : inverse};
+  const bool by_range = a.spec.rounding == RoundingKind::kHalfToEven && amax / bound >= a.eps;
+  const float inverse = s <= 0x1p-25f ? 0.0f : by_range ? bound / amax : 1.0f / s;
+  return {round_scale(ScaleType::kGgmlHalf, s), a.spec.is_signed ? 0.0f : a.middle(), inverse};
 }
 }  // namespace detail
 
@@ -164,6 +166,7 @@ QAT_HOST_DEVICE constexpr float nearest_level(Levels levels, float x) {
   constexpr int kIq4Nl[16] = {1, -10, 13, -22, 25, -35, 38, -49, 53, -65, 69, -83, 89, -104, 113, -127};
   constexpr int kE2m1[16] = {0, 0, 1, -1, 2, -2, 3, -3, 4, -4, 6, -6, 8, -8, 12, -12};
   float best = 0.0f, error = 0.0f;
+  x = clamp(x, -128.0f, 128.0f);  // farther out all levels are as far
   for (int i = 0; i < 16; ++i) {
     const float level = static_cast<float>(levels == Levels::kIq4Nl ? kIq4Nl[i] : kE2m1[i]);
     const float distance = level < x ? x - level : level - x;

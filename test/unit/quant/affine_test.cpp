@@ -301,3 +301,27 @@ TEST_CASE("the definition works at compile time") {
   static_assert(fake_quantize_backward(0.0f, 0.1f, p, a) == 0.0f && scale_gradient(0.0f, p, a) == 0.0f);
   CHECK(a.middle() == 0.0f);
 }
+
+TEST_CASE("zeros stay zeros under ggml's scales of every input type, and beyond its ends a table has its end levels") {
+  for (const FloatType type : {FloatType::kFloat32, FloatType::kFloat16, FloatType::kBfloat16})
+    for (const char* text :
+         {"int8narrow:group32:symmetric:ggml_half", "int8narrow:group32:symmetric:ggml_half:half_away_from_zero"}) {
+      const AffineScheme a(parse_spec(text), type);
+      const float tiny = 0.25f * a.eps;
+      for (const float amax : {0.0f, tiny}) {
+        const QParams p = choose_qparams({-amax, amax, amax}, a);
+        for (const float x : {0.0f, amax, -amax}) {
+          CHECK(quantize(x, p, a) == 0);
+          CHECK(fake_quantize(x, p, a) == 0.0f);
+        }
+      }
+    }
+  for (const char* text : {"iq4_nl:group32:signed_extremum:bf16safe", "e2m1:group32:symmetric:e8m0"}) {
+    const AffineScheme a(parse_spec(text), FloatType::kFloat32);
+    const QParams p = choose_qparams({-1.0f, 0.5f, -1.0f}, a);
+    for (const float x : {1e30f, std::numeric_limits<float>::infinity()}) {
+      CHECK(quantize(x, p, a) == (p.scale > 0.0f ? a.spec.qmax() : a.spec.qmin()));
+      CHECK(quantize(-x, p, a) == (p.scale > 0.0f ? a.spec.qmin() : a.spec.qmax()));
+    }
+  }
+}
