@@ -486,7 +486,8 @@ QAT_INLINE Params chosen_params(Float low, Float high, Float extremum, const Aff
     z = clamp(in_input_grid(a, vec::set(a.qmin) - steps), vec::set(a.qmin), vec::set(a.qmax));
   }
   if (a.spec.scale_type == ScaleType::kGgmlHalf) {  // of kSymmetric
-    const Float inverse = vec::set((a.qmax - a.qmin) * 0.5f) / extremum;
+    const Float bound = vec::set((a.qmax - a.qmin) * 0.5f);
+    const Float inverse = vec::select(vec::set(a.eps) <= extremum / bound, bound / extremum, vec::set(1.0f) / s);
     return {round_scale(ScaleType::kGgmlHalf, s), z, vec::select(vec::set(0x1p-25f) < s, inverse, zero)};
   }
   return finished(round_scale(a.spec.scale_type, s), z, a);
