@@ -77,7 +77,7 @@ std::optional<Json> score_with_llama_cpp(const std::string& arguments) {
 }
 
 /// A vocabulary of n tokens for models that have none.
-Vocabulary placeholder_vocabulary(index_t n) {
+Vocabulary numbered_vocabulary(index_t n) {
   Vocabulary v;
   v.model = "llama";
   v.pre = "default";
@@ -141,7 +141,7 @@ TEST_CASE("llama.cpp computes our logits from GGUF files of every architecture, 
       const test::TempDir dir;
       test::write_bytes(dir / "ids", text);
       GgufMetadata vocabulary;
-      add_vocabulary(vocabulary, placeholder_vocabulary(vocab));
+      add_vocabulary(vocabulary, numbered_vocabulary(vocab));
       recipe::export_gguf(model, vocabulary, dir / "m.gguf");
       const auto scored = score_with_llama_cpp("'" + (dir / "m.gguf") + "' '" + (dir / "ids") +
                                                "' --tokens --n-ctx 48 --dump-logits '" + (dir / "logits.npy") + "'");

@@ -65,17 +65,35 @@ inline std::string why_not_compressed(const QuantSpec& spec, index_t columns) {
     return "scales are not per row or per group of a row; accepted: groupG, axis0";
   return "";
 }
+
+/// The type of scales that a file holds as F32, F16 or BF16.
+inline ScaleType stored_scale_type(DType dtype) {
+  return dtype == DType::kBF16  ? ScaleType::kBfloat16
+         : dtype == DType::kF16 ? ScaleType::kFloat16
+                                : ScaleType::kFloat32;
+}
+/// @throws qat::Error (kUnsupported) naming the first scale that `dtype` cannot hold
+inline void check_scales_held(const PackedWeight& weight, const std::string& name, DType dtype) {
+  const FloatType type = dtype == DType::kBF16  ? FloatType::kBfloat16
+                         : dtype == DType::kF16 ? FloatType::kFloat16
+                                                : FloatType::kFloat32;
+  for (index_t i = 0; i < weight.groups().count(); ++i)
+    QAT_CHECK(round_to(type, weight.scale(i)) == weight.scale(i), kUnsupported, name, ": scale ", i, " is ",
+              weight.scale(i), ", which ", info(dtype).name,
+              " cannot hold; accepted: F32, or a model trained with scales of that type, such as qat4's");
+}
 }  // namespace detail
 
 /// The stored form of packed weights: codes and scales as they are. Scales become `scale_dtype`, which must hold them.
+/// with_codes: false leaves `packed` empty
 /// @throws qat::Error (kUnsupported) naming `name` where the format has no place for the scheme, or a scale does not
 /// fit
-/// with_codes: false leaves `packed` empty
 inline CompressedWeight compress_weight(const PackedWeight& weight, const std::string& name,
                                         DType scale_dtype = DType::kF32, bool with_codes = true) {
   const QuantSpec& spec = weight.spec();
   const std::string reason = detail::why_not_compressed(spec, weight.columns());
   QAT_CHECK(reason.empty(), kUnsupported, name, ": ", to_string(spec), " does not fit pack-quantized: ", reason);
+  detail::check_scales_held(weight, name, scale_dtype);
   CompressedWeight out;
   out.bits = spec.bits;
   out.rows = weight.rows();
@@ -93,13 +111,7 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
   bool symmetric = true;
   out.scale.reserve(static_cast<std::size_t>(out.rows * out.groups));
   for (index_t i = 0; i < out.rows * out.groups; ++i) {
-    const float scale = weight.scale(i);
-    const float held = scale_dtype == DType::kBF16  ? static_cast<float>(bfloat16(scale))
-                       : scale_dtype == DType::kF16 ? static_cast<float>(half(scale))
-                                                    : scale;
-    QAT_CHECK(held == scale, kUnsupported, name, ": scale ", i, " is ", scale, ", which ", info(scale_dtype).name,
-              " cannot hold; accepted: F32, or a model trained with scales of that type, such as qat4's");
-    out.scale.push_back(scale);
+    out.scale.push_back(weight.scale(i));
     symmetric = symmetric && static_cast<int>(weight.zero_point(i)) - spec.lowest() == 1 << (out.bits - 1);
   }
   if (symmetric) return out;
@@ -124,9 +136,7 @@ inline PackedWeight decompress_weight(const CompressedWeight& stored) {
   spec.granularity =
       stored.groups == 1 ? PerAxis<0>::granularity : Granularity{GranularityKind::kPerGroup, 0, stored.group_size()};
   spec.mapping = stored.zero_point.empty() ? MappingKind::kSymmetric : MappingKind::kAsymmetric;
-  spec.scale_type = stored.scale_dtype == DType::kBF16  ? ScaleType::kBfloat16
-                    : stored.scale_dtype == DType::kF16 ? ScaleType::kFloat16
-                                                        : ScaleType::kFloat32;
+  spec.scale_type = detail::stored_scale_type(stored.scale_dtype);
   const index_t row_words = CompressedWeight::words(stored.columns, stored.bits);
   std::vector<float> zero_point(stored.zero_point.empty() ? 0 : stored.scale.size());
   if (!zero_point.empty()) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "qat/io/compressed_tensors.hpp"
 #include "qat/recipe/on_grid_weights.hpp"
 
 namespace qat::inline v0::recipe {
@@ -186,14 +187,7 @@ inline TorchaoReport save_torchao(const ExportSource& source, const std::string&
     const std::string reason = detail::why_not_torchao(weight->spec(), layer.activation, weight->columns());
     QAT_CHECK(reason.empty(), kUnsupported, layer.name, ": ", to_string(weight->spec()),
               " does not fit torchao's container: ", reason);
-    for (index_t i = 0; i < weight->groups().count(); ++i) {
-      const float scale = weight->scale(i);
-      const float held = options.dtype == DType::kBF16  ? static_cast<float>(bfloat16(scale))
-                         : options.dtype == DType::kF16 ? static_cast<float>(half(scale))
-                                                        : scale;
-      QAT_CHECK(held == scale, kUnsupported, layer.name, ": scale ", i, " is ", scale, ", which ",
-                info(options.dtype).name, " cannot hold; accepted: F32, or a model trained with scales of that type");
-    }
+    qat::detail::check_scales_held(*weight, layer.name, options.dtype);
     const std::string name = layer.name + ".weight";
     metadata[name] =
         detail::torchao_tensor(weight->spec(), layer.activation.has_value(), weight->columns(), options.dtype).dump();
@@ -270,9 +264,7 @@ inline PackedWeight read_torchao_weight(const Safetensors& file, const std::stri
             "; accepted: F32, BF16, F16");
   std::vector<float> scales(static_cast<std::size_t>(scale_view.size())), zero_points(zeros.begin(), zeros.end());
   scale_view.to_float(scales.data());
-  spec.scale_type = scale_view.dtype == DType::kBF16  ? ScaleType::kBfloat16
-                    : scale_view.dtype == DType::kF16 ? ScaleType::kFloat16
-                                                      : ScaleType::kFloat32;
+  spec.scale_type = qat::detail::stored_scale_type(scale_view.dtype);
   for (const float scale : scales)
     QAT_CHECK(!is_nonfinite(scale), kBadFile, scale_view.file, ": tensor ", printable(scale_view.name), " has a scale ",
               scale, "; accepted: finite numbers");

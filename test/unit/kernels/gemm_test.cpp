@@ -139,6 +139,19 @@ TEST_CASE("shapes around tiles, panels and K-blocks equal the reference, in ever
   }
 }
 
+namespace {
+/// Every target that fuses gives the bits of the reference, which are returned.
+std::vector<float> check_targets(const CpuBackend& backend, const Problem& problem) {
+  const std::vector<float> expected = problem.reference();
+  for (const Target target : fused_targets()) {
+    const qat::ScopedTarget scope(target);
+    CAPTURE(qat::name(target));
+    CHECK(compare_bits(expected, problem.product(backend)));
+  }
+  return expected;
+}
+}  // namespace
+
 TEST_CASE("with B read in place every number of rows and columns around tiles equals the reference") {
   const CpuBackend backend(2);
   for (const index_t M : {1, 4, 5, 8, 9, 16, 17, 33, 49, 64, 65, 130})
@@ -148,12 +161,7 @@ TEST_CASE("with B read in place every number of rows and columns around tiles eq
         CAPTURE(M);
         CAPTURE(N);
         CAPTURE(variant);
-        const std::vector<float> expected = problem.reference();
-        for (const Target target : fused_targets()) {
-          const qat::ScopedTarget scope(target);
-          CAPTURE(qat::name(target));
-          CHECK(compare_bits(expected, problem.product(backend)));
-        }
+        check_targets(backend, problem);
       }
 }
 
@@ -166,12 +174,7 @@ TEST_CASE("with A read in place every number of rows and columns around tiles eq
         CAPTURE(M);
         CAPTURE(N);
         CAPTURE(variant);
-        const std::vector<float> expected = problem.reference();
-        for (const Target target : fused_targets()) {
-          const qat::ScopedTarget scope(target);
-          CAPTURE(qat::name(target));
-          CHECK(compare_bits(expected, problem.product(backend)));
-        }
+        const std::vector<float> expected = check_targets(backend, problem);
         std::vector<float> computed = problem.c;
         qat::kernels::gemm(backend, M, N, problem.K, problem.a_operand, ComputedOperand{problem.b_operand},
                            computed.data(), problem.ldc, problem.accumulate, problem.bias_or_null());

@@ -59,10 +59,16 @@ std::vector<float> reference(index_t M, const Activations& x, const RandomWeight
   qat::kernels::reference::qgemm(M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
   return c;
 }
+/// One row has a form for weights from memory and one for weights that it ran on lately: both, of equal bits.
 std::vector<float> product(const CpuBackend& backend, index_t M, const Activations& x, const RandomWeights& w,
                            const float* bias) {
-  std::vector<float> c(static_cast<std::size_t>(M * w.packed.rows()));
+  std::vector<float> c(static_cast<std::size_t>(M * w.packed.rows())), again(c.size());
+  qat::kernels::detail::QgemmWorkspace::of_this_thread().recent = {};
   qat::kernels::qgemm(backend, M, x.view(), w.packed, c.data(), w.packed.rows(), bias);
+  if (M == 1) {
+    qat::kernels::qgemm(backend, M, x.view(), w.packed, again.data(), w.packed.rows(), bias);
+    CHECK(compare_bits(c, again));
+  }
   return c;
 }
 
@@ -217,4 +223,18 @@ TEST_CASE("float zero points and negative sizes are refused") {
   QuantizedActivations both = Activations(1, 32, true).view();
   both.scale_columns = 32;
   CHECK_THROWS_AS(qat::kernels::qgemm(CpuBackend(1), 1, both, plain.packed, c, 4), qat::Error);
+}
+
+TEST_CASE("weights count as cached while at most 512 KiB, they included, were read since they were used") {
+  using qat::kernels::kQgemmCachedBytes;
+  qat::kernels::detail::RecentWeights recent;
+  const char a = 0, b = 0, c = 0;
+  CHECK_FALSE(recent.use(&a, 1000));
+  CHECK(recent.use(&a, 1000));
+  CHECK_FALSE(recent.use(&b, kQgemmCachedBytes - 1000));
+  CHECK(recent.use(&a, 1000));
+  CHECK_FALSE(recent.use(&c, kQgemmCachedBytes));
+  CHECK_FALSE(recent.use(&a, 1000));
+  CHECK_FALSE(recent.use(&b, kQgemmCachedBytes + 1));
+  CHECK_FALSE(recent.use(&b, kQgemmCachedBytes + 1));
 }

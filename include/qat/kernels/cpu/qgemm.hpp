@@ -89,7 +89,7 @@ QAT_INSTANCE(const QgemmKernels& qgemm_kernels<void>());
 /// comes again; small layers of a large model do not, and are asked for ahead.
 class RecentWeights {
  public:
-  /// Whether less than kQgemmCachedBytes, these included, were read since they were last used; now they are.
+  /// Whether at most kQgemmCachedBytes, these included, were read since they were last used; now they are.
   bool use(const void* data, index_t bytes) {
     index_t read = bytes;
     bool cached = false;

@@ -1010,8 +1010,8 @@ struct RowRange {
 };
 /// Whether tiles are rows that fake_quantize_rows() takes: two of them fit the first-level cache, or nearly.
 inline bool has_rows(const AffineScheme& a, const detail::TileRun& run) {
-  return a.spec.mapping != MappingKind::kSignedExtremum && a.spec.mapping != MappingKind::kFloatZeroPoint &&
-         run.tile >= 1024 && run.tile <= 16384 && run.tile % (4 * kLanes) == 0 && run.last == run.tile;
+  return a.spec.mapping != MappingKind::kSignedExtremum && run.tile >= 1024 && run.tile <= 16384 &&
+         run.tile % (4 * kLanes) == 0 && run.last == run.tile;
 }
 
 /// Fake quantization of rows with chosen parameters where memory is the limit: the range of the next row is found while
@@ -1066,16 +1066,14 @@ inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRu
     const bool aligned = reinterpret_cast<std::uintptr_t>(job.y + run.offset) % sizeof(Float) == 0;
     const bool streams = job.stream && aligned && run.tile % kLanes == 0;
 #if QAT_TARGET_LEVEL >= 2
-    if constexpr (kOp == QuantizeOp::kFakeQuantize)
+    if constexpr (kOp == QuantizeOp::kFakeQuantize) {
       if (job.scale == nullptr && has_blocks(job.scheme, run.tile)) {
         if (is_plain(job.scheme))
           return streams ? fake_quantize_blocks<true, true>(job, run) : fake_quantize_blocks<true, false>(job, run);
         return streams ? fake_quantize_blocks<false, true>(job, run) : fake_quantize_blocks<false, false>(job, run);
       }
-#endif
-#if QAT_TARGET_LEVEL >= 2
-    if constexpr (kOp == QuantizeOp::kFakeQuantize)
       if (streams && job.scale == nullptr && has_rows(job.scheme, run)) return fake_quantize_rows(job, run);
+    }
 #endif
     if (streams) {
       if (run.tile == 32) return run_batches<kOp, D, P, kFloatZero, true, 32>(job, run);
