@@ -287,27 +287,29 @@ struct Extents {
 inline void add_matrix_entries(std::vector<KernelEntry>& list) {
   using Operands = KernelOperands;
   using kernels::MatrixOperand;
-  const auto add_gemm = [&list](const char* what, bool a_by_rows, bool b_by_rows, bool accumulate, index_t more_k) {
+  const auto add_gemm = [&list](const char* what, bool a_by_rows, bool b_by_rows, bool accumulate, index_t more_m,
+                                index_t more_k) {
     list.push_back({std::string("gemm") + (a_by_rows ? ", A by rows" : ", A by k") +
                         (b_by_rows ? ", B by rows" : ", B by k") + what,
                     [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
                       const Extents e(size);
-                      const index_t k = e.k + more_k, ldc = e.n + 2, c_size = e.m > 0 ? e.m * ldc - 2 : 0;
-                      const float *a = o.input(e.m * k), *b = o.input(e.n * k), *bias = o.input(e.n);
-                      const MatrixOperand ma = a_by_rows ? MatrixOperand{a, k, 1} : MatrixOperand{a, 1, e.m};
+                      const index_t m = e.m + more_m, k = e.k + more_k, ldc = e.n + 2, c_size = m > 0 ? m * ldc - 2 : 0;
+                      const float *a = o.input(m * k), *b = o.input(e.n * k), *bias = o.input(e.n);
+                      const MatrixOperand ma = a_by_rows ? MatrixOperand{a, k, 1} : MatrixOperand{a, 1, m};
                       const MatrixOperand mb = b_by_rows ? MatrixOperand{b, k, 1} : MatrixOperand{b, 1, e.n};
                       float* c = o.output(c_size < 0 ? 0 : c_size);
                       if (e.n == 0) return {};
                       return [=, &backend, &o] {
-                        kernels::gemm(backend, e.m, e.n, k, ma, mb, c, ldc, accumulate, accumulate ? nullptr : bias);
-                        o.expect_gaps(c, e.m, e.n, ldc);
+                        kernels::gemm(backend, m, e.n, k, ma, mb, c, ldc, accumulate, accumulate ? nullptr : bias);
+                        o.expect_gaps(c, m, e.n, ldc);
                       };
                     }});
   };
   for (const bool accumulate : {false, true}) {
     for (const bool a_by_rows : {true, false})
-      for (const bool b_by_rows : {true, false}) add_gemm("", a_by_rows, b_by_rows, accumulate, 0);
-    add_gemm(", read in place", true, true, accumulate, 256);
+      for (const bool b_by_rows : {true, false}) add_gemm("", a_by_rows, b_by_rows, accumulate, 0, 0);
+    add_gemm(", B read in place", true, true, accumulate, 0, 256);
+    add_gemm(", A read in place", true, true, accumulate, 128, 0);
   }
   for (const char* scheme : packed_schemes()) {
     const QuantSpec spec = parse_spec(scheme);
