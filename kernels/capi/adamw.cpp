@@ -43,6 +43,19 @@ std::vector<cuda::AdamWTensor<G, W>> table_of(const qat_adamw_tensor* tensors, i
   }
   return table;
 }
+/// What the table points to cannot be looked at when it is used: it is on the device then.
+template <class G, class W>
+void check_pointers(const std::vector<cuda::AdamWTensor<G, W>>& table) {
+  for (const cuda::AdamWTensor<G, W>& t : table)
+    capi::check_arguments(nullptr, t.name, QAT_FLOAT32,
+                          {{"value", t.value, true},
+                           {"gradient", t.gradient, true},
+                           {"mean", t.mean, true},
+                           {"square", t.square, true},
+                           {"copy", t.copy, true},
+                           {"scale", t.scale, true},
+                           {"zero_point", t.zero_point, true}});
+}
 }  // namespace
 
 extern "C" {
@@ -52,6 +65,7 @@ qat_status qat_cuda_adamw_plan(qat_dtype gradient, qat_dtype copy, const qat_ada
   return capi::guarded([&] {
     with_types(gradient, copy, [&]<class G, class W>(G, W) {
       const auto list = table_of<G, W>(tensors, count);
+      if (table != nullptr) check_pointers(list);
       const cuda::AdamWPlan plan = cuda::plan_adamw(list.data(), count, static_cast<cuda::AdamWWork*>(works));
       const std::size_t bytes = list.size() * sizeof(list[0]);
       if (table_bytes != nullptr) *table_bytes = bytes;
@@ -64,7 +78,7 @@ qat_status qat_cuda_adamw(const qat_cuda* cuda, qat_dtype gradient, qat_dtype co
                           const void* works, size_t works_bytes, double learning_rate, double beta1, double beta2,
                           double eps, double weight_decay, int64_t step) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "adamw", {{"table", table}, {"works", works}});
+    capi::check_arguments(cuda, "adamw", QAT_BFLOAT16, {{"table", table}, {"works", works}});
     QAT_CHECK(step >= 1, kInvalidArgument, "adamw: step is ", step, "; accepted: 1, 2, ...");
     with_types(gradient, copy, [&]<class G, class W>(G, W) {
       cuda::AdamWPlan plan;

@@ -10,7 +10,7 @@ qat_status qat_cuda_attention(const qat_cuda* cuda, int64_t batch, int64_t token
                               int64_t head_dim, const void* q, const void* k, const void* v, void* out,
                               float* log_sum_exp, int32_t form) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "attention",
+    capi::check_arguments(cuda, "attention", QAT_BFLOAT16,
                           {{"q", q}, {"k", k}, {"v", v}, {"out", out}, {"log_sum_exp", log_sum_exp, true}});
     cuda::AttentionArgs<bfloat16> a;
     a.extents = cuda::attention_extents(batch, tokens, tokens, heads, kv_heads, head_dim);
@@ -28,7 +28,7 @@ qat_status qat_cuda_attention_backward(const qat_cuda* cuda, int64_t batch, int6
                                        const void* out, const float* log_sum_exp, const void* dout, void* dq, void* dk,
                                        void* dv, int32_t form) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "attention_backward",
+    capi::check_arguments(cuda, "attention_backward", QAT_BFLOAT16,
                           {{"q", q},
                            {"k", k},
                            {"v", v},

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <type_traits>
 
 #include "qat/kernels/cuda/device.hpp"
 #include "qat/numeric/bfloat16.hpp"
@@ -55,12 +56,23 @@ struct Argument {
   const char* name;
   const void* p;
   bool optional = false;
+  std::size_t alignment = 0;  ///< 0: that of the call's dtype
+
+  Argument(const char* argument, const void* pointer, bool may_be_null = false)
+      : name(argument), p(pointer), optional(may_be_null) {}
+  template <class T>
+  requires(!std::is_void_v<T>) Argument(const char* argument, const T* pointer, bool may_be_null = false)
+      : name(argument), p(pointer), optional(may_be_null), alignment(alignof(T)) {}
 };
-/// Refuses what no kernel can read: null, memory of the host. Not while a graph is captured, when only work is queued.
-inline void check_arguments(const qat_cuda* cuda, const char* operation, std::initializer_list<Argument> arguments) {
+/// Refuses what no kernel can read: null, memory of the host, arrays of `dtype` that do not begin at a multiple of
+/// their elements' size. Not while a graph is captured, when only work is queued.
+inline void check_arguments(const qat_cuda* cuda, const char* operation, qat_dtype dtype,
+                            std::initializer_list<Argument> arguments) {
   if (cuda::is_capturing(backend(cuda))) return;
+  const std::size_t element = dtype == QAT_FLOAT32 ? sizeof(float) : sizeof(bfloat16);
   for (const Argument& a : arguments)
-    if (a.p != nullptr || !a.optional) cuda::check_device_pointer(operation, a.name, a.p);
+    if (a.p != nullptr || !a.optional)
+      cuda::check_device_pointer(operation, a.name, a.p, a.alignment != 0 ? a.alignment : element);
 }
 
 inline QuantSpec spec(const char* operation, const char* text) {

@@ -50,7 +50,7 @@ qat_status qat_cuda_prepack_int4(const qat_cuda* cuda, int64_t rows, int64_t col
                                  void* tiled_scales) {
   return capi::guarded([&] {
     capi::check_arguments(
-        cuda, "prepack_int4",
+        cuda, "prepack_int4", scale_dtype,
         {{"codes", codes}, {"scales", scales}, {"tiled_codes", tiled_codes}, {"tiled_scales", tiled_scales}});
     capi::with_dtype("prepack_int4", scale_dtype, [&]<class S>(S) {
       cuda::RowMajorInt4<const std::uint8_t, const S> from;
@@ -67,7 +67,7 @@ qat_status qat_cuda_dequantize_int4(const qat_cuda* cuda, int64_t rows, int64_t 
                                     qat_dtype scale_dtype, const uint8_t* tiled_codes, const void* tiled_scales,
                                     void* y) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "dequantize_int4",
+    capi::check_arguments(cuda, "dequantize_int4", QAT_BFLOAT16,
                           {{"tiled_codes", tiled_codes}, {"tiled_scales", tiled_scales}, {"y", y}});
     capi::with_dtype("dequantize_int4", scale_dtype, [&]<class S>(S) {
       cuda::TiledInt4<const std::uint8_t, const S> from;
@@ -95,7 +95,7 @@ qat_status qat_cuda_w4a16_gemm(const qat_cuda* cuda, int64_t tokens, int64_t row
                                qat_dtype scale_dtype, const void* x, const uint8_t* tiled_codes,
                                const void* tiled_scales, void* y, uint32_t* counters, const qat_w4a16_config* config) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "w4a16_gemm",
+    capi::check_arguments(cuda, "w4a16_gemm", QAT_BFLOAT16,
                           {{"x", x},
                            {"tiled_codes", tiled_codes},
                            {"tiled_scales", tiled_scales},

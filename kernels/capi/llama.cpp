@@ -87,7 +87,7 @@ qat_status qat_cuda_llama_learning_rate(qat_llama* llama, double learning_rate, 
 }
 qat_status qat_cuda_llama_step(const qat_cuda* cuda, qat_llama* llama, const int32_t* tokens, const int32_t* targets) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "llama_step", {{"tokens", tokens}, {"targets", targets}});
+    capi::check_arguments(cuda, "llama_step", QAT_BFLOAT16, {{"tokens", tokens}, {"targets", targets}});
     QAT_CHECK(!llama->stale, kInvalidArgument, "llama_step: weights were set; call qat_cuda_llama_learning_rate first");
     llama->model.set_backend(capi::backend(cuda));
     llama->model.backward(tokens, targets);

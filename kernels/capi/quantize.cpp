@@ -18,7 +18,7 @@ qat_status qat_cuda_fake_quantize(const qat_cuda* cuda, const char* spec, qat_dt
                                   int64_t columns, void* y, float* scale, float* zero_point, uint8_t* pass_mask) {
   return capi::guarded([&] {
     capi::check_arguments(
-        cuda, "fake_quantize",
+        cuda, "fake_quantize", dtype,
         {{"x", x}, {"y", y}, {"scale", scale, true}, {"zero_point", zero_point, true}, {"pass_mask", pass_mask, true}});
     const QuantSpec s = capi::spec("fake_quantize", spec);
     capi::with_dtype("fake_quantize", dtype, [&]<class T>(T) {
@@ -32,7 +32,7 @@ qat_status qat_cuda_fake_quantize_with(const qat_cuda* cuda, const char* spec, q
                                        void* y, uint8_t* pass_mask) {
   return capi::guarded([&] {
     capi::check_arguments(
-        cuda, "fake_quantize",
+        cuda, "fake_quantize", dtype,
         {{"x", x}, {"scale", scale}, {"y", y}, {"zero_point", zero_point, true}, {"pass_mask", pass_mask, true}});
     const QuantSpec s = capi::spec("fake_quantize", spec);
     capi::with_dtype("fake_quantize", dtype, [&]<class T>(T) {
@@ -45,7 +45,7 @@ qat_status qat_cuda_fake_quantize_backward(const qat_cuda* cuda, const char* spe
                                            const void* x, int64_t rows, int64_t columns, const float* scale,
                                            const float* zero_point, void* dx) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "fake_quantize_backward",
+    capi::check_arguments(cuda, "fake_quantize_backward", dtype,
                           {{"dy", dy}, {"x", x}, {"scale", scale}, {"dx", dx}, {"zero_point", zero_point, true}});
     const QuantSpec s = capi::spec("fake_quantize_backward", spec);
     capi::with_dtype("fake_quantize_backward", dtype, [&]<class T>(T) {
@@ -60,7 +60,7 @@ qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const ch
                                                   void* dx) {
   return capi::guarded([&] {
     capi::check_arguments(
-        cuda, "fake_quantize_backward",
+        cuda, "fake_quantize_backward", dtype,
         {{"dy", dy}, {"pass_mask", pass_mask}, {"dx", dx}, {"scale", scale, true}, {"zero_point", zero_point, true}});
     const QuantSpec s = capi::spec("fake_quantize_backward", spec);
     capi::with_dtype("fake_quantize_backward", dtype, [&]<class T>(T) {
@@ -72,7 +72,7 @@ qat_status qat_cuda_fake_quantize_backward_masked(const qat_cuda* cuda, const ch
 qat_status qat_cuda_quantize_packed(const qat_cuda* cuda, const char* spec, qat_dtype dtype, const void* x,
                                     int64_t rows, int64_t columns, uint8_t* packed, float* scale, float* zero_point) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "quantize_packed",
+    capi::check_arguments(cuda, "quantize_packed", dtype,
                           {{"x", x}, {"packed", packed}, {"scale", scale, true}, {"zero_point", zero_point, true}});
     const QuantSpec s = capi::spec("quantize_packed", spec);
     capi::with_dtype("quantize_packed", dtype, [&]<class T>(T) {
@@ -85,7 +85,7 @@ qat_status qat_cuda_dequantize_packed(const qat_cuda* cuda, const char* spec, qa
                                       int64_t rows, int64_t columns, const float* scale, const float* zero_point,
                                       void* y) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "dequantize_packed",
+    capi::check_arguments(cuda, "dequantize_packed", dtype,
                           {{"packed", packed}, {"scale", scale}, {"y", y}, {"zero_point", zero_point, true}});
     const QuantSpec s = capi::spec("dequantize_packed", spec);
     capi::with_dtype("dequantize_packed", dtype, [&]<class T>(T) {

@@ -25,7 +25,7 @@ qat_status qat_cuda_rmsnorm(const qat_cuda* cuda, const char* spec, qat_dtype dt
                             const void* residual, void* sum, const float* weight, float eps, int64_t rows,
                             int64_t columns, float* inv_rms, void* y, int8_t* codes, float* scale, float* zero_point) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "rmsnorm",
+    capi::check_arguments(cuda, "rmsnorm", dtype,
                           {{"x", x},
                            {"weight", weight},
                            {"residual", residual, true},
@@ -67,7 +67,7 @@ qat_status qat_cuda_rmsnorm_backward(const qat_cuda* cuda, const char* spec, qat
                                      int64_t columns, const float* scale, const float* zero_point, void* dx,
                                      int32_t accumulate_dx, float* dweight, int32_t accumulate_dweight) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "rmsnorm_backward",
+    capi::check_arguments(cuda, "rmsnorm_backward", dtype,
                           {{"x", x},
                            {"weight", weight},
                            {"inv_rms", inv_rms},
@@ -101,7 +101,7 @@ qat_status qat_cuda_activation(const qat_cuda* cuda, int32_t kind, const char* s
                                const void* up, int64_t rows, int64_t columns, int64_t stride, void* y, int8_t* codes,
                                float* scale, float* zero_point) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "activation",
+    capi::check_arguments(cuda, "activation", dtype,
                           {{"gate", gate},
                            {"up", up, true},
                            {"y", y, true},
@@ -132,7 +132,7 @@ qat_status qat_cuda_activation_backward(const qat_cuda* cuda, int32_t kind, cons
                                         int64_t stride, const float* scale, const float* zero_point, void* dgate,
                                         void* dup) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "activation_backward",
+    capi::check_arguments(cuda, "activation_backward", dtype,
                           {{"gate", gate},
                            {"dy", dy},
                            {"dgate", dgate},

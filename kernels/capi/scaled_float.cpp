@@ -12,7 +12,7 @@ qat_status qat_cuda_lsq_backward(const qat_cuda* cuda, const char* spec, const f
                                  int64_t columns, const float* scale, const float* zero_point, float factor, float* dx,
                                  float* dscale) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "lsq_backward",
+    capi::check_arguments(cuda, "lsq_backward", QAT_BFLOAT16,
                           {{"dy", dy},
                            {"x", x},
                            {"scale", scale},
@@ -27,7 +27,7 @@ qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, 
                                         int64_t rows, int64_t columns, void* y, const float* tensor_amax, float* scale,
                                         uint8_t* pass_mask) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "fake_quantize_float",
+    capi::check_arguments(cuda, "fake_quantize_float", dtype,
                           {{"x", x},
                            {"y", y},
                            {"tensor_amax", tensor_amax, true},
@@ -44,7 +44,7 @@ qat_status qat_cuda_fake_quantize_float(const qat_cuda* cuda, const char* spec, 
 qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const void* dy, const uint8_t* pass_mask,
                                   int64_t count, void* dx) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "mask_gradient", {{"dy", dy}, {"pass_mask", pass_mask}, {"dx", dx}});
+    capi::check_arguments(cuda, "mask_gradient", dtype, {{"dy", dy}, {"pass_mask", pass_mask}, {"dx", dx}});
     capi::with_dtype("mask_gradient", dtype, [&]<class T>(T) {
       cuda::mask_gradient(capi::backend(cuda), static_cast<const T*>(dy), pass_mask, count, static_cast<T*>(dx));
     });
@@ -52,7 +52,7 @@ qat_status qat_cuda_mask_gradient(const qat_cuda* cuda, qat_dtype dtype, const v
 }
 qat_status qat_cuda_tensor_amax(const qat_cuda* cuda, qat_dtype dtype, const void* x, int64_t count, float* amax) {
   return capi::guarded([&] {
-    capi::check_arguments(cuda, "tensor_amax", {{"x", x}, {"amax", amax}});
+    capi::check_arguments(cuda, "tensor_amax", dtype, {{"x", x}, {"amax", amax}});
     capi::with_dtype("tensor_amax", dtype, [&]<class T>(T) {
       cuda::tensor_amax(capi::backend(cuda), static_cast<const T*>(x), count, amax);
     });

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """examples/cuda/ as their users build them: one .cu file with only -I include, Thrust over packed views, a g++ program that links
 the instances. Without nvcc those builds are skipped, each counted; a C++ compiler builds the same files for the emulator (and
-Thrust for its own CPU system) and runs them either way. Without a GPU a program must say so and exit 2. The kernel that docs/cuda.md adds compiles too, and its test passes."""
+Thrust for its own CPU system) and runs them either way. Without a GPU a program must say so and exit 2; instances linked with a
+stand-in for the CUDA runtime say what it refuses. The kernel that docs/cuda.md adds compiles too, and its test passes."""
 import os
 import re
 import sys
@@ -77,6 +78,15 @@ def thrust_on_cpu(folder, toolkit):
              os.path.join(EXAMPLES, "thrust_packed.cu"), "-o", program]], program
 
 
+def stand_in(folder, toolkit):
+    """The test of what is said about a runtime that refuses, linked with the instances that with_nvcc() has left in the folder."""
+    program = os.path.join(folder, "cuda_runtime_test")
+    made = [os.path.join(folder, "nvcc", os.path.basename(s) + ".o") for s in INSTANCES]
+    return [["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", *INCLUDE, "-I", os.path.join(common.ROOT, "test"), "-isystem",
+             os.path.join(toolkit, "include"), os.path.join(common.ROOT, "test", "emulation", "cuda_runtime.cpp"),
+             os.path.join(common.ROOT, "test", "main.cpp"), *made, "-o", program]], program
+
+
 def documented(folder):
     """The files in docs/cuda.md, code blocks that begin with their path; the commands that build their test, and the program."""
     text = common.read(os.path.join(common.ROOT, "docs", "cuda.md"))
@@ -98,6 +108,7 @@ def main():
         commands, program, tests = documented(folder)
         report.check("cuda_examples: docs/cuda.md has a kernel with its test", [] if tests else ["no code block begins with its path"])
         work.append(("the kernel of docs/cuda.md (emulated)", commands, program, False))
+        toolkit = None
         try:
             nvcc = build.find_nvcc()
             toolkit = build.toolkit_of(nvcc)
@@ -110,6 +121,12 @@ def main():
         results = common.parallel(lambda w: steps(w[1]) or ran(w[2], w[3]), work)
         for (name, _, _, _), problems in zip(work, results):
             report.check(f"cuda_examples: {name}", problems)
+        name = "cuda_examples: what the CUDA runtime refuses is an error that says what to do (stand-in)"
+        if toolkit is None:
+            report.skip(name, "nvcc not found")
+        else:
+            commands, program = stand_in(folder, toolkit)
+            report.check(name, steps(commands) or ran(program, False))
     report.finish()
 
 

@@ -24,15 +24,16 @@ def pointer_problems(path):
     x, y = device.array((4, 32), "float32"), device.array((4, 32), "float32", "empty")
     host = ctypes.create_string_buffer(512)
 
-    def said(source, target):
+    def said(source, target, rows=4):
         try:
-            library.fake_quantize(ctypes.byref(device.backend()), b"int4:group32:symmetric", 0, source, 4, 32, target, None, None, None)
+            library.fake_quantize(ctypes.byref(device.backend()), b"int4:group32:symmetric", 0, source, rows, 32, target, None, None, None)
         except libraries.QatError as error:
             return str(error)
         return "nothing"
     problems = [f"expected '{wanted}', found '{found}'" for wanted, found in (
         ("x points to memory of the host; accepted: memory of the GPU", said(ctypes.addressof(host), y.pointer)),
-        ("fake_quantize: y is null", said(x.pointer, None)), ("nothing", said(x.pointer, y.pointer))) if wanted not in found]
+        ("fake_quantize: y is null", said(x.pointer, None)),
+        ("fake_quantize: x is not aligned to 4 bytes", said(x.pointer + 2, y.pointer, 3)), ("nothing", said(x.pointer, y.pointer))) if wanted not in found]
     device.release()
     return problems
 

@@ -9,11 +9,13 @@
 #include <type_traits>
 
 #include "cuda/allocator.hpp"
+#include "cuda/capture.hpp"
 #include "cuda/context.hpp"
 
 namespace qat::emulation {
 
-/// Runs kernel(context) for each thread of grid.x * grid.y blocks of `threads`, as one launch.
+/// Runs kernel(context) for each thread of grid.x * grid.y blocks of `threads`, as one launch; keeps it where a graph
+/// is captured.
 template <class Kernel>
 void run(const cuda::Grid& grid, unsigned threads, const Kernel& kernel) {
   static_assert(std::is_trivially_copyable_v<Kernel> && sizeof(Kernel) <= 32764,
@@ -21,7 +23,7 @@ void run(const cuda::Grid& grid, unsigned threads, const Kernel& kernel) {
   const auto body = [](const void* k, Block& block, unsigned thread) {
     (*static_cast<const Kernel*>(k))(Context(block, thread));
   };
-  Block(grid, threads, &kernel, body, type_name(typeid(Kernel))).run();
+  queue([grid, threads, kernel, body] { Block(grid, threads, &kernel, body, type_name(typeid(Kernel))).run(); });
 }
 
 }  // namespace qat::emulation

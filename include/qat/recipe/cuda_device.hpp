@@ -3,8 +3,10 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -21,7 +23,7 @@ class CudaModel {
  public:
   CudaModel(const LlamaConfig& config, const nn::CudaLlamaOptions& options)
       : workspace_(static_cast<index_t>(nn::CudaLlama::workspace_bytes(config, options))),
-        backend_{nullptr, workspace_.data(), static_cast<std::size_t>(workspace_.size())},
+        backend_{stream_.get(), workspace_.data(), static_cast<std::size_t>(workspace_.size())},
         llama_(backend_, config, options),
         tokens_(llama_.capacity()),
         targets_(llama_.capacity()) {}
@@ -30,10 +32,13 @@ class CudaModel {
   nn::CudaLlama& llama() { return llama_; }
   nn::CudaWeights& weights() { return llama_.weights(); }
 
+  void use_graphs(bool on) { uses_graphs_ = on; }
+  index_t replays() const { return replays_; }
+
   /// Sum of losses; the gradients stay on the device.
   double backward(const std::int32_t* tokens, const std::int32_t* targets, const nn::CudaLlamaPass& pass) {
     put(tokens, targets, pass.batch * pass.length);
-    llama_.backward(tokens_.data(), targets_.data(), pass);
+    queue_backward(pass);
     return static_cast<double>(llama_.loss_sum());
   }
   /// As nn::Transformer::evaluate, as many sequences at a time as there is room for.
@@ -57,6 +62,32 @@ class CudaModel {
   }
 
  private:
+  /// What a graph of a backward pass is for: batch, length, factor, accumulate, fake-quantized.
+  using GraphKey = std::tuple<index_t, index_t, float, bool, bool>;
+  static constexpr std::size_t kGraphs = 8;
+
+  /// A pass like one before it is a graph, one launch in place of some twenty a layer; the first of its kind is not:
+  /// cuBLASLt then chooses algorithms, and kernels are loaded. Where a graph cannot be made, passes go on without.
+  void queue_backward(const nn::CudaLlamaPass& pass) {
+    const auto queue = [&] { llama_.backward(tokens_.data(), targets_.data(), pass); };
+    const GraphKey key{pass.batch, pass.length, pass.factor, pass.accumulate, llama_.fake_quantized()};
+    const auto at = graphs_.find(key);
+    if (!uses_graphs_) return queue();
+    if (at == graphs_.end()) {
+      if (graphs_.size() < kGraphs) graphs_.emplace(key, cuda::DeviceGraph());
+      return queue();
+    }
+    if (!at->second) {
+      try {
+        at->second = cuda::DeviceGraph(backend_, queue);
+      } catch (const Error&) {
+        uses_graphs_ = false;
+        return queue();
+      }
+    }
+    at->second.launch(backend_);
+    ++replays_;
+  }
   /// A kernel cannot say which token is none, so this does.
   void put(const std::int32_t* tokens, const std::int32_t* targets, index_t count) {
     const index_t vocabulary = llama_.config().vocab_size;
@@ -70,10 +101,14 @@ class CudaModel {
     cuda::device_copy(backend_, targets_.data(), targets, bytes);
   }
 
+  cuda::DeviceStream stream_;
   cuda::DeviceBuffer<char> workspace_;
   CudaBackend backend_;
   nn::CudaLlama llama_;
   cuda::DeviceBuffer<std::int32_t> tokens_, targets_;
+  std::map<GraphKey, cuda::DeviceGraph> graphs_;
+  bool uses_graphs_ = true;
+  index_t replays_ = 0;
 };
 
 /// What prepared layers train with, by name.
@@ -100,6 +135,11 @@ class CudaTrainingDevice final : public TrainingDevice {
         cuda_(model.config(), options_of(model, config, longest)) {
     cuda_.llama().set_fake_quantization(false);
   }
+
+  /// Whether passes like one before are queued as CUDA graphs (at first) or launch by launch, with the same bits.
+  void use_graphs(bool on) { cuda_.use_graphs(on); }
+  /// Passes that were.
+  index_t graph_replays() const { return cuda_.replays(); }
 
   std::string kind() const override { return "cuda"; }
   void upload(const std::vector<StateEntry>& state) override {

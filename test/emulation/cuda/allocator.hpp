@@ -15,6 +15,12 @@ inline std::map<void*, Buffer<std::uint8_t>>& allocations() {
 }
 }  // namespace detail
 
+/// Of all allocations that are not freed.
+inline std::size_t allocated_bytes() {
+  std::size_t sum = 0;
+  for (const auto& [p, buffer] : detail::allocations()) sum += buffer.size();
+  return sum;
+}
 /// Memory for kernels, every byte `fill`.
 inline void* allocate(std::size_t bytes, std::uint8_t fill) {
   Buffer<std::uint8_t> buffer(bytes, fill);

@@ -31,6 +31,7 @@ enum class Rule {
   kPendingCopy,    ///< the end of a thread with cp.async copies nobody waited for
   kRedZone,        ///< bytes beside a buffer changed by something that does not go through the context
   kLaunch,         ///< a launch that a device would refuse
+  kCapture,        ///< an allocation, a copy or a wait while a graph is captured
 };
 
 /// what() names kernel, block, thread, line, the rule and the seed that repeats the run.

@@ -17,6 +17,7 @@ struct Settings {
   std::uint64_t seed = 1;  ///< of the order of blocks, warps and lanes, and of what shared memory holds at first
   bool races = true;       ///< memory for them is 8 bytes for each byte that kernels touch
   bool requests = false;   ///< count bank conflicts and sectors; see requests()
+  std::size_t memory_bytes = std::size_t{1} << 36;  ///< of the device, for what programs allocate
 };
 inline Settings& settings() {
   static Settings settings;

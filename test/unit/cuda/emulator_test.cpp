@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "qat/base/random.hpp"
-#include "qat/kernels/cuda/launch.cuh"
+#include "qat/kernels/cuda/device.cuh"
 
 namespace {
 
@@ -579,6 +579,43 @@ TEST_CASE("emulator: launches that no device accepts are refused") {
   check_always(Rule::kLaunch, "bytes of shared memory", [] {
     launch_inline<32>({1, 1, 227 * 1024 + 1}, [](const auto&) {});
   });
+}
+
+TEST_CASE("emulator: a captured graph runs when it is launched, as often as it is") {
+  Buffer<unsigned> out(2, 0u);
+  const auto count = [&out] {
+    launch_inline<32>({2}, [p = out.data()](const auto& c) {
+      if (c.lane() == 0) c.store(p + c.block(), c.load(p + c.block()) + 1u);
+    });
+  };
+  const DeviceGraph graph(CudaBackend{}, [&] { count(), count(); });
+  CHECK(out[0] == 0);
+  for (int i = 0; i < 3; ++i) graph.launch(CudaBackend{});
+  CHECK(out[1] == 6);
+  CHECK_FALSE(is_capturing(CudaBackend{}));
+}
+
+TEST_CASE("emulator: an operation that allocates, frees, copies or waits cannot be captured") {
+  const DeviceBuffer<float> given(4);
+  float host = 0.0f;
+  const auto captures = [](const std::function<void()>& queue) {
+    return [queue] {
+      DeviceGraph(CudaBackend{}, [&] {
+        CHECK(is_capturing(CudaBackend{}));
+        queue();
+      });
+    };
+  };
+  check_always(Rule::kCapture, "an allocation", captures([] { DeviceBuffer<float> made(4); }));
+  check_always(Rule::kCapture, "a free", [&] {
+    void* const p = device_allocate(4);
+    captures([p] { device_free(p); })();
+  });
+  check_always(Rule::kCapture, "a copy that waits", captures([&] { device_copy({}, given.data(), &host, 4); }));
+  check_always(Rule::kCapture, "a wait", captures([] { device_wait({}); }));
+  check_never(captures([] { launch_inline<32>({1}, [](const auto&) {}); }));
+  CHECK_THROWS_AS(DeviceGraph(CudaBackend{}, [] { raise(ErrorCode::kInvalidArgument, "shape"); }), Error);
+  CHECK_FALSE(is_capturing(CudaBackend{}));
 }
 
 TEST_CASE("emulator: after a fault the next launch runs as if nothing had been") {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -193,6 +194,35 @@ TEST_CASE("CudaLlama: a run has the same bits again, and learns its batch") {
   const std::vector<float> first = run();
   CHECK(first[10] < 0.8f * first[0]);
   CHECK(compare_bits<float>(first, run()));
+}
+
+TEST_CASE(
+    "CudaLlama: a step is a graph: it allocates, copies and waits for nothing, and replays to the bits of steps") {
+  const auto run = [](bool captured) {
+    nn::Transformer model = random_model(true);
+    Fixture f(model, options_of(true));
+    const auto step = [&f] {
+      f.backward();
+      f.llama->weights().update(f.backend);
+    };
+    cuda::DeviceGraph graph;
+    std::vector<float> found;
+    for (int n = 1; n <= 3; ++n) {
+      f.llama->weights().set_learning_rate(f.backend, 1e-2, n);  // what changes from step to step is in memory
+      std::rotate(f.host_tokens.begin(), f.host_tokens.begin() + 1, f.host_tokens.end());
+      cuda::device_copy(f.backend, f.tokens.data(), f.host_tokens.data(), f.host_tokens.size() * sizeof(std::int32_t));
+      if (captured && n == 2) graph = cuda::DeviceGraph(f.backend, step);
+      if (graph)
+        graph.launch(f.backend);
+      else
+        step();
+      found.push_back(f.llama->loss());
+    }
+    for (const Parameter* p : model.parameters())
+      for (const float v : f.llama->weights().get(f.backend, p->name)) found.push_back(v);
+    return found;
+  };
+  CHECK(compare_bits<float>(run(false), run(true)));
 }
 
 TEST_CASE("CudaLlama: what does not make a model is an error that says what") {

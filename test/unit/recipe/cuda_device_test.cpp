@@ -157,6 +157,44 @@ TEST_CASE("CudaTrainingDevice: a run that goes on from a checkpoint has the bits
   }
 }
 
+TEST_CASE("CudaTrainingDevice: passes that are replayed as graphs have the bits of those that are launched") {
+  for (const Way& way : {ways()[0], ways()[2]}) {
+    CAPTURE(way.name);
+    Training graphs(way, true), launches(way, true);
+    const auto device = [](const Training& t) { return dynamic_cast<CudaTrainingDevice*>(t.device.get()); };
+    device(launches)->use_graphs(false);
+    const std::vector<StepReport> a = graphs.steps(3), b = launches.steps(3);
+    CHECK(device(graphs)->graph_replays() > 0);
+    CHECK(device(launches)->graph_replays() == 0);
+    for (std::size_t i = 0; i < a.size(); ++i) CHECK(a[i].loss == b[i].loss);
+    CHECK(compare_bits<float>(graphs.values(), launches.values()));
+  }
+}
+
+TEST_CASE("CudaTrainingDevice: a device with too little memory is an error, wherever it ends, and leaks nothing") {
+  const std::size_t before = emulation::allocated_bytes();
+  const auto make = [](Training& t) { return CudaTrainingDevice(t.model, config_of(), 7).kind(); };
+  Training cpu(ways()[2], false);
+  std::size_t needed = 0;
+  {
+    const CudaTrainingDevice whole(cpu.model, config_of(), 7);
+    needed = emulation::allocated_bytes() - before;
+  }
+  for (std::size_t sixteenths = 0; sixteenths <= 16; ++sixteenths) {
+    CAPTURE(sixteenths);
+    emulation::Settings settings = emulation::settings();
+    // Most of it is the workspace, which comes first: what follows is small.
+    const std::size_t first = std::size_t{32} << 20;
+    settings.memory_bytes = before + first + (needed - first) / 16 * sixteenths - 1;
+    const emulation::With scope(settings);
+    CHECK_THROWS_WITH_AS(make(cpu), doctest::Contains("out of device memory: "), Error);
+    CHECK(emulation::allocated_bytes() == before);
+  }
+  CHECK(make(cpu) == "cuda");
+  Training fresh(ways()[2], false);  // and the processor trains as if nothing had been
+  CHECK(cpu.steps(1)[0].loss == fresh.steps(1)[0].loss);
+}
+
 TEST_CASE("CudaTrainingDevice: sequences of any lengths have the losses and gradients that they have on the CPU") {
   struct Ragged final : BatchSource {
     void sample(std::uint64_t, TrainingBatch& batch) override {

@@ -51,6 +51,70 @@ void device_wait(const CudaBackend& backend);
 template <class = void>
 bool is_capturing(const CudaBackend& backend);
 
+/// A stream of the current device, other than the default one: only such a stream can be captured.
+template <class = void>
+CUstream_st* stream_create();
+template <class = void>
+void stream_destroy(CUstream_st* stream) noexcept;
+
+struct GraphState;
+template <class = void>
+void graph_begin(const CudaBackend& backend);
+/// Ends the capture also where it fails. @throws qat::Error if work was queued that no graph can hold
+template <class = void>
+GraphState* graph_end(const CudaBackend& backend);
+template <class = void>
+void graph_launch(const CudaBackend& backend, GraphState* graph);
+template <class = void>
+void graph_destroy(GraphState* graph) noexcept;
+
+/// A stream that is destroyed with this.
+class DeviceStream {
+ public:
+  DeviceStream() : stream_(stream_create()) {}
+  DeviceStream(const DeviceStream&) = delete;
+  DeviceStream& operator=(const DeviceStream&) = delete;
+  ~DeviceStream() { stream_destroy(stream_); }
+  CUstream_st* get() const { return stream_; }
+
+ private:
+  CUstream_st* stream_;
+};
+
+/// Work that was queued once, to be queued again as one launch: the same kernels with the same arguments on what memory
+/// holds then.
+class DeviceGraph {
+ public:
+  DeviceGraph() = default;
+  /// Captures what queue() queues on the backend's stream, which is not the default one; nothing of it runs.
+  /// @throws qat::Error if some of it allocates or waits; what queue() throws
+  template <class F>
+  DeviceGraph(const CudaBackend& backend, const F& queue) {
+    graph_begin(backend);
+    try {
+      queue();
+    } catch (...) {
+      try {
+        graph_destroy(graph_end(backend));
+      } catch (const Error&) {  // the first error says more
+      }
+      throw;
+    }
+    graph_ = graph_end(backend);
+  }
+  DeviceGraph(DeviceGraph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+  DeviceGraph& operator=(DeviceGraph&& other) noexcept {
+    std::swap(graph_, other.graph_);
+    return *this;
+  }
+  ~DeviceGraph() { graph_destroy(graph_); }
+  explicit operator bool() const { return graph_ != nullptr; }
+  void launch(const CudaBackend& backend) const { graph_launch(backend, graph_); }
+
+ private:
+  GraphState* graph_ = nullptr;
+};
+
 /// n values in device memory.
 template <class T>
 class DeviceBuffer {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <tuple>
+#include <type_traits>
 
 #include "qat/kernels/cuda/gemm.hpp"
 #include "qat/kernels/cuda/launch.cuh"
@@ -33,16 +35,25 @@ GemmArgs<T> resolved(GemmArgs<T> args) {
 #if defined(__CUDACC__)
 
 struct BlasState {
+  struct Destroy {
+    void operator()(cublasLtMatmulDesc_t p) const { (void)cublasLtMatmulDescDestroy(p); }
+    void operator()(cublasLtMatrixLayout_t p) const { (void)cublasLtMatrixLayoutDestroy(p); }
+    void operator()(cublasLtMatmulPreference_t p) const { (void)cublasLtMatmulPreferenceDestroy(p); }
+    void operator()(cublasLtHandle_t p) const { (void)cublasLtDestroy(p); }
+  };
+  template <class P>
+  using Owned = std::unique_ptr<std::remove_pointer_t<P>, Destroy>;
+  using Layout = Owned<cublasLtMatrixLayout_t>;
   /// A product as cuBLASLt describes it, with the algorithm its heuristic gave.
   struct Plan {
-    cublasLtMatmulDesc_t product = nullptr;
-    cublasLtMatrixLayout_t first = nullptr, second = nullptr, result = nullptr;
+    Owned<cublasLtMatmulDesc_t> product;
+    Layout first, second, result;
     cublasLtMatmulAlgo_t algorithm{};
     std::size_t workspace_bytes = 0;
   };
   using Key = std::tuple<index_t, index_t, index_t, index_t, index_t, index_t, int, std::size_t>;
 
-  cublasLtHandle_t handle = nullptr;
+  Owned<cublasLtHandle_t> handle;
   std::map<Key, Plan> plans;
 };
 
@@ -56,32 +67,35 @@ void check_blas(cublasStatus_t status, const Where&... where) {
 template <class T>
 BlasState::Plan plan_gemm(cublasLtHandle_t handle, const GemmArgs<T>& g, std::size_t workspace_bytes) {
   BlasState::Plan plan;
-  check_blas(cublasLtMatmulDescCreate(&plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "gemm");
+  cublasLtMatmulDesc_t product = nullptr;
+  check_blas(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "gemm");
+  plan.product.reset(product);
   const cublasOperation_t first = g.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
   const cublasOperation_t second = g.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  check_blas(cublasLtMatmulDescSetAttribute(plan.product, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "gemm");
-  check_blas(cublasLtMatmulDescSetAttribute(plan.product, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "gemm");
-  const auto layout = [](cublasLtMatrixLayout_t& matrix, cudaDataType type, index_t rows, index_t columns,
-                         index_t stride) {
+  check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "gemm");
+  check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "gemm");
+  const auto layout = [](cudaDataType type, index_t rows, index_t columns, index_t stride) {
+    cublasLtMatrixLayout_t matrix = nullptr;
     check_blas(cublasLtMatrixLayoutCreate(&matrix, type, static_cast<std::uint64_t>(columns),
                                           static_cast<std::uint64_t>(rows), stride),
                "gemm");
+    return BlasState::Layout(matrix);
   };
-  layout(plan.first, CUDA_R_16BF, g.transpose_b ? g.n : g.k, g.transpose_b ? g.k : g.n, g.b_stride);
-  layout(plan.second, CUDA_R_16BF, g.transpose_a ? g.k : g.m, g.transpose_a ? g.m : g.k, g.a_stride);
-  layout(plan.result, sizeof(T) == 4 ? CUDA_R_32F : CUDA_R_16BF, g.m, g.n, g.y_stride);
+  plan.first = layout(CUDA_R_16BF, g.transpose_b ? g.n : g.k, g.transpose_b ? g.k : g.n, g.b_stride);
+  plan.second = layout(CUDA_R_16BF, g.transpose_a ? g.k : g.m, g.transpose_a ? g.m : g.k, g.a_stride);
+  plan.result = layout(sizeof(T) == 4 ? CUDA_R_32F : CUDA_R_16BF, g.m, g.n, g.y_stride);
 
   cublasLtMatmulPreference_t preference = nullptr;
   check_blas(cublasLtMatmulPreferenceCreate(&preference), "gemm");
+  const BlasState::Owned<cublasLtMatmulPreference_t> owned(preference);
   check_blas(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                   &workspace_bytes, sizeof workspace_bytes),
              "gemm");
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, plan.product, plan.first, plan.second,
-                                                               plan.result, plan.result, preference, 1, &found, &count);
-  (void)cublasLtMatmulPreferenceDestroy(preference);
-  check_blas(status, "gemm ", g.m, " x ", g.n, " x ", g.k);
+  check_blas(cublasLtMatmulAlgoGetHeuristic(handle, product, plan.first.get(), plan.second.get(), plan.result.get(),
+                                            plan.result.get(), preference, 1, &found, &count),
+             "gemm ", g.m, " x ", g.n, " x ", g.k);
   QAT_CHECK(count > 0, kUnsupported, "gemm ", g.m, " x ", g.n, " x ", g.k, ": cuBLASLt knows no algorithm for it");
   plan.algorithm = found.algo;
   plan.workspace_bytes = found.workspaceSize;
@@ -91,21 +105,14 @@ BlasState::Plan plan_gemm(cublasLtHandle_t handle, const GemmArgs<T>& g, std::si
 
 template <class>
 BlasState* blas_create() {
-  BlasState* const state = new BlasState;
-  const cublasStatus_t status = cublasLtCreate(&state->handle);
-  if (status != CUBLAS_STATUS_SUCCESS) delete state;
-  detail::check_blas(status, "starting cuBLASLt");
-  return state;
+  auto state = std::make_unique<BlasState>();
+  cublasLtHandle_t handle = nullptr;
+  detail::check_blas(cublasLtCreate(&handle), "starting cuBLASLt");
+  state->handle.reset(handle);
+  return state.release();
 }
 template <class>
 void blas_destroy(BlasState* state) noexcept {
-  if (state == nullptr) return;
-  for (auto& [key, plan] : state->plans) {
-    for (const cublasLtMatrixLayout_t matrix : {plan.first, plan.second, plan.result})
-      (void)cublasLtMatrixLayoutDestroy(matrix);
-    (void)cublasLtMatmulDescDestroy(plan.product);
-  }
-  (void)cublasLtDestroy(state->handle);
   delete state;
 }
 
@@ -119,12 +126,12 @@ void gemm(const CudaBackend& backend, const Blas& blas, const GemmArgs<T>& args)
   const BlasState::Key key{g.m, g.n, g.k, g.a_stride, g.b_stride, g.y_stride, form, backend.workspace_bytes};
   auto at = state.plans.find(key);
   if (at == state.plans.end())
-    at = state.plans.emplace(key, detail::plan_gemm(state.handle, g, backend.workspace_bytes)).first;
+    at = state.plans.emplace(key, detail::plan_gemm(state.handle.get(), g, backend.workspace_bytes)).first;
   const BlasState::Plan& plan = at->second;
-  detail::check_blas(
-      cublasLtMatmul(state.handle, plan.product, &g.alpha, g.b, plan.first, g.a, plan.second, &g.beta, g.y, plan.result,
-                     g.y, plan.result, &plan.algorithm, backend.workspace, plan.workspace_bytes, backend.stream),
-      "gemm ", g.m, " x ", g.n, " x ", g.k);
+  detail::check_blas(cublasLtMatmul(state.handle.get(), plan.product.get(), &g.alpha, g.b, plan.first.get(), g.a,
+                                    plan.second.get(), &g.beta, g.y, plan.result.get(), g.y, plan.result.get(),
+                                    &plan.algorithm, backend.workspace, plan.workspace_bytes, backend.stream),
+                     "gemm ", g.m, " x ", g.n, " x ", g.k);
 }
 
 #else
@@ -140,18 +147,19 @@ void blas_destroy(BlasState* state) noexcept {
 }
 template <class T>
 void gemm(const CudaBackend&, const Blas&, const GemmArgs<T>& args) {
-  const GemmArgs<T> g = detail::resolved(args);
-  for (index_t i = 0; i < g.m; ++i)
-    for (index_t j = 0; j < g.n; ++j) {
-      float sum = 0.0f;
-      for (index_t k = 0; k < g.k; ++k) {
-        const bfloat16 a = g.transpose_a ? g.a[k * g.a_stride + i] : g.a[i * g.a_stride + k];
-        const bfloat16 b = g.transpose_b ? g.b[j * g.b_stride + k] : g.b[k * g.b_stride + j];
-        sum += static_cast<float>(a) * static_cast<float>(b);
+  emulation::queue([g = detail::resolved(args)] {
+    for (index_t i = 0; i < g.m; ++i)
+      for (index_t j = 0; j < g.n; ++j) {
+        float sum = 0.0f;
+        for (index_t k = 0; k < g.k; ++k) {
+          const bfloat16 a = g.transpose_a ? g.a[k * g.a_stride + i] : g.a[i * g.a_stride + k];
+          const bfloat16 b = g.transpose_b ? g.b[j * g.b_stride + k] : g.b[k * g.b_stride + j];
+          sum += static_cast<float>(a) * static_cast<float>(b);
+        }
+        T& y = g.y[i * g.y_stride + j];
+        y = static_cast<T>(g.alpha * sum + (g.beta != 0.0f ? g.beta * static_cast<float>(y) : 0.0f));
       }
-      T& y = g.y[i * g.y_stride + j];
-      y = static_cast<T>(g.alpha * sum + (g.beta != 0.0f ? g.beta * static_cast<float>(y) : 0.0f));
-    }
+  });
 }
 
 #endif

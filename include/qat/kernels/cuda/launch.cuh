@@ -19,6 +19,31 @@ namespace qat::inline v0::cuda {
 
 #if defined(__CUDACC__)
 
+namespace detail {
+/// What to do about an error of the runtime; empty where its name says all that is known.
+inline const char* advice(cudaError_t status) {
+  switch (status) {
+    case cudaErrorNoDevice:
+      return "; use the CPU (--device cpu)";
+    case cudaErrorInsufficientDriver:
+      return "; install a newer driver or build with an older toolkit, or use the CPU (--device cpu)";
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidDeviceFunction:
+      return "; the kernels were built for other GPUs: build them for this one (nvcc -arch=native, meson "
+             "-Dgpu_architectures=...)";
+    case cudaErrorMemoryAllocation:
+      return "; take a smaller batch, shorter sequences or a GPU with more memory";
+    case cudaErrorIllegalAddress:
+      return "; a kernel reached memory that is not the GPU's, such as an array of the host or beyond an array's end; "
+             "this process cannot use the GPU any more (compute-sanitizer finds the kernel)";
+    case cudaErrorMisalignedAddress:
+      return "; an array does not begin at a multiple of its elements' size; this process cannot use the GPU any more";
+    default:
+      return "";
+  }
+}
+}  // namespace detail
+
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads, min_blocks<Kernel>())
     run_kernel(const __grid_constant__ Kernel kernel) {
@@ -31,9 +56,11 @@ template <class Kernel, class... Where>
 void launch(const CudaBackend& backend, const Grid& grid, const Kernel& kernel, const Where&... where) {
   if (grid.x == 0 || grid.y == 0) return;
   const auto check = [&](cudaError_t status) {
-    QAT_CHECK(status == cudaSuccess, kDevice, where..., ": the device refused the launch (", grid.x, " x ", grid.y,
-              " blocks of ", Kernel::kThreads, " threads, ", grid.shared_bytes,
-              " bytes of shared memory): ", cudaGetErrorString(status));
+    if (status == cudaSuccess) return;
+    (void)cudaGetLastError();  // so that the next call does not report it again
+    raise(ErrorCode::kDevice, where..., ": the device refused the launch (", grid.x, " x ", grid.y, " blocks of ",
+          Kernel::kThreads, " threads, ", grid.shared_bytes, " bytes of shared memory): ", cudaGetErrorString(status),
+          detail::advice(status));
   };
   if (grid.shared_bytes > 48 * 1024)
     check(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
