@@ -21,10 +21,10 @@ namespace {
 struct Runtime {
   int driver = 13000, runtime = 13000, devices = 1, major = 9, minor = 0;
   cudaError_t count = cudaSuccess, image = cudaSuccess, launched = cudaSuccess, waited = cudaSuccess,
-              filled = cudaSuccess;
+              filled = cudaSuccess, captured = cudaSuccess;
   int allocations_left = 1000;
   cudaError_t last = cudaSuccess;  ///< what cudaGetLastError() has to say
-  int launches = 0;
+  int launches = 0, graphs = 0;
   std::map<char*, std::size_t> memory = {};
 
   cudaError_t answer(cudaError_t status) {
@@ -73,6 +73,17 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) { return runtime.answer(runtime.
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
   return *status = cudaStreamCaptureStatusNone, cudaSuccess;
 }
+cudaError_t cudaStreamCreate(cudaStream_t*) { return cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) { return cudaSuccess; }
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*) { return runtime.answer(runtime.captured); }
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long) {
+  ++runtime.graphs;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaGraphDestroy(cudaGraph_t) { return cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) { return --runtime.graphs, cudaSuccess; }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
   *attributes = {};
   const char* const at = static_cast<const char*>(p);
@@ -210,6 +221,20 @@ TEST_CASE(
   has(refused(&host, 4), "fake_quantize: x points to memory of the host; accepted: memory of the GPU");
   has(refused(reinterpret_cast<const char*>(buffer.data()) + 2, 4), "fake_quantize: x is not aligned to 4 bytes");
   CHECK(refused(buffer.data() + 3, 4) == "nothing");
+}
+
+TEST_CASE("DeviceGraph: a capture that the runtime gives up is an error, one that it makes is destroyed once") {
+  const auto capture = [] { cuda::DeviceGraph(CudaBackend{}, use_device); };
+  runtime = {};
+  capture();
+  CHECK(runtime.graphs == 0);
+  CHECK(runtime.launches == 1);
+  runtime = {.captured = cudaErrorStreamCaptureInvalidated};
+  has(said(capture), "capturing a graph: error 901");
+  CHECK_THROWS_WITH_AS(cuda::DeviceGraph(CudaBackend{}, [] { raise(ErrorCode::kShapeMismatch, "rows"); }), "rows",
+                       Error);
+  CHECK(runtime.graphs == 0);
+  runtime = {};
 }
 
 TEST_CASE("the processor computes after a GPU was refused what it computed before") {
