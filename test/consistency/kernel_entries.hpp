@@ -310,6 +310,7 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
       for (const bool b_by_rows : {true, false}) add_gemm("", a_by_rows, b_by_rows, accumulate, 0, 0);
     add_gemm(", B read in place", true, true, accumulate, 0, 256);
     add_gemm(", A read in place", true, true, accumulate, 128, 0);
+    add_gemm(", A turned", false, false, accumulate, 128, 0);
   }
   for (const char* scheme : packed_schemes()) {
     const QuantSpec spec = parse_spec(scheme);

@@ -14,7 +14,7 @@ inline constexpr int kTileRows = 4;
 #endif
 inline constexpr int kTileVectors = 2;
 
-inline constexpr index_t kPrefetch = 64;
+inline constexpr index_t kPrefetch = 192;
 
 // What one step of a tile multiplies: an element of each operand, or where QAT_TARGET_BF16 is set a pair of bf16.
 #if QAT_TARGET_BF16
@@ -83,10 +83,12 @@ inline void pack_panel(const float* source, index_t row_stride, index_t k_stride
       vec::Float block[vec::kLanes];
       for (; k + vec::kLanes <= count; k += vec::kLanes) {
         if (valid == vec::kLanes) {
-          // The rows are as many streams as a prefetcher will not follow.
+          // The rows are as many streams as a prefetcher will not follow. Past their ends, those of the next vector.
+          const index_t ahead =
+              k + kPrefetch < count ? k + kPrefetch : k + kPrefetch - count + vec::kLanes * row_stride;
           QAT_UNROLL(16)
           for (int i = 0; i < vec::kLanes; ++i) {
-            if constexpr (vec::kLanes == 16) __builtin_prefetch(from + i * row_stride + k + kPrefetch);
+            if constexpr (vec::kLanes == 16) __builtin_prefetch(from + i * row_stride + ahead);
             block[i] = vec::load(from + i * row_stride + k);
           }
         } else {

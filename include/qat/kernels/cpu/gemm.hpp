@@ -87,6 +87,9 @@ struct InPlaceKernels {
   index_t most_rows;  // of Q in a block
   index_t (*width)(index_t rows);
   void (*pack)(const float* source, index_t row_stride, index_t k_stride, index_t rows, index_t count, float* out);
+  void (*pack_along)(const float* source, index_t k_stride, index_t rows, index_t count, index_t block_rows, float* out,
+                     index_t pitch);
+  void (*turn)(const float* source, index_t k_stride, index_t rows, index_t count, float* out, index_t pitch);
   void (*block)(const InPlaceBlock&);
 };
 
@@ -311,9 +314,11 @@ inline bool reads_b_in_place(const InPlaceKernels& kernels, const GemmProblem& p
   return p.b.load == nullptr && p.b.matrix.k_stride == 1 && p.N >= kInPlaceOverlap && p.K >= 256 &&
          p.M <= 16 * kernels.most_rows && p.M * p.K <= index_t{1} << 21;
 }
-/// True where B packed whole and A read in place is faster than both in blocks of K.
+/// True where B packed whole and A read in place, or turned to lie along k, is faster than both in blocks of K.
 inline bool reads_a_in_place(const GemmProblem& p) {
-  return p.a.load == nullptr && p.a.matrix.k_stride == 1 && p.M >= 128 && p.K > 0 && p.N * p.K <= index_t{1} << 21;
+  const MatrixOperand& a = p.a.matrix;
+  const bool turned = a.row_stride == 1 && p.M * p.K <= index_t{1} << 21;
+  return p.a.load == nullptr && (a.k_stride == 1 || turned) && p.M >= 128 && p.K > 0 && p.N * p.K <= index_t{1} << 21;
 }
 
 /// A product with one operand, P, read in place from end to end of its rows, and the other, Q, packed.
@@ -321,11 +326,12 @@ struct InPlaceCall {
   const GemmProblem& problem;
   const InPlaceKernels& kernels;
   bool a_in_place;
-  const MatrixOperand& p;
+  MatrixOperand p;
   const GemmOperand& q;
   index_t p_rows, q_rows;
   index_t p_block, q_block;  // rows of a block
   float* panels;
+  float* turned = nullptr;  // P, where its rows do not lie along k
 
   InPlaceCall(const GemmProblem& product, const InPlaceKernels& in_place, bool in_place_a)
       : problem(product),
@@ -344,13 +350,39 @@ struct InPlaceCall {
     p_block = 96;  // whole tiles whatever the rows of Q, as 48
     const bool few = blocks * p_blocks() < 8;
     if (few && q_block * p_block * (problem.K + 1) > (index_t{1} << 19)) p_block = 48;
-    panels = GemmWorkspace::of_this_thread().a.reserve(q_blocks() * kernels.width(q_block) * problem.K);
+    GemmWorkspace& space = GemmWorkspace::of_this_thread();
+    panels = space.a.reserve(q_blocks() * kernels.width(q_block) * problem.K);
+    if (p.k_stride == 1) return;
+    // Rows of a length whose multiples do not fall on the same sets of a cache.
+    const index_t padded = (problem.K + 15) / 16 * 16, pitch = padded % 64 == 0 ? padded + 16 : padded;
+    turned = space.b.reserve(p_rows * pitch);
+    p = {turned, pitch, 1};
   }
   index_t p_blocks() const { return (p_rows + p_block - 1) / p_block; }
   index_t q_blocks() const { return (q_rows + q_block - 1) / q_block; }
 
+  /// Packs Q and turns P.
+  void pack(const CpuBackend& backend) const {
+    constexpr index_t kPiece = 64;  // of k
+    const index_t K = problem.K;
+    const MatrixOperand &a = problem.a.matrix, &m = q.matrix;
+    const bool along = q.load == nullptr && m.row_stride == 1 && m.k_stride != 1 && q_block % kernels.lanes == 0;
+    const index_t packed = along ? q_rows / q_block : 0;  // blocks
+    if (along || turned != nullptr)
+      backend.parallel_for((K + kPiece - 1) / kPiece, [&](index_t piece) {
+        const index_t k = piece * kPiece, count = K - k < kPiece ? K - k : kPiece;
+        if (turned != nullptr)
+          kernels.turn(a.data + k * a.k_stride, a.k_stride, p_rows, count, turned + k, p.row_stride);
+        const index_t rows = packed * q_block;
+        if (rows > 0)
+          kernels.pack_along(m.data + k * m.k_stride, m.k_stride, rows, count, q_block, panels + k * q_block,
+                             K * q_block);
+      });
+    backend.parallel_for(q_blocks() - packed, [&](index_t index) { pack_block(packed + index); });
+  }
+
   /// Packs the rows of a block of Q: [k][row].
-  void pack(index_t index) const {
+  void pack_block(index_t index) const {
     const index_t K = problem.K, row = index * q_block, left = q_rows - row, rows = left < q_block ? left : q_block;
     float* to = panels + index * kernels.width(q_block) * K;
     if (q.load == nullptr) {
@@ -421,10 +453,11 @@ void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const Gemm
     backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
   };
   const InPlaceKernels& in_place = in_place_kernels<Lazy>();
-  const bool b_in_place = reads_b_in_place(in_place, problem);
-  if (backend.matmul_precision() == MatmulPrecision::kFloat32 && (b_in_place || reads_a_in_place(problem))) {
+  const bool a_in_place = reads_a_in_place(problem), a_is_better = M > 256 && N >= 256 && N * K <= M * (N + K);
+  const bool b_in_place = reads_b_in_place(in_place, problem) && !(a_in_place && a_is_better);
+  if (backend.matmul_precision() == MatmulPrecision::kFloat32 && (b_in_place || a_in_place)) {
     const InPlaceCall call(problem, in_place, !b_in_place);
-    backend.parallel_for(call.q_blocks(), [&](index_t index) { call.pack(index); });
+    call.pack(backend);
     if (b_in_place)
       run(call, call.q_block, call.p_block, call.q_blocks(), call.p_blocks());
     else
@@ -446,9 +479,8 @@ QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const
 /// dX = dY W: gemm(backend, rows, in, out, {dY, out, 1}, {W, 1, in}, dX, in).
 /// dW += dY^T X: gemm(backend, out, in, rows, {dY, 1, out}, {X, 1, in}, dW, in, true).
 ///
-/// @param a, b  MatrixOperand, or any type with `void load(index_t row, index_t k0, index_t count, float* out) const`,
-/// which
-///              must return the same values whenever asked (it runs on any thread, while packing, maybe more than once)
+/// @param a, b  MatrixOperand, or any type with `void load(index_t row, index_t k0, index_t count, float* out) const`
+///              that gives the same values whenever asked (on any thread, while packing, maybe more than once)
 /// @param accumulate  adds to C instead of overwriting it
 /// @param bias  N values added after the sum, or null
 /// @param epilogue  done last, to each block of C
@@ -457,8 +489,7 @@ QAT_INSTANCE(void gemm<void>(const CpuBackend&, index_t, index_t, index_t, const
 /// are rounded to bf16, subnormal numbers to zero, and sums stay fp32: |error| <= sum_k |a||b| * (2^-8 + 2^-18 + (K +
 /// 3) * 2^-23). Bits then depend on the processor, but not on threads.
 ///
-/// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the
-/// largest sizes.
+/// C must not overlap the operands or the bias. Allocates nothing once each thread has seen the largest sizes.
 /// @throws qat::Error (kShapeMismatch) on negative sizes
 template <class OperandA, class OperandB>
 void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, OperandA a, OperandB b, float* C, index_t ldc,

@@ -183,6 +183,40 @@ inline void in_place_pack(const float* a, index_t row_stride, index_t k_stride, 
     for (index_t r = 0; r < width; ++r) out[r] = r < rows ? a[r * row_stride] : 0.0f;
 }
 
+inline constexpr index_t kPackAhead = 1024;  // elements
+
+/// Rows of Q that lie along memory, in blocks of `block_rows`, a multiple of kLanes, `pitch` elements apart: in the
+/// order of memory, as a block's columns alone are too short to be followed.
+inline void in_place_pack_along(const float* source, index_t k_stride, index_t rows, index_t count, index_t block_rows,
+                                float* out, index_t pitch) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t k = 0; k < count; ++k, source += k_stride, out += block_rows)
+    for (index_t r = 0; r < rows; r += block_rows)
+      for (index_t i = 0; i < block_rows; i += vec::kLanes) {
+        __builtin_prefetch(source + r + i + kPackAhead);
+        vec::store(out + r / block_rows * pitch + i, vec::load(source + r + i));
+      }
+}
+
+/// out[row * pitch + k] = source[k * k_stride + row] for P whose rows do not lie along k; pitch: multiple of kLanes, no
+/// less than count.
+inline void in_place_turn(const float* source, index_t k_stride, index_t rows, index_t count, float* out,
+                          index_t pitch) {
+  namespace vec = simd::QAT_TARGET;
+  for (index_t k = 0; k < count; k += vec::kLanes)
+    for (index_t r = 0; r < rows; r += vec::kLanes) {
+      const index_t left = rows - r, valid = left < vec::kLanes ? left : index_t{vec::kLanes};
+      vec::Float block[vec::kLanes];
+      QAT_UNROLL(16)
+      for (int i = 0; i < vec::kLanes; ++i)
+        block[i] = k + i < count ? vec::load(source + (k + i) * k_stride + r, valid) : vec::zero();
+      vec::transpose(block);
+      QAT_UNROLL(16)
+      for (int i = 0; i < vec::kLanes; ++i)
+        if (i < valid) vec::store(out + (r + i) * pitch + k, block[i]);
+    }
+}
+
 /// Rows of out from `first` on to the same rows of C.
 inline void in_place_copy(const InPlaceBlock& block, index_t width, index_t first) {
   namespace vec = simd::QAT_TARGET;
@@ -247,6 +281,8 @@ void in_place_block(const InPlaceBlock& block) {
 
 template <class Lazy>
 inline constexpr InPlaceKernels kInPlaceKernels = {simd::QAT_TARGET::kLanes, kInPlaceVectors* simd::QAT_TARGET::kLanes,
-                                                   &in_place_width, &in_place_pack, &in_place_block<Lazy>};
+                                                   &in_place_width,          &in_place_pack,
+                                                   &in_place_pack_along,     &in_place_turn,
+                                                   &in_place_block<Lazy>};
 
 }  // namespace qat::inline v0::kernels::QAT_TARGET
