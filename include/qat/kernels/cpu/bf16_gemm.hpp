@@ -37,10 +37,10 @@ namespace qat::inline v0::kernels {
 namespace detail {
 
 template <class Lazy>
-Bf16Kernels bf16_kernels(int bits) {
-  return QAT_DISPATCH_BF16(kernels, bf16_kernels<Lazy>(bits));
+Bf16Kernels bf16_kernels(int bits, bool zeros) {
+  return QAT_DISPATCH_BF16(kernels, bf16_kernels<Lazy>(bits, zeros));
 }
-QAT_INSTANCE(Bf16Kernels bf16_kernels<void>(int));
+QAT_INSTANCE(Bf16Kernels bf16_kernels<void>(int, bool));
 
 /// Rows of fp32 activations, rounded to bf16 while a product packs them.
 struct Bf16Operand {
@@ -101,7 +101,7 @@ inline void bf16_gemm(const CpuBackend& backend, index_t M, const float* x, inde
   QAT_CHECK(M >= 0, kShapeMismatch, "bf16_gemm: M is ", M, ", must not be negative");
   const index_t N = weight.rows(), K = weight.columns();
   if (M == 0 || N == 0) return;
-  const Bf16Kernels kernels = detail::bf16_kernels<void>(weight.spec().bits);
+  const Bf16Kernels kernels = detail::bf16_kernels<void>(weight.spec().bits, weight.has_zero_points());
   const bool whole_blocks = K > 0 && K % 32 == 0 && weight.groups().tile_columns % 32 == 0;
   if (kernels.row_stream == nullptr || !whole_blocks || weight.has_float_zero_point() || !cpu_tuning().bf16_dot) {
     gemm(backend, M, N, K, detail::Bf16Operand{x, ldx}, PackedOperand(weight), C, ldc, false, bias);
