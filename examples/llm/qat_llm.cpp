@@ -66,7 +66,7 @@ int run(int argc, char** argv) {
   app.footer(
       "Schemes: 8da4w, int4_weight_only, tinygemm, qat4, qat4a8 and their 2..8-bit siblings, with :groupG or :axis0;\n"
       "gguf:q4_0 (q4_1, q5_0, q8_0, iq4_nl, mxfp4, tq1_0, tq2_0): what llama.cpp runs as it was trained,\n"
-      "gguf:q4_0+q8_0 with its 8-bit activations;\n"
+      "gguf:q4_0+q8_0 (q4_1+q8_1, tq1_0+q8_k, tq2_0+q8_k) with its 8-bit activations;\n"
       "or weight=SPEC[,activation=SPEC] with SPEC such as int4:group32:symmetric or int8:token:asymmetric.\n"
       "Exit codes: 0 done; 2 bad input: one line on stderr says what was found and what is accepted; 3 blocks differ\n"
       "(stability); 128 + N a run "

@@ -21,7 +21,7 @@ MODEL, TEXT = os.path.join(DATA, "stories260K", "stories260K.bin"), os.path.join
 SCORED = 1 << 30 if "QAT_TEST_FULL" in os.environ else 13000  # bytes of the text: of all of it 91136 targets, else 3584
 # What survives a checkpoint in bf16 and ggml's own quantizer.
 TYPES = {"q4_0": True, "q4_1": False, "q5_0": True, "q8_0": False, "iq4_nl": False, "mxfp4": True}
-WITH_ACTIVATIONS = ["q4_0", "q5_0", "q8_0", "iq4_nl", "mxfp4"]
+ACTIVATIONS = {"q4_1": "q8_1", "tq1_0": "q8_k", "tq2_0": "q8_k"}  # of the others: q8_0
 
 
 def run(*arguments):
@@ -40,11 +40,25 @@ def score(path, text):
     return json.loads(result.stdout) if result.returncode == 0 else {"nats_per_token": float("nan"), "targets": 0}
 
 
-def evaluated(model, text, folder):
+def evaluated(model, text, folder, options=()):
     path = os.path.join(folder, "evaluated.json")
-    run("eval", "--model", model, "--data", text, "--json", path)
+    run("eval", "--model", model, "--data", text, "--json", path, *options)
     with open(path) as file:
         return json.load(file)
+
+
+def check_loss(name, packed, shipped, text, folder, options=()):
+    """The packed model has llama.cpp's activations, the file none: its weights are multiplied in fp32."""
+    ours, plain, theirs = evaluated(packed, text, folder, options), evaluated(shipped, text, folder), score(shipped, text)
+    difference = theirs["nats_per_token"] - ours["nats_per_token"]
+    difference_plain = theirs["nats_per_token"] - plain["nats_per_token"]
+    print(f"{name}: {theirs['nats_per_token']:.6f} nats a token in llama.cpp over {theirs['targets']} targets, "
+          f"{ours['nats_per_token']:.6f} here ({difference:+.6f}), {plain['nats_per_token']:.6f} without 8-bit activations "
+          f"({difference_plain:+.6f})", flush=True)
+    check(f"{name}: the same targets", theirs["targets"] == ours["targets"])
+    check(f"{name}: llama.cpp's loss is ours", abs(difference) < 1e-3, f"{difference:+.6f}")
+    check(f"{name}: and ours in fp32 but for 8-bit activations", abs(difference_plain) < (5e-3 if name.startswith("tq") else 2e-3),
+          f"{difference_plain:+.6f}")
 
 
 def tensors(path):
@@ -99,7 +113,7 @@ def check_ternary(at, folder):
     tokenizer = ["--tokenizer", os.path.join(DATA, "stories260K", "tok512.bin")]
     for name in ("tq1_0", "tq2_0"):
         packed, shipped = at(name), at(name + ".gguf")
-        done = run("quantize", "--model", at("wide"), "--scheme", f"gguf:{name}", "--out", packed)
+        done = run("quantize", "--model", at("wide"), "--scheme", f"gguf:{name}+{ACTIVATIONS[name]}", "--out", packed)
         done = done and run("export", "--model", packed, "--to", f"gguf:{name}", "--out", shipped, *tokenizer)
         done = done and run("export", "--model", packed, "--to", "hf", "--out", at(name + "-hf"))
         done = done and run("export", "--model", at(name + "-hf"), "--to", "gguf", "--out", at("floats.gguf"), *tokenizer)
@@ -107,9 +121,7 @@ def check_ternary(at, folder):
         if not done:
             continue
         check_weights(name, shipped, tensors(at("floats.gguf")))
-        ours, theirs = evaluated(shipped, at("text"), folder), score(shipped, at("text"))
-        difference = theirs["nats_per_token"] - ours["nats_per_token"]
-        check(f"{name}: llama.cpp's loss is ours but for its 8-bit activations", abs(difference) < 5e-3, f"{difference:+.6f}")
+        check_loss(name, packed, shipped, at("text"), folder, tokenizer)
         check(f"{name}: every block comes back from a bf16 checkpoint", run("stability", "--model", packed, "--to", f"gguf:{name}"))
 
 
@@ -123,8 +135,7 @@ def main():
             file.write(source.read(SCORED))
         for name, is_stable in TYPES.items():
             packed, shipped = at(name), at(name + ".gguf")
-            scheme = f"gguf:{name}+q8_0" if name in WITH_ACTIVATIONS else f"gguf:{name}"
-            done = run("quantize", "--model", MODEL, "--scheme", scheme, "--out", packed)
+            done = run("quantize", "--model", MODEL, "--scheme", f"gguf:{name}+{ACTIVATIONS.get(name, 'q8_0')}", "--out", packed)
             done = done and run("export", "--model", packed, "--to", f"gguf:{name}", "--out", shipped)
             done = done and run("export", "--model", packed, "--to", "hf", "--out", at(name + "-hf"))
             done = done and run("export", "--model", at(name + "-hf"), "--to", "gguf", "--out", at("floats.gguf"))
@@ -132,15 +143,7 @@ def main():
             if not done:
                 continue
             check_weights(name, shipped, tensors(at("floats.gguf")))
-            ours, plain, theirs = evaluated(packed, at("text"), folder), evaluated(shipped, at("text"), folder), score(shipped, at("text"))
-            difference = theirs["nats_per_token"] - ours["nats_per_token"]
-            difference_plain = theirs["nats_per_token"] - plain["nats_per_token"]
-            print(f"{name}: {theirs['nats_per_token']:.6f} nats a token in llama.cpp over {theirs['targets']} targets, "
-                  f"{ours['nats_per_token']:.6f} here ({difference:+.6f}), {plain['nats_per_token']:.6f} without 8-bit activations "
-                  f"({difference_plain:+.6f})", flush=True)
-            check(f"{name}: the same targets", theirs["targets"] == ours["targets"])
-            check(f"{name}: llama.cpp's loss is ours", abs(difference) < (1e-3 if name in WITH_ACTIVATIONS else 2e-3), f"{difference:+.6f}")
-            check(f"{name}: and ours in fp32 but for 8-bit activations", abs(difference_plain) < 2e-3, f"{difference_plain:+.6f}")
+            check_loss(name, packed, shipped, at("text"), folder)
             if is_stable:
                 done = run("export", "--model", packed, "--to", "hf", "--dtype", "bf16", "--out", at(name + "-bf16"))
                 done = done and run("export", "--model", at(name + "-bf16"), "--to", "gguf", "--dtype", "bf16", "--out", at("bf16.gguf"))

@@ -5,6 +5,7 @@
 #include "fuzz/targets.hpp"
 #include "qat/data/choice_items.hpp"
 #include "qat/data/load_tokenizer.hpp"
+#include "qat/data/sft_samples.hpp"
 #include "qat/io/file_summary.hpp"
 #include "qat/io/gguf_llama.hpp"
 #include "qat/io/hf_llama.hpp"
@@ -73,6 +74,21 @@ std::vector<Reader> format_targets() {
 #endif
         {"hf_config", "config.json",
          [](const std::string& path) { (void)parse_hf_llama_config(read_json(path), path); }},
+        {"gpt2_files", "vocab.json",
+         [](const std::string& path) {
+           const MappedFile file(path);
+           const std::size_t end = std::min(file.text().find(kNextFile), file.size());
+           const std::string vocab = path + ".vocab.json", merges = path + ".merges.txt";
+           write_file(vocab, file.text().substr(0, end));
+           write_file(merges, file.text().substr(std::min(end + kNextFile.size(), file.size())));
+           use(BpeTokenizer::from_gpt2_files(vocab, merges));
+         },
+         false},
+        {"sft_jsonl", "samples.jsonl",
+         [](const std::string& path) {
+           (void)load_sft_data(path, ByteTokenizer(), {.longest = 256, .vocab_size = 256});
+         },
+         false},
         {"jsonl", "items.jsonl", [](const std::string& path) { (void)load_choice_items(path); }, false},
   };
 }

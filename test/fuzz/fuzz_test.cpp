@@ -2,14 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <regex>
 #include <set>
 
 #include "fuzz/targets.hpp"
 #include "qat/io/onnx_writer.hpp"
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
+#include "qat/recipe/evaluation_table.hpp"
 #include "qat/recipe/gguf_export.hpp"
 #include "qat/recipe/packed_checkpoint.hpp"
 #include "qat/recipe/run_checkpoint.hpp"
+#include "qat/recipe/torchao_checkpoint.hpp"
 #include "support/data.hpp"
 #include "support/files.hpp"
 
@@ -51,9 +54,34 @@ std::vector<Seed> written_seeds() {
   const test::TempDir dir;
   recipe::save_packed(model, dir / "packed");
   recipe::save_compressed_tensors(model, dir / "compressed");
-  const auto directory = [&](const std::string& name, const char* description) {
-    return test::read_file(dir / (name + "/" + description)) + '\0' +
-           test::read_file(dir / (name + "/model.safetensors"));
+  recipe::save_torchao(recipe::export_source(model), dir / "torchao");
+  nn::Transformer floats(config);
+  floats.randomize(3, 0.2f);
+  write_hf_llama(recipe::on_grid_weights(recipe::export_source(floats)), dir / "hf");
+  write_file(dir / "hf/generation_config.json", R"({"eos_token_id": [2, 3]})");
+  fs::create_directory(dir / "sharded");
+  const float shard[] = {1.0f, 2.0f, 3.0f, 4.0f};
+  write_safetensors(dir / "sharded/a.safetensors", {{"u", DType::kF32, {2, 2}, shard}});
+  write_safetensors(dir / "sharded/b.safetensors", {{"v", DType::kF32, {3}, shard}, {"w", DType::kU8, {}, shard}});
+  write_file(dir / "sharded/model.safetensors.index.json",
+             R"({"metadata": {"total_size": 29},)"
+             R"( "weight_map": {"u": "a.safetensors", "v": "b.safetensors", "w": "b.safetensors"}})");
+  fs::create_directory(dir / "run");
+  write_file(dir / "run/run.json", R"({"format": "qat-run", "version": 1})");
+  recipe::EvaluationTable table;
+  table.datasets.push_back({"text", recipe::DatasetKind::kText, "a.txt", "windows", 9, 2, 0, 4});
+  table.models.push_back({.name = "QAT", .scheme = "8da4w", .resident_bytes = 5.0});
+  table.models.back().scores.push_back({"text", {{"nats_per_token", 1.5, 0.25}}});
+  table.paired.push_back({"text", "nats_per_token", "QAT", "PTQ", -0.5, 0.125});
+  recipe::write_evaluation(dir / "run/evaluation.json", table);
+  write_file(dir / "run/metrics.jsonl",
+             R"({"step": 1, "loss": 2.5, "grad_norm": null, "lr": 0.001, "validation": {"float": 2.25}})"
+             "\n");
+  const auto directory = [&](const std::string& name, std::initializer_list<const char*> files) {
+    std::string all;
+    for (const char* file : files)
+      all += (all.empty() ? "" : std::string(fuzz::kNextFile)) + test::read_file(dir / (name + "/" + file));
+    return all;
   };
   nn::Transformer gpt2(with_architecture(config, Architecture::kGpt2));
   gpt2.randomize(2, 0.2f);
@@ -70,16 +98,22 @@ std::vector<Seed> written_seeds() {
   state["checksum"] = checksum_text(recipe::detail::checksum_of(state));
   const std::string llama_file = test::read_file(dir / "llama.gguf"), gpt2_file = test::read_file(dir / "gpt2.gguf"),
                     onnx_file = test::read_file(dir / "m.onnx");
-  return {{"packed_checkpoint", {"seed-written", directory("packed", recipe::kPackedFile)}},
-          {"compressed_tensors", {"seed-written", directory("compressed", "config.json")}},
-          {"gguf_model", {"seed-llama", llama_file}},
-          {"gguf_model", {"seed-gpt2", gpt2_file}},
-          {"onnx", {"seed-written", onnx_file}},
-          {"inspect", {"seed-gguf", gpt2_file}},
-          {"run_state", {"seed-written", state.dump(2)}},
-          {"recipe_yaml",
-           {"seed-written",
-            "model:\n  model_name: stories260K.bin\nqat:\n  quantizer: {scheme: 8da4w}\ntrainer:\n  max_steps: 3\n"}}};
+  return {
+      {"packed_checkpoint", {"seed-written", directory("packed", {recipe::kPackedFile, "model.safetensors"})}},
+      {"compressed_tensors", {"seed-written", directory("compressed", {"config.json", "model.safetensors"})}},
+      {"torchao", {"seed-written", directory("torchao", {"config.json", "model.safetensors"})}},
+      {"hf_model", {"seed-written", directory("hf", {"config.json", "generation_config.json", "model.safetensors"})}},
+      {"safetensors_index",
+       {"seed-written", directory("sharded", {"model.safetensors.index.json", "a.safetensors", "b.safetensors"})}},
+      {"run_directory", {"seed-written", directory("run", {"run.json", "evaluation.json", "metrics.jsonl"})}},
+      {"gguf_model", {"seed-llama", llama_file}},
+      {"gguf_model", {"seed-gpt2", gpt2_file}},
+      {"onnx", {"seed-written", onnx_file}},
+      {"inspect", {"seed-gguf", gpt2_file}},
+      {"run_state", {"seed-written", state.dump(2)}},
+      {"recipe_yaml",
+       {"seed-written",
+        "model:\n  model_name: stories260K.bin\nqat:\n  quantizer: {scheme: 8da4w}\ntrainer:\n  max_steps: 3\n"}}};
 }
 
 std::vector<Input> inputs(const fuzz::Reader& target) {
@@ -122,8 +156,10 @@ TEST_CASE("every saved input is read or refused with one line; seeds are read") 
   }
 }
 
-TEST_CASE("a file cut at any 64th is refused by name where the format says how long it is") {
+TEST_CASE("a file cut at any 64th is refused with its name, place and field where the format says how long it is") {
   const test::TempDir dir;
+  const std::regex place("at byte [0-9]+|bytes [0-9]+ to [0-9]+|line [0-9]+, column [0-9]+"),
+      field("'[^']+'|[a-z0-9_] needs [0-9]+ bytes|inside [a-zA-Z]|the tensors end|while parsing");
   for (const fuzz::Reader& target : all_targets())
     for (const Input& input : inputs(target)) {
       if (!is_seed(input)) continue;
@@ -135,6 +171,9 @@ TEST_CASE("a file cut at any 64th is refused by name where the format says how l
         INFO(target.name << " " << input.name << " cut to " << size << " bytes: " << message);
         CHECK_FALSE(message.starts_with("(a message that is not one line)"));
         CHECK((test::contains(message, target.file) || (message.empty() && !target.counts)));
+        if (!target.counts) continue;
+        CHECK(std::regex_search(message, place));
+        CHECK(std::regex_search(message, field));
       }
     }
 }

@@ -136,6 +136,10 @@ def seeds():
         "max_position_embeddings": 4, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True, "hidden_act": "silu",
         "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 32}}).encode()
+    yield "gpt2_files", "seed", json.dumps({p: i for i, p in enumerate(["t", "h", "e", "th", "the", "\u0120", "\u0120the"])},
+        ensure_ascii=False).encode() + b"\n--- next file ---\n#version: 0.2\nt h\nth e\n\xc4\xa0 the\n"
+    yield "sft_jsonl", "seed", (b'{"prompt": "a", "completion": "b"}\n'
+        b'{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "\\u00e9"}]}\n')
     yield "jsonl", "seed", b'{"ctx": "a", "endings": ["b", "c"], "label": 1}\n\n{"ctx": "\\u00e9", "endings": ["x", "y"], "label": 0}\n'
 
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "qat/base/check.hpp"
@@ -15,6 +16,9 @@ struct Reader {
   std::function<void(const std::string& path)> read;
   bool counts = true;  ///< the format says how long it is: a file that was cut short is an error
 };
+
+/// Between the files of an input that is a directory.
+inline constexpr std::string_view kNextFile = "\n--- next file ---\n";
 
 /// Files and tokenizers.
 std::vector<Reader> format_targets();

@@ -39,6 +39,8 @@ def main():
         kept[name + ".bytes"] = rows(tensors[name + ".bytes"], chosen)
     for which in ("ref", "cpu"):
         kept["act.Q8_0." + which] = rows(tensors["act.Q8_0." + which], chosen)
+    for name in ("Q8_1", "Q8_K"):
+        kept[f"act.{name}.cpu"] = rows(tensors[f"act.{name}.cpu"], chosen)
     for name in cases["types"]:
         stored = tensors[name + ".decode_bytes"]
         special = [i for i in range(stored[1][0]) if name == "NVFP4" and re.search(rb"[\x7f\xff]", stored[2][i * 144:(i + 1) * 144:36])]

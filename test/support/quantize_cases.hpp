@@ -33,8 +33,8 @@ inline std::vector<QuantSpec> specs_of_processor() {
   for (const char* text :
        {"uint4:group32:float_minimum:float16", "uint3:token:float_minimum", "int2narrow:group256:symmetric:bf16safe",
         "int4narrow:token:signed_extremum", "int8narrow:group32:symmetric:ggml_half",
-        "int8narrow:group7:symmetric:ggml_half:half_away_from_zero", "iq4_nl:group32:signed_extremum:bf16safe",
-        "e2m1:group32:symmetric:e8m0"})
+        "int8narrow:group7:symmetric:ggml_half:half_away_from_zero", "int8narrow:group256:symmetric:ggml_float",
+        "int5:group7:symmetric:ggml_float", "iq4_nl:group32:signed_extremum:bf16safe", "e2m1:group32:symmetric:e8m0"})
     specs.push_back(parse_spec(text));
   return specs;
 }

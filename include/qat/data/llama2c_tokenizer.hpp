@@ -34,31 +34,35 @@ class Llama2cTokenizer final : public Tokenizer {
   explicit Llama2cTokenizer(const std::string& path) {
     const MappedFile file(path);
     std::size_t position = 0;
-    const auto take = [&](void* out, std::size_t size) {
-      QAT_CHECK(file.size() - position >= size, kBadFile, path, ": ends inside token ", pieces_.size(),
-                "; is it truncated, or no llama2.c tokenizer?");
+    const auto take = [&](void* out, std::size_t size, const char* field) {
+      const auto where = [&] {
+        return concat(path, ": at byte ", position, ": the ", field, position == 0 ? "" : " of token ",
+                      position == 0 ? "" : std::to_string(pieces_.size()));
+      };
+      QAT_CHECK(file.size() - position >= size, kBadFile, where().c_str(), " needs ", size, " bytes, the file has ",
+                file.size() - position, " more: truncated, or no llama2.c tokenizer");
       if (size > 0) std::memcpy(out, file.data() + position, size);
       position += size;
     };
     std::uint32_t max_length = 0;
-    take(&max_length, sizeof max_length);
+    take(&max_length, sizeof max_length, "max_token_length");
     QAT_CHECK(max_length > 0 && max_length <= 65536, kBadFile, path, ": max_token_length is ", max_length,
               "; accepted in a llama2.c tokenizer: 1 to 65536");
     while (position < file.size()) {
       float score = 0;
       std::uint32_t length = 0;
-      take(&score, sizeof score);
-      take(&length, sizeof length);
+      take(&score, sizeof score, "score");
+      take(&length, sizeof length, "length");
       QAT_CHECK(length <= max_length, kBadFile, path, ": token ", pieces_.size(), " has ", length,
                 " bytes; accepted: at most max_token_length ", max_length);
       QAT_CHECK(score == score, kBadFile, path, ": token ", pieces_.size(), " has the score NaN");
       std::string piece(length, '\0');
-      take(piece.data(), length);
+      take(piece.data(), length, "text");
       scores_.push_back(score);
       pieces_.push_back(std::move(piece));
     }
-    QAT_CHECK(pieces_.size() >= kFirstByte + 256, kBadFile, path, ": has ", pieces_.size(),
-              " tokens; a llama2.c tokenizer has at least ", kFirstByte + 256);
+    QAT_CHECK(pieces_.size() >= kFirstByte + 256, kBadFile, path, ": at byte ", file.size(), ": the file ends after ",
+              pieces_.size(), " tokens; a llama2.c tokenizer has at least ", kFirstByte + 256);
     for (int byte = 0; byte < 256; ++byte) {
       const std::string& piece = pieces_[static_cast<std::size_t>(kFirstByte + byte)];
       QAT_CHECK(parse_byte_token(piece) == byte, kBadFile, path, ": token ", kFirstByte + byte, " is ",

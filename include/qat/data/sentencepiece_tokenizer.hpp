@@ -23,12 +23,10 @@ namespace qat::inline v0 {
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::string& path) {
-    const MappedFile file(path);  // before the library sees it: its own message for a missing file has no reason
+    const MappedFile file(path);
+    model_ = read_sentencepiece_model(file.text(), path);  // the library does not say why it refuses a file
     const auto status = processor_.LoadFromSerializedProto({reinterpret_cast<const char*>(file.data()), file.size()});
     QAT_CHECK(status.ok() && processor_.GetPieceSize() > 0, kBadFile, path, ": is not a sentencepiece model");
-    const auto model = read_sentencepiece_model(file.text());
-    QAT_CHECK(model, kBadFile, path, ": is not a sentencepiece model");
-    model_ = *model;
     prepare_encoder();
   }
 

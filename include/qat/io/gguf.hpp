@@ -419,7 +419,9 @@ class Gguf {
     if (tensors_.empty()) return;
     std::uint64_t data = 0;
     const bool fits = detail::align_up(cursor.position(), alignment_, data) && data <= file_.size();
-    if (!fits) cursor.fail("the padding before the data needs more bytes than the file has: truncated");
+    if (!fits)
+      cursor.fail("the padding before the data needs ", data - cursor.position(), " bytes, the file has ",
+                  static_cast<std::uint64_t>(cursor.left()), " more: truncated");
     const std::uint64_t present = file_.size() - data;
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       GgufTensor& tensor = tensors_[i];

@@ -16,17 +16,25 @@ namespace qat::inline v0 {
 
 using Json = nlohmann::json;
 
+/// Arrays and objects inside each other: what walks a value calls itself as deep.
+inline constexpr int kDeepestJson = 256;
+
 /// Parses `text`, which came from `source` (a file name for messages).
+/// @throws qat::Error (kBadFile) naming place and last key: no JSON, a key twice, more than kDeepestJson levels
 inline Json parse_json(std::string_view text, const std::string& source) {
   std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  const auto check_keys = [&](int, Json::parse_event_t event, Json& value) {
+  std::string duplicate, last_key;
+  const auto check_keys = [&](int depth, Json::parse_event_t event, Json& value) {
+    const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    QAT_CHECK(!opens || depth < kDeepestJson, kBadFile, source, ": ", last_key.empty() ? "the text" : last_key,
+              " nests arrays and objects more than ", kDeepestJson, " deep; accepted: up to ", kDeepestJson);
     if (event == Json::parse_event_t::object_start) {
       keys.emplace_back();
     } else if (event == Json::parse_event_t::object_end) {
       keys.pop_back();
     } else if (event == Json::parse_event_t::key) {
       const auto& key = value.get_ref<const std::string&>();
+      last_key = "key " + printable(key);
       if (!keys.back().insert(key).second && duplicate.empty()) duplicate = printable(key);
     }
     return true;
@@ -35,7 +43,8 @@ inline Json parse_json(std::string_view text, const std::string& source) {
   try {
     json = Json::parse(text.begin(), text.end(), check_keys);
   } catch (const nlohmann::json::exception& error) {
-    raise(ErrorCode::kBadFile, source, ": is not valid JSON: ", error.what());
+    raise(ErrorCode::kBadFile, source, ": is not valid JSON", last_key.empty() ? "" : " after " + last_key, ": ",
+          error.what());
   }
   QAT_CHECK(duplicate.empty(), kBadFile, source, ": key ", duplicate, " appears twice; accepted: each key once");
   return json;

@@ -34,15 +34,20 @@ void for_each_llama2c_array(const LlamaConfig& c, F&& f) {
 
 inline constexpr std::size_t kLlama2cHeader = 7 * sizeof(std::int32_t);
 
-/// Bytes the file must have; saturates far above any file.
+/// Bytes of one layer's array; saturates far above any file, as what is made of it.
+inline unsigned __int128 llama2c_array_size(const Shape& shape) {
+  unsigned __int128 bytes = sizeof(float);
+  for (int d = 0; d < shape.rank(); ++d) bytes *= static_cast<unsigned __int128>(shape[d]);
+  return bytes;
+}
+
+/// Bytes the file must have.
 inline unsigned __int128 llama2c_file_size(const LlamaConfig& c) {
-  unsigned __int128 floats = 0;
+  unsigned __int128 size = kLlama2cHeader;
   for_each_llama2c_array(c, [&](const char*, index_t layers, const Shape& shape) {
-    unsigned __int128 n = layers == 0 ? 1 : static_cast<unsigned __int128>(layers);
-    for (int d = 0; d < shape.rank(); ++d) n *= static_cast<unsigned __int128>(shape[d]);
-    floats += n;
+    size += llama2c_array_size(shape) * static_cast<unsigned __int128>(layers == 0 ? 1 : layers);
   });
-  return kLlama2cHeader + floats * sizeof(float);
+  return size;
 }
 
 /// Heads whose rows the file interleaves; 0 for every other array.
@@ -56,13 +61,37 @@ inline std::string llama2c_tensor_name(const char* name, index_t layers, index_t
   return layers == 0 ? std::string(name) : "model.layers." + std::to_string(layer) + "." + name;
 }
 
+/// The array that a byte of the file belongs to, with where it begins and its size.
+inline std::string llama2c_array_at(const LlamaConfig& c, std::uint64_t byte) {
+  std::string found;
+  unsigned __int128 begin = kLlama2cHeader;
+  for_each_llama2c_array(c, [&](const char* name, index_t layers, const Shape& shape) {
+    const unsigned __int128 size = llama2c_array_size(shape),
+                            count = static_cast<unsigned __int128>(layers == 0 ? 1 : layers);
+    if (found.empty() && byte < begin + size * count) {
+      const auto layer = static_cast<index_t>((byte - begin) / size);
+      const unsigned __int128 first = begin + size * static_cast<unsigned __int128>(layer);
+      found = concat(name == nullptr ? "the RoPE tables" : llama2c_tensor_name(name, layers, layer), ", ",
+                     size > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(size), " bytes from byte ",
+                     static_cast<std::uint64_t>(first))
+                  .c_str();
+    }
+    begin += size * count;
+  });
+  return found;
+}
+
 }  // namespace detail
 
 /// What a version 0 checkpoint says of its model. It says nothing of norm_eps, 1e-5, theta, 10000, BOS, 1, and EOS, 2.
 inline LlamaConfig read_llama2c_config(const MappedFile& file) {
   const std::string& path = file.path();
-  QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": has ", file.size(),
-            " bytes; a llama2.c checkpoint has at least ", detail::kLlama2cHeader);
+  constexpr const char* kFields[7] = {"dim",        "hidden_dim", "n_layers", "n_heads",
+                                      "n_kv_heads", "vocab_size", "seq_len"};
+  const std::size_t whole = file.size() / sizeof(std::int32_t);
+  QAT_CHECK(file.size() >= detail::kLlama2cHeader, kBadFile, path, ": at byte ", whole * sizeof(std::int32_t), ": ",
+            kFields[whole < 7 ? whole : 6], " needs 4 bytes, the file has ", file.size() % sizeof(std::int32_t),
+            " more: truncated, or no llama2.c checkpoint");
   std::int32_t header[7];
   std::memcpy(header, file.data(), sizeof header);
   QAT_CHECK(header[0] != 0x616b3432, kUnsupported, path, ": is a llama2.c checkpoint of version ", header[1],
@@ -84,10 +113,12 @@ inline LlamaConfig read_llama2c_config(const MappedFile& file) {
   const unsigned __int128 expected = detail::llama2c_file_size(c);
   if (expected != file.size()) {
     const auto shown = expected > UINT64_MAX ? UINT64_MAX : static_cast<std::uint64_t>(expected);
-    raise(ErrorCode::kBadFile, path, ": has ", file.size(), " bytes but its header (dim ", c.dim, ", hidden_dim ",
+    raise(ErrorCode::kBadFile, path, ": at byte ", file.size() < shown ? file.size() : shown, ": the file ends",
+          file.size() < expected ? " inside " + detail::llama2c_array_at(c, file.size()) + ": truncated"
+                                 : " later than its last array: oversized",
+          ", or no llama2.c checkpoint; it has ", file.size(), " bytes, its header (dim ", c.dim, ", hidden_dim ",
           c.hidden_dim, ", n_layers ", c.n_layers, ", n_heads ", c.n_heads, ", n_kv_heads ", c.n_kv_heads,
-          ", vocab_size ", header[5], ", seq_len ", c.max_seq_len, ") asks for ", shown, ": ",
-          file.size() < expected ? "truncated" : "oversized", ", or no llama2.c checkpoint");
+          ", vocab_size ", header[5], ", seq_len ", c.max_seq_len, ") asks for ", shown);
   }
   return c;
 }

@@ -242,11 +242,13 @@ class Safetensors {
   void add_file(const std::string& path) {
     source_ = path;
     const MappedFile& file = files_.emplace_back(path);
-    QAT_CHECK(file.size() >= 8, kBadFile, path, ": has ", file.size(), " bytes; a safetensors file has at least 8");
+    QAT_CHECK(file.size() >= 8, kBadFile, path, ": at byte 0: the length of the header needs 8 bytes, the file has ",
+              file.size(), ": truncated");
     std::uint64_t header_size = 0;
     for (int i = 7; i >= 0; --i) header_size = header_size << 8 | file.data()[i];
-    QAT_CHECK(header_size <= kMaxHeader && header_size <= file.size() - 8, kBadFile, path, ": the header claims ",
-              header_size, " bytes but the file has ", file.size(), "; is it truncated, or no safetensors file?");
+    QAT_CHECK(header_size <= kMaxHeader && header_size <= file.size() - 8, kBadFile, path,
+              ": at byte 8: the header needs ", header_size, " bytes, the file has ", file.size() - 8,
+              " more: truncated, or no safetensors file");
     const std::string_view header = file.text().substr(8, header_size);
     QAT_CHECK(!header.empty() && header[0] == '{', kBadFile, path, ": the header does not start with '{'");
     const Json json = parse_json(header, path + ": header");
@@ -273,8 +275,8 @@ class Safetensors {
       QAT_CHECK(offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(), kBadFile,
                 where, ": 'data_offsets' is ", json_text(offsets), "; accepted: [begin, end] in bytes");
       const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
-      QAT_CHECK(begin <= end && end <= buffer_size, kBadFile, where, ": occupies bytes ", begin, " to ", end,
-                " but the file has ", buffer_size, " bytes of tensors");
+      QAT_CHECK(begin <= end && end <= buffer_size, kBadFile, where, ": 'data_offsets' are bytes ", begin, " to ", end,
+                " after the header, the file has ", buffer_size, begin <= end ? ": truncated" : "");
       std::uint64_t bits = static_cast<std::uint64_t>(info(view.dtype).bits);
       bool overflow = false;
       for (const Json& extent : fields.array("shape")) {
@@ -301,8 +303,8 @@ class Safetensors {
                 "; accepted: ", position);
       position = extent.end;
     }
-    QAT_CHECK(position == buffer_size, kBadFile, path, ": the tensors end at byte ", position, " but the file has ",
-              buffer_size, " bytes of tensors");
+    QAT_CHECK(position == buffer_size, kBadFile, path, ": the tensors end at byte ", position,
+              " after the header, the file has ", buffer_size);
   }
 
   static DType parse_dtype(const std::string& name, const std::string& where) {

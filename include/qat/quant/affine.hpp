@@ -139,14 +139,16 @@ QAT_HOST_DEVICE constexpr float choose_zero_point(const GroupRange& r, float s, 
 }
 
 namespace detail {
-/// ggml's Q8_0: codes are chosen with the inverse of the fp32 scale, as x86's vector instructions compute it
-/// (qmax/amax) under HalfToEven, else as its reference does (1/s), and so where eps is the scale. A scale that no half
-/// but 0 holds gives codes 0.
-QAT_HOST_DEVICE constexpr QParams ggml_half_qparams(const GroupRange& r, float s, const AffineScheme& a) {
+/// ggml's activations. Q8_0: codes are chosen with the inverse of the fp32 scale, as x86's vector instructions compute
+/// it (qmax/amax) under HalfToEven, else as its reference does (1/s), and so where eps is the scale. A scale that no
+/// half but 0 holds gives codes 0. Q8_K (ggml_float): codes are chosen with qmax/amax, whose inverse is the scale.
+QAT_HOST_DEVICE constexpr QParams ggml_qparams(const GroupRange& r, float s, const AffineScheme& a) {
+  const bool is_half = a.spec.scale_type == ScaleType::kGgmlHalf;
   const float bound = (a.qmax - a.qmin) * 0.5f, amax = maximum(-r.min, r.max);
-  const bool by_range = a.spec.rounding == RoundingKind::kHalfToEven && amax / bound >= a.eps;
-  const float inverse = s <= 0x1p-25f ? 0.0f : by_range ? bound / amax : 1.0f / s;
-  return {round_scale(ScaleType::kGgmlHalf, s), a.spec.is_signed ? 0.0f : a.middle(), inverse};
+  const bool by_range = (!is_half || a.spec.rounding == RoundingKind::kHalfToEven) && amax / bound >= a.eps;
+  const float inverse = is_half && s <= 0x1p-25f ? 0.0f : by_range ? bound / amax : 1.0f / s;
+  const float scale = by_range && !is_half ? 1.0f / inverse : s;
+  return {round_scale(a.spec.scale_type, scale), a.spec.is_signed ? 0.0f : a.middle(), inverse};
 }
 }  // namespace detail
 
@@ -156,7 +158,7 @@ QAT_HOST_DEVICE constexpr QParams ggml_half_qparams(const GroupRange& r, float s
 QAT_HOST_DEVICE constexpr QParams choose_qparams(const GroupRange& range, const AffineScheme& a) {
   const GroupRange r = detail::mapped_range(range, a.spec.mapping);
   const float s = choose_scale(r, a);
-  if (detail::kOnProcessor && a.spec.scale_type == ScaleType::kGgmlHalf) return detail::ggml_half_qparams(r, s, a);
+  if (detail::kOnProcessor && has_ggml_scale(a.spec)) return detail::ggml_qparams(r, s, a);
   return make_qparams(round_scale(a.spec.scale_type, s), choose_zero_point(r, s, a), a);
 }
 

@@ -49,7 +49,8 @@ enum class ScaleType : std::uint8_t {
   kBfloat16Safe,  ///< 16 bits: 8 significant bits inside half's range, so bfloat16, half and fp32 all hold it exactly
   kE8M0,          ///< 8 bits: a power of two, rounded up so that nothing clips
   kE4M3,          ///< 8 bits: float8 e4m3
-  kGgmlHalf,  ///< 16 bits, as ggml has it: codes are chosen with the fp32 scale, its half is stored, subnormal or not
+  kGgmlHalf,   ///< 16 bits, as ggml has it: codes are chosen with the fp32 scale, its half is stored, subnormal or not
+  kGgmlFloat,  ///< 32 bits, as ggml's Q8_K: codes are chosen with qmax/amax, the scale is the inverse of that
 };
 
 QAT_HOST_DEVICE constexpr int scale_bits(ScaleType type) {

@@ -89,19 +89,31 @@ constexpr const char* ggml_scheme(GgmlType type) {
 /// The types that have one.
 inline constexpr const char* kGgmlTrained = "q4_0, q4_1, q5_0, q8_0, iq4_nl, mxfp4, tq1_0, tq2_0";
 
-/// The activations that ggml multiplies weights of a type with: Q8_0, its codes chosen as x86's vector instructions
-/// choose them (Q8Rounding::kVector). nullptr for a type whose product reads something else: Q8_1 (Q4_1), Q8_K (TQ1_0,
-/// TQ2_0).
-constexpr const char* ggml_activation(GgmlType type) {
+/// A type of ggml's activations: its name, and the scheme in parse_spec's text whose codes and scales it has.
+struct GgmlActivation {
+  const char *name, *scheme;
+};
+
+/// The activations that ggml multiplies weights of a type with; nullptrs for types that have no scheme here.
+/// q8_0: codes chosen as x86's vector instructions choose them (Q8Rounding::kVector). q8_1: Q8_0's codes and scales d,
+/// and the sum of each block's values, d * sum(q), in half, which ggml multiplies the minimum with; here that sum is
+/// the sum of the values, so a block's product differs by up to 2^-10 |minimum * sum|. q8_k: blocks of 256 with fp32
+/// scales.
+constexpr GgmlActivation ggml_activation(GgmlType type) {
   switch (type) {
     case GgmlType::kQ4_0:
     case GgmlType::kQ5_0:
     case GgmlType::kQ8_0:
     case GgmlType::kIQ4_NL:
     case GgmlType::kMXFP4:
-      return "int8narrow:group32:symmetric:ggml_half";
+      return {"q8_0", "int8narrow:group32:symmetric:ggml_half"};
+    case GgmlType::kQ4_1:
+      return {"q8_1", "int8narrow:group32:symmetric:ggml_half"};
+    case GgmlType::kTQ1_0:
+    case GgmlType::kTQ2_0:
+      return {"q8_k", "int8narrow:group256:symmetric:ggml_float"};
     default:
-      return nullptr;
+      return {nullptr, nullptr};
   }
 }
 

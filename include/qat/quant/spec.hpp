@@ -63,6 +63,11 @@ struct QuantSpec {
   friend constexpr bool operator==(const QuantSpec&, const QuantSpec&) = default;
 };
 
+/// Scales as ggml chooses those of activations.
+QAT_HOST_DEVICE constexpr bool has_ggml_scale(const QuantSpec& spec) {
+  return spec.scale_type == ScaleType::kGgmlHalf || spec.scale_type == ScaleType::kGgmlFloat;
+}
+
 /// Throws Error(kUnsupported or kInvalidArgument) naming the field, what was found and what is accepted.
 constexpr void validate(const QuantSpec& spec) {
   QAT_CHECK(spec.bits >= 1 && spec.bits <= 8, kUnsupported, "QuantSpec: bits is ", spec.bits, ", accepted are 1 to 8");
@@ -90,17 +95,17 @@ constexpr void validate(const QuantSpec& spec) {
                 (spec.bits == (spec.levels == Levels::kIq4Nl ? 8 : 5) && spec.rounding == RoundingKind::kHalfToEven),
             kUnsupported, "QuantSpec: levels of a table have ", spec.levels == Levels::kIq4Nl ? 8 : 5,
             " bits and no rounding but to the nearest");
-  QAT_CHECK(
-      spec.scale_type != ScaleType::kGgmlHalf ||
-          (symmetric && spec.granularity.kind == GranularityKind::kPerGroup && spec.granularity.group_size <= 4096),
-      kUnsupported, "QuantSpec: ggml_half scales are those of groups of up to 4096, mapped by symmetric");
+  QAT_CHECK(!has_ggml_scale(spec) || (symmetric && spec.granularity.kind == GranularityKind::kPerGroup &&
+                                      spec.granularity.group_size <= 4096),
+            kUnsupported,
+            "QuantSpec: ggml_half and ggml_float scales are those of groups of up to 4096, mapped by symmetric");
   QAT_CHECK(spec.eps == 0.0f || (spec.eps >= 0x1p-126f && spec.eps <= 0x1p126f), kInvalidArgument, "QuantSpec: eps is ",
             spec.eps, ", accepted are 0 (default) and 1.18e-38 to 8.5e37");
 }
 
 /// True where scales can be trained (LSQ): the zero of the codes does not move with them, and all integers are codes.
 constexpr bool has_learned_scale(const QuantSpec& spec) {
-  return !has_float_zero_point(spec.mapping) && !spec.has_level_table() && spec.scale_type != ScaleType::kGgmlHalf;
+  return !has_float_zero_point(spec.mapping) && !spec.has_level_table() && !has_ggml_scale(spec);
 }
 
 /// Tag for ScaleType::kBfloat16Safe.
@@ -109,12 +114,14 @@ struct Bfloat16Safe {};
 struct InputScale {};
 /// Tag for ScaleType::kGgmlHalf.
 struct GgmlHalf {};
+/// Tag for ScaleType::kGgmlFloat.
+struct GgmlFloat {};
 
 template <class S>
 inline constexpr ScaleType kScaleTypeOf = [] {
-  static_assert(
-      sizeof(S) == 0,
-      "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3, GgmlHalf or InputScale");
+  static_assert(sizeof(S) == 0,
+                "qat: scale type must be float, half, bfloat16, Bfloat16Safe, float8_e8m0, float8_e4m3, GgmlHalf, "
+                "GgmlFloat or InputScale");
   return ScaleType::kFloat32;
 }();
 template <>
@@ -133,6 +140,8 @@ template <>
 inline constexpr ScaleType kScaleTypeOf<InputScale> = ScaleType::kInput;
 template <>
 inline constexpr ScaleType kScaleTypeOf<GgmlHalf> = ScaleType::kGgmlHalf;
+template <>
+inline constexpr ScaleType kScaleTypeOf<GgmlFloat> = ScaleType::kGgmlFloat;
 
 template <class Element>
 constexpr Levels levels_of() {
@@ -205,7 +214,8 @@ inline constexpr SpecName kScaleNames[] = {{"input", static_cast<int>(ScaleType:
                                            {"bf16safe", static_cast<int>(ScaleType::kBfloat16Safe)},
                                            {"e8m0", static_cast<int>(ScaleType::kE8M0)},
                                            {"e4m3", static_cast<int>(ScaleType::kE4M3)},
-                                           {"ggml_half", static_cast<int>(ScaleType::kGgmlHalf)}};
+                                           {"ggml_half", static_cast<int>(ScaleType::kGgmlHalf)},
+                                           {"ggml_float", static_cast<int>(ScaleType::kGgmlFloat)}};
 inline constexpr SpecName kRoundingNames[] = {
     {"half_to_even", static_cast<int>(RoundingKind::kHalfToEven)},
     {"half_away_from_zero", static_cast<int>(RoundingKind::kHalfAwayFromZero)},
@@ -375,7 +385,8 @@ inline QuantSpec parse_spec(const char* text) {
       stage = 3;
     } else {
       fail("field", field,
-           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3, ggml_half), a "
+           "then in this order a scale type (input, float32, float16, bfloat16, bf16safe, e8m0, e4m3, ggml_half, "
+           "ggml_float), a "
            "rounding "
            "(half_to_even, "
            "half_away_from_zero, toward_zero, stochastic), eps=NUMBER");

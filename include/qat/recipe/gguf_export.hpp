@@ -163,6 +163,27 @@ inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts)
   }
 }
 
+/// The layers that a file holds, each with the type it gets; a head that is the embedding's table is none.
+inline std::vector<GgufPart> gguf_parts(const ExportSource& source, const GgufExportOptions& options) {
+  std::vector<GgufPart> parts;
+  for (const ExportLayer& layer : source.layers) {
+    if (source.is_table(layer)) continue;
+    GgufPart part{&layer, {layer.name, GgmlType::kF32, 0, ""}};
+    GgufLayer& line = part.line;
+    if (layer.packed) {
+      const std::shared_ptr<const PackedWeight> packed = layer.packed();
+      line.type = options.type && layer.block >= 0 ? requested_type(*packed, *options.type, layer.name, line.remark)
+                                                   : shortest_type(*packed);
+    } else if (layer.shape.rank() == 2 && part.weight_name() != kLearnedPositions) {
+      line.type = options.float_type;
+      if (options.float_type != GgmlType::kF32) line.remark = "rounded from fp32";
+    }
+    parts.push_back(std::move(part));
+  }
+  unify_types(source.config.architecture, parts);
+  return parts;
+}
+
 }  // namespace detail
 
 /// Writes a model, completely or not at all, a layer at a time. A packed layer is written with the integers and scales
@@ -176,28 +197,14 @@ inline GgufReport export_gguf(const ExportSource& source, const GgufMetadata& to
   QAT_CHECK(float_type == GgmlType::kF32 || float_type == GgmlType::kF16 || float_type == GgmlType::kBF16, kUnsupported,
             path, ": float_type is ", info(float_type).name, "; accepted: F32, F16, BF16");
   LlamaConfig config = source.config;
-  std::vector<detail::GgufPart> parts;
+  std::vector<detail::GgufPart> parts = detail::gguf_parts(source, options);
   bool any_packed = false;  // of the layers that options.type is for
-  for (const ExportLayer& layer : source.layers) {
-    if (source.is_table(layer)) continue;  // one table, written as the embedding
-    if (layer.is_tied) config.tied = false;
-    detail::GgufPart part{&layer, {layer.name, GgmlType::kF32, 0, ""}};
-    GgufLayer& line = part.line;
-    if (layer.packed) {
-      any_packed = any_packed || layer.block >= 0;
-      const std::shared_ptr<const PackedWeight> packed = layer.packed();
-      line.type = options.type && layer.block >= 0
-                      ? detail::requested_type(*packed, *options.type, layer.name, line.remark)
-                      : detail::shortest_type(*packed);
-    } else if (layer.shape.rank() == 2 && part.weight_name() != kLearnedPositions) {
-      line.type = float_type;
-      if (float_type != GgmlType::kF32) line.remark = "rounded from fp32";
-    }
-    parts.push_back(std::move(part));
+  for (const detail::GgufPart& part : parts) {
+    any_packed = any_packed || (part.layer->packed && part.layer->block >= 0);
+    if (part.layer->is_tied) config.tied = false;
   }
   QAT_CHECK(!options.type || any_packed, kInvalidArgument, path, ": no layer is packed, so none would be ",
             info(*options.type).name, "; accepted: a model trained for the type, or one quantized with a scheme");
-  detail::unify_types(config.architecture, parts);
   std::vector<GgufRows> tensors;
   GgufReport report;
   for (detail::GgufPart& part : parts) {

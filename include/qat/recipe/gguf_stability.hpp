@@ -50,22 +50,19 @@ struct StabilityLine {
   bool is_stable() const { return blocks.equal == blocks.total; }
 };
 
-/// Every matrix of a converted model as export_gguf stores it with options.type, and what becomes of its blocks.
+/// Every packed matrix of a converted model as export_gguf stores it with options.type (layers that stand in one tensor
+/// of the file have one type), and what becomes of its blocks.
 /// @throws qat::Error as export_gguf does, where the type does not hold a layer
 inline std::vector<StabilityLine> gguf_stability(nn::Transformer& model, std::optional<GgmlType> type,
                                                  GgmlType stored = GgmlType::kBF16) {
+  const ExportSource source = export_source(model);
+  GgufExportOptions options;
+  options.type = type;
   std::vector<StabilityLine> lines;
-  std::shared_ptr<const PackedWeight> embedding;
-  for (const detail::NamedLayer& layer : detail::layers_of(model)) {
-    const std::shared_ptr<const PackedWeight> packed = detail::packed_of(layer);
-    if (layer.embedding != nullptr) embedding = packed;
-    if (packed == nullptr || (layer.is_tied && packed == embedding)) continue;
-    StabilityLine line{layer.name, GgmlType::kF32, {}};
-    std::string remark;
-    line.type = type && layer.block >= 0 ? detail::requested_type(*packed, *type, layer.name, remark)
-                                         : detail::shortest_type(*packed);
-    if (info(line.type).block > 1) line.blocks = requantized_blocks(*packed, line.type, stored);
-    lines.push_back(std::move(line));
+  for (const detail::GgufPart& part : detail::gguf_parts(source, options)) {
+    if (!part.layer->packed) continue;
+    StabilityLine& line = lines.emplace_back(StabilityLine{part.layer->name, part.line.type, {}});
+    if (info(line.type).block > 1) line.blocks = requantized_blocks(*part.layer->packed(), line.type, stored);
   }
   return lines;
 }

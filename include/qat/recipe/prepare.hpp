@@ -216,11 +216,11 @@ inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
   return nullptr;
 }
 
-/// A rule's scheme, as a layer gets it. Q8_0 activations are those of a runtime that stores rows of no whole blocks in
+/// A rule's scheme, as a layer gets it. ggml's activations are those of a runtime that stores rows of no whole blocks in
 /// floating point, and multiplies these with activations as they are.
 inline LayerScheme scheme_for(const LayerRule& rule, const NamedLayer& layer) {
   LayerScheme scheme = rule.scheme;
-  if (scheme.activation && scheme.activation->scale_type == ScaleType::kGgmlHalf &&
+  if (scheme.activation && has_ggml_scale(*scheme.activation) &&
       layer.weight->value.dim(1) % scheme.activation->granularity.group_size != 0)
     scheme.activation = std::nullopt;
   return scheme;

@@ -168,7 +168,8 @@ class QATConfig {
 ///   qatN, qatNa8     qat's own: signed extremum, bf16-safe scales; with a8 also int8 dynamic activations   N = 2..8
 ///   gguf:TYPE        what a type of ggml holds exactly: q4_0 and q5_0 (qat4, qat5 in groups of 32), q8_0 (-127 to
 ///                    127), q4_1, iq4_nl, mxfp4, tq1_0, tq2_0
-///   gguf:TYPE+q8_0   the same, with activations as llama.cpp rounds them for q4_0, q5_0, q8_0, iq4_nl and mxfp4
+///   gguf:TYPE+q8_0   the same, with activations as llama.cpp rounds them for q4_0, q5_0, q8_0, iq4_nl and mxfp4;
+///                    gguf:q4_1+q8_1 and gguf:TYPE+q8_k (tq1_0, tq2_0) for the others
 ///   weight=SPEC[,activation=SPEC] or activation=SPEC
 /// The other named ones take ":groupG" or ":axis0" (default group32).
 /// @throws qat::Error (kUnsupported) that lists these
@@ -178,7 +179,9 @@ inline LayerScheme parse_scheme(std::string_view text) {
           "\" is unknown, accepted: 8da2w..8da8w, int2_weight_only..int8_weight_only, tinygemm, qat2..qat8, "
           "qat2a8..qat8a8, each "
           "with :groupG or :axis0, gguf:TYPE (",
-          kGgmlTrained, "), gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4), or weight=SPEC[,activation=SPEC]");
+          kGgmlTrained,
+          "), gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4), gguf:q4_1+q8_1, gguf:TYPE+q8_k (tq1_0, tq2_0), or "
+          "weight=SPEC[,activation=SPEC]");
   };
   LayerScheme scheme;
   if (text.find('=') != std::string_view::npos) {
@@ -198,17 +201,16 @@ inline LayerScheme parse_scheme(std::string_view text) {
     return config.scheme();
   }
   if (text.starts_with("gguf:")) {
-    constexpr std::string_view kWithQ8 = "+q8_0";
-    const bool with_activation = text.ends_with(kWithQ8);
-    const std::string_view type_name = text.substr(5, text.size() - 5 - (with_activation ? kWithQ8.size() : 0));
+    const std::size_t plus = text.find('+');
+    const std::string_view type_name = text.substr(5, plus == text.npos ? plus : plus - 5);
     const GgmlTypeInfo* type = find_ggml_type_by_name(type_name.data(), type_name.size());
     const char* spec = type == nullptr ? nullptr : ggml_scheme(type->type);
     if (spec == nullptr) fail();
     scheme.weight = parse_spec(spec);
-    if (with_activation) {
-      const char* activation = ggml_activation(type->type);
-      if (activation == nullptr) fail();
-      scheme.activation = parse_spec(activation);
+    if (plus != text.npos) {
+      const GgmlActivation activation = ggml_activation(type->type);
+      if (activation.name == nullptr || text.substr(plus + 1) != activation.name) fail();
+      scheme.activation = parse_spec(activation.scheme);
     }
     return scheme;
   }

@@ -78,12 +78,12 @@ TEST_CASE("each defect of a file is named") {
     return message;
   };
   CHECK(error_with(good) == "(no error)");
-  CHECK(test::contains(error_with(""), "ends inside token 0"));
-  CHECK(test::contains(error_with(good.substr(0, good.size() - 1)), "ends inside token 259"));
+  CHECK(test::contains(error_with(""), "at byte 0: the max_token_length needs 4 bytes, the file has 0 more: truncated"));
+  CHECK(test::contains(error_with(good.substr(0, good.size() - 1)), "of token 259 needs"));
   CHECK(error_with(good.substr(0, good.size() - 9)) == "(no error)");  // the format has no count: one token fewer
-  CHECK(test::contains(error_with(good.substr(0, 101)), "ends inside token 7"));
-  CHECK(test::contains(error_with(good.substr(0, 4 + 8 + 5)), "has 1 tokens"));
-  CHECK(test::contains(error_with(good + "x"), "ends inside token 260"));
+  CHECK(test::contains(error_with(good.substr(0, 101)), "of token 7 needs"));
+  CHECK(test::contains(error_with(good.substr(0, 4 + 8 + 5)), "at byte 17: the file ends after 1 tokens"));
+  CHECK(test::contains(error_with(good + "x"), "the score of token 260 needs 4 bytes, the file has 1 more"));
   CHECK(test::contains(error_with(tokenizer_file({}, 0)), "max_token_length is 0"));
   CHECK(test::contains(error_with(tokenizer_file({}, 5)), "token 2 has 6 bytes"));
   CHECK(test::contains(error_with(tokenizer_file({{"a", std::strtof("nan", nullptr)}})), "NaN"));

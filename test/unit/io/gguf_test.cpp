@@ -151,7 +151,7 @@ TEST_CASE("GGUF: each defect of a file is named with its byte and field") {
       {gguf_start(0, 1).text("general.alignment").u32(4).u32(0).bytes, "'general.alignment' is u32 0"},
       {gguf_start(0, 1).text("general.alignment").u32(8).text("x").bytes, "'general.alignment' is string"},
       {gguf_start(1, 1).text("general.alignment").u32(4).u32(1u << 31).tensor("a", {1}, 0, 0).data(32).bytes,
-       "padding before the data needs more bytes"},
+       "the padding before the data needs 2147483558 bytes, the file has 38 more: truncated"},
       {gguf_start(1, 0).tensor("", {1}, 0, 0).data(32).bytes, "has a name of 0 bytes"},
       {gguf_start(1, 0).tensor(long_name, {1}, 0, 0).data(32).bytes, "has a name of 64 bytes; accepted: 1 to 63"},
       {gguf_start(2, 0).tensor("a", {1}, 0, 0).tensor("a", {1}, 0, 32).data(64).bytes, "tensor 'a' appears twice"},

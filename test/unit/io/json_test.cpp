@@ -18,6 +18,18 @@ TEST_CASE("text that is no JSON is named in one line") {
     QAT_CHECK_ERROR(parse_json(text, "f.json"), "f.json", "not valid JSON");
 }
 
+TEST_CASE(
+    "what follows a key is named with it; nesting has a limit, so that nothing that walks a value runs out of stack") {
+  QAT_CHECK_ERROR(parse_json(R"({"a": [1, 2)", "f.json"), "f.json", "not valid JSON after key 'a'",
+                  "line 1, column 12");
+  const auto nested = [](std::size_t levels) {
+    return R"({"a": )" + std::string(levels - 1, '[') + std::string(levels - 1, ']') + "}";
+  };
+  CHECK(parse_json(nested(kDeepestJson), "f").contains("a"));
+  QAT_CHECK_ERROR(parse_json(nested(kDeepestJson + 1), "f.json"), "f.json", "key 'a'", "more than 256 deep");
+  QAT_CHECK_ERROR(parse_json(std::string(1'000'000, '['), "f.json"), "f.json", "the text", "more than 256 deep");
+}
+
 TEST_CASE("members have the type asked for; absent and null are the same") {
   const Json json = parse_json(R"({"i":3,"d":1.5,"s":"x","b":true,"n":null,"a":[1],"u":18446744073709551615})", "f");
   const JsonFields fields(json, "f.json");

@@ -56,8 +56,11 @@ TEST_CASE("each defect of a file is named") {
     std::memcpy(bytes.data() + 4 * field, &value, 4);
     return bytes;
   };
-  CHECK(test::contains(error_with(""), "at least 28"));
-  CHECK(test::contains(error_with(good.substr(0, 27)), "at least 28"));
+  CHECK(test::contains(error_with(""), "at byte 0: dim needs 4 bytes, the file has 0 more: truncated"));
+  CHECK(test::contains(error_with(good.substr(0, 27)), "at byte 24: seq_len needs 4 bytes, the file has 3 more"));
+  const std::string inside = error_with(good.substr(0, 28 + 4 * (40 * 16 + 2 * 16 + 3)));
+  CHECK(test::contains(inside, "at byte 2728: the file ends inside model.layers.0.self_attn.q_proj.weight, "));
+  CHECK(test::contains(inside, " bytes from byte 2716: truncated"));
   for (const std::size_t n : {std::size_t{28}, std::size_t{1000}, good.size() - 1})
     CHECK(test::contains(error_with(good.substr(0, n)), "truncated"));
   CHECK(test::contains(error_with(good + "x"), "oversized"));
@@ -71,7 +74,7 @@ TEST_CASE("each defect of a file is named") {
   CHECK(test::contains(error_with(with_field(5, 0)), "vocab_size"));
   CHECK(test::contains(error_with(with_field(5, -40)), "truncated"));  // an untied model has one more tensor
   CHECK(test::contains(error_with(with_field(5, -2147483647 - 1)), "vocab_size"));
-  CHECK(test::contains(error_with(with_field(6, 2147483647)), "asks for"));
+  CHECK(test::contains(error_with(with_field(6, 2147483647)), "inside the RoPE tables"));
   std::string nan = good;
   const float bad = std::nanf("");
   std::memcpy(nan.data() + 28 + 4 * (40 * 16 + 2 * 16 + 3), &bad, 4);

@@ -92,14 +92,14 @@ TEST_CASE("each defect of a file is named") {
     std::string bytes;
     const char* expected;
   } cases[] = {
-      {"", "at least 8"},
-      {"1234567", "at least 8"},
-      {with_header("{}", "", 3), "claims 3 bytes but the file has 10"},
-      {with_header("{}", "", 100'000'001), "claims 100000001"},
+      {"", "at byte 0: the length of the header needs 8 bytes, the file has 0"},
+      {"1234567", "needs 8 bytes, the file has 7: truncated"},
+      {with_header("{}", "", 3), "at byte 8: the header needs 3 bytes, the file has 2 more: truncated"},
+      {with_header("{}", "", 100'000'001), "needs 100000001 bytes"},
       {with_header("{}", "", INT64_MAX), "truncated"},
       {with_header("", ""), "start with '{'"},
       {with_header(" {}", ""), "start with '{'"},
-      {with_header("{\"a\"", ""), "not valid JSON"},
+      {with_header("{\"a\"", ""), "not valid JSON after key 'a'"},
       {with_header("{\"__metadata__\":{\"a\":1}}", ""), "__metadata__"},
       {with_header("{\"__metadata__\":[]}", ""), "__metadata__"},
       {with_header("{\"a\":3}", ""), "a JSON object"},
@@ -113,8 +113,10 @@ TEST_CASE("each defect of a file is named") {
        "does not fill"},
       {with_header(tensor(R"("dtype":"F32","shape":[9223372036854775807,2,0],"data_offsets":[0,0])"), ""),
        "does not fill"},
-      {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,8])"), "1234"), "occupies bytes 0 to 8"},
-      {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), "1234"), "occupies bytes 4 to 0"},
+      {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0,8])"), "1234"),
+       "'data_offsets' are bytes 0 to 8 after the header, the file has 4: truncated"},
+      {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])"), "1234"),
+       "'data_offsets' are bytes 4 to 0"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[-4,0])"), "1234"), "data_offsets"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[0])"), "1234"), "data_offsets"},
       {with_header(tensor(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])"), "12345678"), "after a hole"},
@@ -165,7 +167,8 @@ TEST_CASE("shards are found through the index and must agree with it") {
                   "one.safetensors");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"../one.safetensors"}})"), "same directory");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"/one.safetensors"}})"), "'/one.safetensors'", "same directory");
-  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"model.safetensors.index.json"}})"), "index.json: the header claims");
+  QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"model.safetensors.index.json"}})"),
+                  "index.json: at byte 8: the header needs");
   std::filesystem::create_symlink("loop.safetensors", std::filesystem::path(dir.path()) / "loop.safetensors");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{"a":"loop.safetensors"}})"), "'loop.safetensors' is missing");
   QAT_CHECK_ERROR(open_with(R"({"weight_map":{}})"), "weight_map");

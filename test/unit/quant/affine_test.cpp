@@ -305,7 +305,8 @@ TEST_CASE("the definition works at compile time") {
 TEST_CASE("zeros stay zeros under ggml's scales of every input type, and beyond its ends a table has its end levels") {
   for (const FloatType type : {FloatType::kFloat32, FloatType::kFloat16, FloatType::kBfloat16})
     for (const char* text :
-         {"int8narrow:group32:symmetric:ggml_half", "int8narrow:group32:symmetric:ggml_half:half_away_from_zero"}) {
+         {"int8narrow:group32:symmetric:ggml_half", "int8narrow:group32:symmetric:ggml_half:half_away_from_zero",
+          "int8narrow:group256:symmetric:ggml_float"}) {
       const AffineScheme a(parse_spec(text), type);
       const float tiny = 0.25f * a.eps;
       for (const float amax : {0.0f, tiny}) {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -127,13 +128,31 @@ TEST_CASE("ggml targets: the scheme a type names is held by it, and names lead t
 TEST_CASE("ggml targets: Q8_0 activations are ggml's to the bit, in both of its roundings") {
   const std::vector<float> x = odd_blocks();
   std::vector<std::uint8_t> bytes(x.size() / 32 * 34);
-  const char* const activation = ggml_activation(GgmlType::kQ4_0);
+  const char* const activation = ggml_activation(GgmlType::kQ4_0).scheme;
   ggml_encode_q8_0(x.data(), static_cast<index_t>(x.size()), bytes.data(), Q8Rounding::kVector);
   CHECK(
       test::compare_bits(values_of_blocks(GgmlType::kQ8_0, bytes, x.size()), by_definition(parse_spec(activation), x)));
   ggml_encode_q8_0(x.data(), static_cast<index_t>(x.size()), bytes.data(), Q8Rounding::kReference);
   const QuantSpec reference = parse_spec((std::string(activation) + ":half_away_from_zero").c_str());
   CHECK(test::compare_bits(values_of_blocks(GgmlType::kQ8_0, bytes, x.size()), by_definition(reference, x)));
+}
+
+TEST_CASE(
+    "ggml targets: Q8_K activations by the definition are ggml's rule: codes x * (127 / amax), values q / (127 / "
+    "amax)") {
+  const std::vector<float> x = odd_blocks();
+  std::vector<float> expected;
+  for (std::size_t begin = 0; begin < x.size(); begin += 256) {
+    float largest = 0.0f;  // ggml's signed extremum
+    for (std::size_t i = begin; i < begin + 256; ++i)
+      if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
+    const float scale = -127.0f / largest;
+    for (std::size_t i = begin; i < begin + 256; ++i)
+      expected.push_back(largest == 0.0f ? 0.0f : std::nearbyint(scale * x[i]) * (1.0f / scale) + 0.0f);
+  }
+  std::vector<float> ours = by_definition(parse_spec(ggml_activation(GgmlType::kTQ2_0).scheme), x);
+  for (float& v : ours) v += 0.0f;
+  CHECK(test::compare_bits(expected, ours));
 }
 
 TEST_CASE("ggml targets: the scheme of MXFP4 rounds floats as ggml does") {

@@ -124,7 +124,8 @@ TEST_CASE("well-formed specs that make no sense are refused by validate") {
         "int4:tensor:symmetric:eps=1e-40", "int4:tensor:symmetric:eps=1e38", "int4:tensor:symmetric:eps=nan",
         "int4:tensor:symmetric:eps=inf", "int4:group32:float_minimum", "int1narrow:group32:symmetric",
         "int4narrow:group32:asymmetric", "iq4_nl:group32:symmetric_no_clip", "e2m1:group32:symmetric:stochastic",
-        "int8narrow:token:symmetric:ggml_half", "int8:group32:asymmetric:ggml_half"}) {
+        "int8narrow:token:symmetric:ggml_half", "int8:group32:asymmetric:ggml_half",
+        "int8narrow:axis0:symmetric:ggml_float"}) {
     CAPTURE(text);
     const std::string error = error_of(text);
     CAPTURE(error);
@@ -142,9 +143,9 @@ TEST_CASE("well-formed specs that make no sense are refused by validate") {
 }
 
 TEST_CASE("elements of some integers are named, and say which") {
-  for (const char* text :
-       {"int2narrow:group256:symmetric:bf16safe", "iq4_nl:group32:signed_extremum:bf16safe",
-        "e2m1:group32:symmetric:e8m0", "int8narrow:group32:symmetric:ggml_half", "uint4:group32:float_minimum:float16"})
+  for (const char* text : {"int2narrow:group256:symmetric:bf16safe", "iq4_nl:group32:signed_extremum:bf16safe",
+                           "e2m1:group32:symmetric:e8m0", "int8narrow:group32:symmetric:ggml_half",
+                           "int8narrow:group256:symmetric:ggml_float", "uint4:group32:float_minimum:float16"})
     CHECK(std::string(to_string(parse_spec(text)).c_str()) == text);
   CHECK(parse_spec("int2narrow:group256:symmetric") == spec_of<Ternary, PerGroup<256>, Symmetric>);
   CHECK(parse_spec("iq4_nl:group32:signed_extremum:float16") == spec_of<Iq4Nl, PerGroup<32>, SignedExtremum, half>);

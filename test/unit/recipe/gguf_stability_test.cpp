@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <optional>
 #include <string>
 
 #include "unit/recipe/tiny_model.hpp"
@@ -51,4 +53,23 @@ TEST_CASE("GGUF stability: every layer that is stored in blocks is counted, in t
     CHECK(line.is_stable() == !head);  // Q8_0 through bf16
   }
   CHECK(contains(error_of([&] { gguf_stability(model, GgmlType::kMXFP4); }), "not exact in MXFP4"));
+}
+
+TEST_CASE(
+    "GGUF stability: layers that stand in one tensor of the file are counted in its one type, as they are exported") {
+  nn::Transformer model(with_architecture(tiny_config(true), Architecture::kGpt2));  // one tensor for q, k and v
+  model.randomize(1, 0.2f);
+  quantize(two_threads(), model, {{"linear", parse_scheme("gguf:q4_0")}, {"*.k_proj", parse_scheme("gguf:q8_0")}});
+  const test::TempDir dir;
+  const GgufReport report = export_gguf(model, {}, dir / "m.gguf");
+  for (const StabilityLine& line : gguf_stability(model, std::nullopt)) {
+    INFO(line.name);
+    const auto written =
+        std::find_if(report.begin(), report.end(), [&](const GgufLayer& l) { return l.name == line.name; });
+    REQUIRE(written != report.end());
+    CHECK(line.type == written->type);
+    const bool joint = line.name.find("q_proj") != line.name.npos || line.name.find("k_proj") != line.name.npos ||
+                       line.name.find("v_proj") != line.name.npos;
+    CHECK((line.type == GgmlType::kQ8_0) == joint);
+  }
 }

@@ -15,7 +15,7 @@ TEST_CASE("a packed checkpoint gives the logits it was saved with, bit for bit")
   for (const bool tied : {false, true})
     for (const char* scheme :
          {"8da4w", "qat3", "tinygemm", "weight=uint8:axis0:asymmetric", "weight=int1:group20:symmetric",
-          "gguf:q4_0+q8_0", "gguf:q4_1", "gguf:iq4_nl", "gguf:mxfp4"}) {
+          "gguf:q4_0+q8_0", "gguf:q4_1+q8_1", "gguf:iq4_nl", "gguf:mxfp4"}) {
       CAPTURE(scheme);
       nn::Transformer model = tiny_model(tied);
       const LayerScheme weight_only{parse_scheme(scheme).weight, {}};

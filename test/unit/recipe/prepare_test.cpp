@@ -52,7 +52,8 @@ TEST_CASE("E2: the converted model gives the logits of the prepared one, bit for
                            "activation=int8:token:asymmetric",
                            "gguf:q4_0+q8_0",
                            "gguf:q8_0+q8_0",
-                           "gguf:q4_1",
+                           "gguf:q4_1+q8_1",
+                           "weight=int3:axis0:symmetric,activation=int8:group64:symmetric:ggml_float",
                            "gguf:iq4_nl+q8_0",
                            "gguf:mxfp4",
                            "weight=int2narrow:group20:symmetric:bf16safe",
@@ -77,9 +78,11 @@ TEST_CASE("Q8_0 activations are for rows of whole blocks: others are stored in f
                     weight = to_string(parse_scheme("gguf:q4_0")).c_str();
   CHECK(line_of(report, "model.layers.0.mlp.up_proj").scheme == both);
   CHECK(line_of(report, "model.layers.0.mlp.down_proj").scheme == weight);
-  for (const char* name : {"gguf:q4_1+q8_0", "gguf:tq2_0+q8_0", "gguf:+q8_0", "gguf:q4_0+q8_1", "gguf:q2_k"}) {
+  for (const char* name : {"gguf:q4_1+q8_0", "gguf:tq2_0+q8_0", "gguf:+q8_0", "gguf:q4_0+q8_1", "gguf:q4_1+q8_k",
+                           "gguf:q4_1+", "gguf:q2_k"}) {
     CAPTURE(name);
-    CHECK(contains(error_of([&] { parse_scheme(name); }), "gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4)"));
+    CHECK(contains(error_of([&] { parse_scheme(name); }),
+                   "gguf:TYPE+q8_0 (q4_0, q5_0, q8_0, iq4_nl, mxfp4), gguf:q4_1+q8_1"));
   }
 }
 

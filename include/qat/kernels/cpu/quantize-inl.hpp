@@ -485,10 +485,13 @@ QAT_INLINE Params chosen_params(Float low, Float high, Float extremum, const Aff
     const Float steps = vec::round_even(in_input_grid(a, mn / s));
     z = clamp(in_input_grid(a, vec::set(a.qmin) - steps), vec::set(a.qmin), vec::set(a.qmax));
   }
-  if (a.spec.scale_type == ScaleType::kGgmlHalf) {  // of kSymmetric
+  if (has_ggml_scale(a.spec)) {  // of kSymmetric
     const Float bound = vec::set((a.qmax - a.qmin) * 0.5f);
-    const Float inverse = vec::select(vec::set(a.eps) <= extremum / bound, bound / extremum, vec::set(1.0f) / s);
-    return {round_scale(ScaleType::kGgmlHalf, s), z, vec::select(vec::set(0x1p-25f) < s, inverse, zero)};
+    const auto by_range = vec::set(a.eps) <= extremum / bound;
+    const Float inverse = vec::select(by_range, bound / extremum, vec::set(1.0f) / s);
+    if (a.spec.scale_type == ScaleType::kGgmlHalf)
+      return {round_scale(ScaleType::kGgmlHalf, s), z, vec::select(vec::set(0x1p-25f) < s, inverse, zero)};
+    return {round_scale(ScaleType::kGgmlFloat, vec::select(by_range, vec::set(1.0f) / inverse, s)), z, inverse};
   }
   return finished(round_scale(a.spec.scale_type, s), z, a);
 }

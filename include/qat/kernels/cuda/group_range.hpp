@@ -11,11 +11,10 @@ namespace qat::inline v0::cuda {
 inline void validate_on_device(const QuantSpec& spec) {
   validate(spec);
   QAT_CHECK(
-      spec.levels == Levels::kAll && spec.mapping != MappingKind::kFloatMinimum &&
-          spec.scale_type != ScaleType::kGgmlHalf,
-      kUnsupported, to_string(spec),
+      spec.levels == Levels::kAll && spec.mapping != MappingKind::kFloatMinimum && !has_ggml_scale(spec), kUnsupported,
+      to_string(spec),
       " is not computed on a GPU; accepted are int and uint types without narrow, all mappings but float_minimum, all "
-      "scales but ggml_half");
+      "scales but ggml_half and ggml_float");
 }
 
 enum class RangeKind { kMagnitude, kMinMax, kExtremum };
