@@ -113,7 +113,9 @@ def build(folder, architectures=("90a",), emulated=False, jobs=None, compiler="g
     else:
         nvcc = find_nvcc()
         toolkit = toolkit_of(nvcc)
-        targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
+        # PTX of the newest one that is not of one kind of GPU alone ("90a"): newer GPUs translate it.
+        newest = max((a for a in architectures if a.isdigit()), key=int, default=None)
+        targets = [f"-gencode=arch=compute_{a},code=" + (f"[sm_{a},compute_{a}]" if a == newest else f"sm_{a}") for a in architectures]
         cublas_include, cublas = find_cublas(toolkit)
         device = [nvcc, *FLAGS, *cublas_include, *targets, "-Xcompiler", "-fPIC", "--threads", "1", *extra]
         host = [compiler, *FLAGS, "-fPIC"]

@@ -3,7 +3,7 @@
 //   nvcc -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -I include bench/gpu/w4a16_sweep.cu -o sweep && ./sweep
 //
 // and the pipelined kernel with parts of its work left out. Medians of CUDA-graph replays; weights rotate through
-// copies that exceed the cache. Arguments: pairs N K instead of the built-in ones. bytes: what a call must move, in
+// copies that exceed the cache. tiles*: with a look for new scales at every 64 columns. Arguments: pairs N K instead of the built-in ones. bytes: what a call must move, in
 // parts of the bandwidth of a device copy of the same run.
 #include <algorithm>
 #include <cstdio>
@@ -137,8 +137,9 @@ struct With : W4A16Form {
 /// Activations are not read from shared memory.
 struct NoTokens : W4A16Form {
   template <class Context>
-  __device__ static Operand load(const Context&, unsigned row, unsigned tile, unsigned half, unsigned g, unsigned q) {
-    return {{row, tile, half + g, q}};
+  __device__ static Operand load(const Context&, unsigned row, unsigned offset, unsigned first, unsigned i,
+                                 unsigned half, unsigned g, unsigned q) {
+    return {{row + offset, first + i, half + g, q}};
   }
 };
 
@@ -168,9 +169,10 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
   std::vector<W4A16Config> configs = {{Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}};
   cuda::detail::for_w4a16_shapes([&](auto shape) {
     using Shape = decltype(shape);
-    for (int blocks : {0, 132 * (3 - Shape::kMinBlocks)})
-      configs.push_back(
-          {Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages, blocks});
+    for (const bool every_tile : {false, true})
+      for (int blocks : {0, 132 * (3 - Shape::kMinBlocks)})
+        configs.push_back({Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages,
+                           blocks, 8 * Shape::kTokens, every_tile});
   });
   for (const int m : tokens) {
     std::vector<Result> results;
@@ -200,11 +202,14 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
     const double flop = 2.0 * m * static_cast<double>(rows) * static_cast<double>(columns);
     for (const Result& r : results)
       std::printf(
-          "M %3d N %5d K %5d g %4d  %-6s %3d x %3d  warps %2d stages %d blocks %3d  %7.2f us  bytes %.2f of copy  "
+          "M %3d N %5d K %5d g %4d  %-6s %3d x %3d  warps %2d of %2d stages %d blocks %3d  %7.2f us  bytes %.2f of copy  "
           "%5.0f TFLOP/s\n",
           m, static_cast<int>(rows), static_cast<int>(columns), static_cast<int>(group),
-          r.config.form == Form::kStream ? "stream" : "tiles", r.config.tile_tokens, r.config.tile_rows, r.config.warps,
-          r.config.stages, r.config.blocks, r.time * 1e6, bytes / r.time / copy_rate, flop / r.time * 1e-12);
+          r.config.form == Form::kStream ? "stream"
+          : r.config.every_tile          ? "tiles*"
+                                         : "tiles",
+          r.config.tile_tokens, r.config.tile_rows, r.config.warps, r.config.warp_tokens, r.config.stages,
+          r.config.blocks, r.time * 1e6, bytes / r.time / copy_rate, flop / r.time * 1e-12);
     std::fflush(stdout);
   }
 }

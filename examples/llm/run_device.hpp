@@ -25,12 +25,7 @@ class RunDevice {
                                                        const qat::recipe::TrainConfig& config,
                                                        qat::index_t longest) const {
     std::shared_ptr<qat::recipe::TrainingDevice> device;
-    if (gpu_)
-      attempt([&] {
-        QAT_CHECK(config.ema_decay == 0.0, kUnsupported, "ema_decay is ", config.ema_decay,
-                  "; accepted on a GPU: 0 (--device cpu averages weights)");
-        device = make_gpu_trainer(model, config, longest);
-      });
+    if (gpu_) attempt([&] { device = make_gpu_trainer(model, config, longest); });
     return device;
   }
   /// Scores of the model as it is now are the GPU's from here on, where there is one.

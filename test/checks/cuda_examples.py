@@ -65,9 +65,12 @@ def with_nvcc(folder, nvcc, toolkit):
         program = os.path.join(folder, name)
         yield name + ".cu (nvcc)", [[*flags, os.path.join(EXAMPLES, name + ".cu"), "-o", program]], program
     linked = os.path.join(folder, "linked")
-    compile_instances, made = objects(flags, folder, INSTANCES)
+    # gemm.cu is not of the example: it shows that cuBLASLt links. Nothing is timed here, so nvcc need not try hard.
+    cublas_include, cublas = build.find_cublas(toolkit)
+    compile_instances, made = objects([*flags, *cublas_include, "-Xcicc", "-O1", "-Xptxas", "-O1"], folder,
+                                      [*INSTANCES, os.path.join(common.ROOT, "kernels", "cuda", "gemm.cu")])
     yield ("linked.cpp (g++, instances by nvcc)",
-           compile_instances + [["g++", "-std=c++20", "-Wall", "-Wextra", *INCLUDE, os.path.join(EXAMPLES, "linked.cpp"), *made, "-L",
+           compile_instances + [["g++", "-std=c++20", "-Wall", "-Wextra", *INCLUDE, os.path.join(EXAMPLES, "linked.cpp"), *made, *cublas, "-L",
                                  build.library_folder(toolkit), "-lcudart_static", "-lpthread", "-ldl", "-lrt", "-o", linked]], linked)
 
 

@@ -115,6 +115,48 @@ def check_qat_llm(report, library, scratch):
         report.check("gpu rehearsal: qat-llm --device cuda", [str(error)])
 
 
+def check_enabled(report, scratch):
+    """`meson -Dcuda=enabled` without a GPU: the library and qat-llm link what nvcc makes, say what is missing, and go on on the CPU."""
+    name = "gpu rehearsal: kernels by nvcc, cuBLASLt and qat-llm link"
+    if not os.environ.get("QAT_TEST_FULL"):
+        return  # minutes of nvcc; cuda_examples links a part of it in every run
+    sys.path.insert(0, os.path.join(common.ROOT, "bench", "gpu"))
+    import build
+    try:
+        library, _ = build.build(os.path.join(scratch, "enabled"), ("90a",), with_check=False, jobs=common.JOBS)
+    except build.BuildError as error:
+        if "no nvcc" in str(error) or "no cuBLASLt" in str(error):
+            report.skip(name, str(error).splitlines()[0])
+        else:
+            report.check(name, str(error).splitlines()[:20])
+        return
+    loaded = ctypes.CDLL(library)
+    loaded.qat_last_error.restype = ctypes.c_char_p
+    text = ctypes.create_string_buffer(200)
+    if loaded.qat_cuda_device(text, len(text)) == 0:
+        report.skip(name + " and say what is missing", "there is a GPU: " + text.value.decode())
+        return
+    said = loaded.qat_last_error().decode()
+    report.check("gpu rehearsal: the C interface says why there is no GPU", [] if "--device cpu" in said else [said])
+    if "QAT_LLM" not in os.environ:
+        report.skip(name, "qat-llm is not built")
+        return
+    program = os.path.join(scratch, "qat-llm-enabled")
+    problems = link_qat_llm(library, program)
+    report.check(name, problems)
+    if problems:
+        return
+    sys.path.insert(0, os.path.join(common.ROOT, "test", "cli"))
+    import tiny
+    model, text = tiny.make(scratch)
+    tiny.QAT_LLM = program
+    command = ["eval", "--model", model, "--data", text, "--length", "16", "--limit", "2", "--device"]
+    (code, _, errors), (auto_code, _, auto_errors) = tiny.run(*command, "cuda"), tiny.run(*command, "auto")
+    report.check("gpu rehearsal: qat-llm by nvcc exits with 2 where there is no GPU, and with auto runs on the CPU",
+                 [] if code == 2 and "--device cpu" in errors and auto_code == 0 and "runs on the CPU: " in auto_errors
+                 else [f"{code}: {errors}", f"{auto_code}: {auto_errors}"])
+
+
 def main():
     report = common.Report()
     folder = os.path.join(os.environ.get("QAT_BUILD") or os.path.join(common.ROOT, "build"), "gpu-emulated")
@@ -126,6 +168,7 @@ def main():
         if done.returncode == 0:
             report.check("gpu rehearsal: pointers that are not the device's are refused", pointer_problems(os.path.join(folder, "libqat_cuda.so")))
             check_qat_llm(report, os.path.join(folder, "libqat_cuda.so"), scratch)
+        check_enabled(report, scratch)
     tail = done.stdout.splitlines()[-30:]
     for line in result.get("check", {}).get("lines", []):
         found = re.match(r"(ok|FAILED)\s+(.*): (\d+) comparisons", line)

@@ -18,11 +18,11 @@ std::vector<bfloat16> integers(index_t rows, index_t columns, index_t stride, st
 
 template <class T>
 void product(const Device& device, Report& report, const cuda::Blas& blas, index_t m, index_t n, index_t k, bool ta,
-             bool tb, index_t padding, float alpha, float beta) {
+             bool tb, index_t padding, float alpha, float beta, bool biased = false) {
   const std::string what = std::string("gemm ") + (sizeof(T) == 2 ? "bfloat16 " : "float32 ") + std::to_string(m) +
                            "x" + std::to_string(n) + "x" + std::to_string(k) + (ta ? " aT" : " a") +
                            (tb ? " bT" : " b") + " padding " + std::to_string(padding) + " beta " +
-                           std::to_string(beta);
+                           std::to_string(beta) + (biased ? " bias" : "");
   cuda::GemmArgs<T> g;
   g.m = m, g.n = n, g.k = k;
   g.transpose_a = ta, g.transpose_b = tb;
@@ -32,7 +32,7 @@ void product(const Device& device, Report& report, const cuda::Blas& blas, index
   g.y_stride = n + padding;
   const std::vector<bfloat16> a = integers(ta ? k : m, ta ? m : k, g.a_stride, 1);
   const std::vector<bfloat16> b = integers(tb ? n : k, tb ? k : n, g.b_stride, 2);
-  const std::vector<bfloat16> before = integers(m, n, g.y_stride, 3);
+  const std::vector<bfloat16> before = integers(m, n, g.y_stride, 3), bias = integers(1, n, n, 4);
   std::vector<T> expected(before.begin(), before.end());
   const auto value = [](const std::vector<bfloat16>& x, index_t i) {
     return static_cast<double>(static_cast<float>(x[static_cast<std::size_t>(i)]));
@@ -44,13 +44,16 @@ void product(const Device& device, Report& report, const cuda::Blas& blas, index
         sum += value(a, ta ? l * g.a_stride + i : i * g.a_stride + l) *
                value(b, tb ? j * g.b_stride + l : l * g.b_stride + j);
       const index_t at = i * g.y_stride + j;
-      const double y = static_cast<double>(alpha) * sum + static_cast<double>(beta) * value(before, at);
+      const double y = static_cast<double>(alpha) * sum + static_cast<double>(beta) * value(before, at) +
+                       (biased ? value(bias, j) : 0.0);
       expected[static_cast<std::size_t>(at)] = static_cast<T>(static_cast<float>(y));
     }
 
   const auto device_a = to_device(device, a), device_b = to_device(device, b);
   const auto y = to_device(device, std::vector<T>(before.begin(), before.end()));
   g.a = device_a.data(), g.b = device_b.data(), g.y = y.data();
+  const auto device_bias = to_device(device, bias);
+  if (biased) g.bias = device_bias.data();
   cuda::gemm(device.backend, blas, g);
   report.expect(what, compare_bits<T>(expected, to_host(device, y)));
 }
@@ -62,6 +65,7 @@ void products(const Device& device, Report& report) {
       for (const index_t padding : {0, 8}) {
         product<float>(device, report, blas, 24, 40, 64, ta, tb, padding, 1.0f, 0.0f);
         product<bfloat16>(device, report, blas, 24, 40, 64, ta, tb, padding, 1.0f, 0.0f);
+        product<bfloat16>(device, report, blas, 24, 40, 64, ta, tb, padding, 1.0f, 0.0f, true);
         product<float>(device, report, blas, 16, 8, 32, ta, tb, padding, 0.5f, 1.0f);
       }
       if (!device.large) continue;

@@ -4,6 +4,7 @@
 #include "qat/kernels/cuda/activation.cuh"
 #include "qat/kernels/cuda/adamw.cuh"
 #include "qat/kernels/cuda/attention.cuh"
+#include "qat/kernels/cuda/average.cuh"
 #include "qat/kernels/cuda/cross_entropy.cuh"
 #include "qat/kernels/cuda/embedding.cuh"
 #include "qat/kernels/cuda/fake_quantize.cuh"
@@ -13,6 +14,7 @@
 #include "qat/kernels/cuda/rmsnorm.cuh"
 #include "qat/kernels/cuda/rope.cuh"
 #include "qat/kernels/cuda/scaled_float.cuh"
+#include "qat/kernels/cuda/sum_rows.cuh"
 #include "qat/kernels/cuda/w4a16_gemm.cuh"
 #include "qat/kernels/cuda/w4a8_gemm.cuh"
 #include "qat/ops/assign.cuh"
@@ -76,6 +78,7 @@ QAT_REPRESENTATIVE(detail::DequantizeRows<bfloat16>)
 QAT_REPRESENTATIVE(W4A16StreamKernel<2, 1, 8, 256, 2>)
 QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 2, 4, 1, 2, 4, 4, 2>, W4A16Form>)
 QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 8, 4, 2, 1, 1, 6, 1>, W4A16Form>)
+QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<4, 4, 2, 2, 1, 2, 3, 2>, W4A16Form>)
 QAT_REPRESENTATIVE(Int4TilesKernel<Int4Shape<2, 8, 4, 2, 1, 2, 4, 1>, W4A8Form>)
 QAT_REPRESENTATIVE(detail::ClearCounters)
 
@@ -89,6 +92,8 @@ QAT_REPRESENTATIVE(AttentionBackwardKeys<64, 2, 4, 64, 16, 2>)
 QAT_REPRESENTATIVE(detail::CrossEntropyRow<bfloat16, true>)
 QAT_REPRESENTATIVE(detail::SumOfFloats)
 QAT_REPRESENTATIVE(detail::RopePairs<bfloat16, true>)
+QAT_REPRESENTATIVE(SumRowsOfPart<bfloat16>)
+QAT_REPRESENTATIVE(AverageUpdate)
 QAT_REPRESENTATIVE(detail::EmbeddingRows<bfloat16>)
 QAT_REPRESENTATIVE(detail::EmbeddingGradient<bfloat16, 4>)
 QAT_REPRESENTATIVE(detail::ClearWords)

@@ -1,7 +1,6 @@
 // Training a Llama on one GPU: forward, backward and optimizer as launches over buffers laid out once.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,30 +14,12 @@
 #include "qat/kernels/cuda/gemm.hpp"
 #include "qat/kernels/cuda/rmsnorm.hpp"
 #include "qat/kernels/cuda/rope.hpp"
-#include "qat/nn/cuda_weights.hpp"
+#include "qat/kernels/cuda/sum_rows.hpp"
+#include "qat/nn/cuda_llama_options.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/ops/rope.hpp"
-#include "qat/quantizer/layer_scheme.hpp"
 
 namespace qat::inline v0::nn {
-
-/// What a step of CudaLlama works on and how.
-struct CudaLlamaOptions : CudaOptimizerOptions {
-  index_t batch = 1, length = 1;  ///< of a step, at most: sequences, tokens of each
-  index_t longest = 0;            ///< tokens of the longest sequence that score() takes; 0: length
-  /// Schemes of the linear layers of blocks; not of embedding and head. Activations: rows of one scale, as
-  /// int8:token:asymmetric.
-  std::optional<QuantSpec> weight, activation;
-  /// Instead of those: schemes of layers by name, as "model.layers.0.mlp.up_proj", "model.embed_tokens" or "lm_head".
-  std::map<std::string, LayerScheme> schemes;
-};
-
-/// The sequences of one pass, and what becomes of their gradients.
-struct CudaLlamaPass {
-  index_t batch, length;    ///< up to those of the options
-  float factor;             ///< of the gradients: 1 / targets for those of a mean
-  bool accumulate = false;  ///< they are added to those of the pass before
-};
 
 /// Weights are fp32 masters with a bfloat16 copy, which is what products read; under a scheme the copy is the
 /// fake-quantized master, rewritten by the optimizer's own pass. Activations are bfloat16, sums and gradients of
@@ -72,7 +53,7 @@ class CudaLlama {
   static void check_model(const LlamaConfig& c, index_t longest) {
     const char* const foreign = foreign_part(c);
     QAT_CHECK(foreign == nullptr, kUnsupported, "CudaLlama: the model has ", foreign,
-              "; accepted: what Llama has, as Llama, Mistral, SmolLM");
+              "; accepted: what Llama has, with or without biases, as Llama, Mistral, SmolLM, Qwen2");
     QAT_CHECK(c.window == 0 || longest <= c.window, kUnsupported, "CudaLlama: a sequence has ", longest,
               " tokens, the model's attention a window of ", c.window, "; accepted: sequences within the window");
     QAT_CHECK(c.dim % 8 == 0 && c.hidden_dim % 8 == 0 && c.head_dim % 8 == 0 && c.head_dim <= 128, kUnsupported,
@@ -107,14 +88,13 @@ class CudaLlama {
               " tokens; accepted: up to ", options_.batch, " of ", options_.length);
     accumulate_ = pass.accumulate;
     forward(tokens, pass.batch, pass.length);
-    const CudaWeight& head = weights_[head_];
     cuda::CrossEntropyArgs<bfloat16> loss = loss_of(targets);
     loss.dlogits = logits_.data();
     loss.factor = pass.factor;
     loss.total = total_.data();
     cuda::cross_entropy(backend_, loss);
 
-    gemm_backward(logits_.data(), head, normed_.y.data(), dnormed_.data());
+    gemm_backward(logits_.data(), head_, normed_.y.data(), dnormed_.data());
     norm_backward(normed_, weights_[final_norm_], dnormed_.data(), false);
     for (index_t n = config_.n_layers - 1; n >= 0; --n) block_backward(n);
     cuda::embedding_backward<bfloat16>(backend_, tokens, tokens_, dstream_.data(), config_.vocab_size, config_.dim,
@@ -149,6 +129,7 @@ class CudaLlama {
     if (!o.trains) return bytes;
     at_least(cuda::embedding_backward_bytes(c.vocab_size, tokens));
     at_least(cuda::rmsnorm_backward_bytes<bfloat16>(tokens, c.dim));
+    at_least(cuda::sum_rows_bytes(tokens, 2 * c.hidden_dim + (c.n_heads + 2 * c.n_kv_heads) * c.head_dim + c.dim));
     at_least(cuda::attention_backward_workspace(
         cuda::attention_extents(o.batch, o.length, o.length, c.n_heads, c.n_kv_heads, c.head_dim)));
     return bytes;
@@ -162,11 +143,11 @@ class CudaLlama {
   static const char* foreign_part(const LlamaConfig& c) {
     if (c.norm == NormKind::kLayerNorm) return "layer norms (GPT-2)";
     if (c.norm == NormKind::kRmsPlusOne) return "norms with weights beside 1 (Gemma)";
-    if (c.qkv_bias || c.out_bias || c.mlp_bias) return "biases (Qwen2, GPT-2)";
     if (c.qk_norm) return "normalized heads (Qwen3)";
-    LlamaConfig unwindowed = c;
-    unwindowed.window = 0;
-    return has_llama_form(unwindowed) ? nullptr : "another activation, scaled embeddings or learned positions";
+    LlamaConfig plain = c;
+    plain.window = 0;
+    plain.qkv_bias = plain.out_bias = plain.mlp_bias = false;
+    return has_llama_form(plain) ? nullptr : "another activation, scaled embeddings or learned positions";
   }
 
   /// The input of a linear layer, with what its backward pass needs of its quantization.
@@ -180,8 +161,14 @@ class CudaLlama {
     cuda::DeviceBuffer<bfloat16> stream;
     cuda::DeviceBuffer<float> inv_rms;
   };
+  /// Places in weights_; the bias where there is one.
+  struct Linear {
+    std::size_t weight = 0;
+    std::optional<std::size_t> bias = std::nullopt;
+  };
   struct Block {
-    std::size_t input_norm, qkv, out, post_norm, gate_up, down;  // in weights_
+    std::size_t input_norm, post_norm;
+    Linear qkv, out, gate_up, down;
     NormedInput attention_input, mlp_input;
     Input attention_output, activated;
     cuda::DeviceBuffer<bfloat16> heads, attended, gate_and_up;  // (tokens, qkv), (tokens, q), (tokens, 2 hidden)
@@ -210,13 +197,18 @@ class CudaLlama {
     return common;
   }
   /// Adds layers as rows of one weight, and gives their input its scheme.
-  std::size_t add_linear(const std::vector<std::string>& layers, const std::vector<index_t>& rows, index_t columns,
-                         Input& input, bool of_block = true) {
+  Linear add_linear(const std::vector<std::string>& layers, const std::vector<index_t>& rows, index_t columns,
+                    Input& input, bool biased, bool of_block = true) {
     const LayerScheme scheme = scheme_of(layers, of_block);
     input.spec = scheme.activation;
-    std::vector<std::string> names;
-    for (const std::string& layer : layers) names.push_back(layer + ".weight");
-    return weights_.add(names, rows, columns, scheme.weight);
+    const auto names_of = [&layers](const char* what) {
+      std::vector<std::string> names;
+      for (const std::string& layer : layers) names.push_back(layer + what);
+      return names;
+    };
+    Linear added{weights_.add(names_of(".weight"), rows, columns, scheme.weight)};
+    if (biased) added.bias = weights_.add(names_of(".bias"), rows, 1);
+    return added;
   }
   void make_weights() {
     const LlamaConfig& c = config_;
@@ -234,16 +226,17 @@ class CudaLlama {
       Block b;
       b.input_norm = weights_.add({name + ".input_layernorm.weight"}, {1}, c.dim);
       b.qkv = add_linear({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
-                         {q_width(), kv_width(), kv_width()}, c.dim, b.attention_input);
-      b.out = add_linear({attention + "o_proj"}, {c.dim}, q_width(), b.attention_output);
+                         {q_width(), kv_width(), kv_width()}, c.dim, b.attention_input, c.qkv_bias);
+      b.out = add_linear({attention + "o_proj"}, {c.dim}, q_width(), b.attention_output, c.out_bias);
       b.post_norm = weights_.add({name + ".post_attention_layernorm.weight"}, {1}, c.dim);
-      b.gate_up = add_linear({mlp + "gate_proj", mlp + "up_proj"}, {c.hidden_dim, c.hidden_dim}, c.dim, b.mlp_input);
-      b.down = add_linear({mlp + "down_proj"}, {c.dim}, c.hidden_dim, b.activated);
+      b.gate_up = add_linear({mlp + "gate_proj", mlp + "up_proj"}, {c.hidden_dim, c.hidden_dim}, c.dim, b.mlp_input,
+                             c.mlp_bias);
+      b.down = add_linear({mlp + "down_proj"}, {c.dim}, c.hidden_dim, b.activated, c.mlp_bias);
       blocks_.push_back(std::move(b));
     }
     final_norm_ = weights_.add({"model.norm.weight"}, {1}, c.dim);
     normed_.spec = head.activation;
-    head_ = c.tied ? embedding_ : add_linear({"lm_head"}, {c.vocab_size}, c.dim, normed_, false);
+    head_ = c.tied ? Linear{embedding_} : add_linear({"lm_head"}, {c.vocab_size}, c.dim, normed_, false, false);
   }
 
   cuda::DeviceBuffer<bfloat16> rows_of(index_t columns) const {
@@ -289,18 +282,22 @@ class CudaLlama {
     dactivated_ = rows_of(c.hidden_dim);
     total_ = cuda::DeviceBuffer<float>(1);
   }
-  // y = x w^T
-  void gemm_forward(const bfloat16* x, const CudaWeight& w, bfloat16* y) const {
+  // y = x w^T + bias
+  void gemm_forward(const bfloat16* x, const Linear& layer, bfloat16* y) const {
+    const CudaWeight& w = weights_[layer.weight];
     cuda::GemmArgs<bfloat16> g;
     g.m = tokens_, g.n = w.rows, g.k = w.columns;
     g.a = x;
     g.b = w.copy.data();
     g.transpose_b = true;
     g.y = y;
+    if (layer.bias) g.bias = weights_[*layer.bias].copy.data();
     cuda::gemm(backend_, blas_, g);
   }
-  // dw = dy^T x, dx = dy w
-  void gemm_backward(const bfloat16* dy, const CudaWeight& w, const bfloat16* x, bfloat16* dx) const {
+  // dw = dy^T x, dbias = the sum of dy's rows, dx = dy w
+  void gemm_backward(const bfloat16* dy, const Linear& layer, const bfloat16* x, bfloat16* dx) const {
+    const CudaWeight& w = weights_[layer.weight];
+    if (layer.bias) cuda::sum_rows(backend_, dy, tokens_, w.rows, weights_[*layer.bias].gradient.data(), accumulate_);
     cuda::GemmArgs<float> dw;
     dw.m = w.rows, dw.n = w.columns, dw.k = tokens_;
     dw.a = dy;
@@ -415,7 +412,7 @@ class CudaLlama {
     const bfloat16 *x = first, *residual = nullptr;
     for (Block& b : blocks_) {
       norm_forward(x, residual, weights_[b.input_norm], b.attention_input);
-      gemm_forward(b.attention_input.y.data(), weights_[b.qkv], b.heads.data());
+      gemm_forward(b.attention_input.y.data(), b.qkv, b.heads.data());
       turn(b.heads.data(), false);
       cuda::AttentionArgs<bfloat16> a;
       set_attention(b, a);
@@ -424,19 +421,19 @@ class CudaLlama {
         cuda::fake_quantize_dynamic<bfloat16>(backend_, *spec, b.attended.data(), tokens_, q_width(),
                                               b.attention_output.y.data(), b.attention_output.scale.data(),
                                               b.attention_output.zero_point.data());
-      gemm_forward(attended_of(b), weights_[b.out], branch_.data());
+      gemm_forward(attended_of(b), b.out, branch_.data());
       norm_forward(branch_.data(), b.attention_input.stream.data(), weights_[b.post_norm], b.mlp_input);
-      gemm_forward(b.mlp_input.y.data(), weights_[b.gate_up], b.gate_and_up.data());
+      gemm_forward(b.mlp_input.y.data(), b.gate_up, b.gate_and_up.data());
       cuda::ActivationArgs<bfloat16> act;
       set_activation(b, act);
       act.output = quantized_output(b.activated);
       cuda::activation(backend_, act);
-      gemm_forward(b.activated.y.data(), weights_[b.down], branch_.data());
+      gemm_forward(b.activated.y.data(), b.down, branch_.data());
       x = branch_.data();
       residual = b.mlp_input.stream.data();
     }
     norm_forward(x, residual, weights_[final_norm_], normed_);
-    gemm_forward(normed_.y.data(), weights_[head_], logits_.data());
+    gemm_forward(normed_.y.data(), head_, logits_.data());
   }
   cuda::CrossEntropyArgs<bfloat16> loss_of(const std::int32_t* targets) const {
     cuda::CrossEntropyArgs<bfloat16> loss;
@@ -453,7 +450,7 @@ class CudaLlama {
 
   void block_backward(index_t n) {
     Block& b = blocks_[static_cast<std::size_t>(n)];
-    gemm_backward(dstream_.data(), weights_[b.down], b.activated.y.data(), dactivated_.data());
+    gemm_backward(dstream_.data(), b.down, b.activated.y.data(), dactivated_.data());
     cuda::ActivationBackwardArgs<bfloat16> act;
     set_activation(b, act);
     act.dgate = b.gate_and_up.data();
@@ -461,10 +458,10 @@ class CudaLlama {
     act.dy = dactivated_.data();
     act.quantized = quantized_input(b.activated);
     cuda::activation_backward(backend_, act);
-    gemm_backward(b.gate_and_up.data(), weights_[b.gate_up], b.mlp_input.y.data(), dnormed_.data());
+    gemm_backward(b.gate_and_up.data(), b.gate_up, b.mlp_input.y.data(), dnormed_.data());
     norm_backward(b.mlp_input, weights_[b.post_norm], dnormed_.data(), true);
 
-    gemm_backward(dstream_.data(), weights_[b.out], attended_of(b), dattended_.data());
+    gemm_backward(dstream_.data(), b.out, attended_of(b), dattended_.data());
     if (const QuantSpec* const spec = spec_of(b.attention_output))
       cuda::fake_quantize_backward<bfloat16>(backend_, *spec, dattended_.data(), b.attended.data(), tokens_, q_width(),
                                              b.attention_output.scale.data(), b.attention_output.zero_point.data(),
@@ -477,7 +474,7 @@ class CudaLlama {
     a.dv = a.dk + kv_width();
     cuda::attention_backward(backend_, a);
     turn(dheads_.data(), true);
-    gemm_backward(dheads_.data(), weights_[b.qkv], b.attention_input.y.data(), dnormed_.data());
+    gemm_backward(dheads_.data(), b.qkv, b.attention_input.y.data(), dnormed_.data());
     norm_backward(b.attention_input, weights_[b.input_norm], dnormed_.data(), true);
   }
 
@@ -490,7 +487,8 @@ class CudaLlama {
   CudaWeights weights_;
   cuda::Blas blas_;
   std::vector<Block> blocks_;
-  std::size_t embedding_ = 0, head_ = 0, final_norm_ = 0;
+  std::size_t embedding_ = 0, final_norm_ = 0;
+  Linear head_;
   NormedInput normed_;
   cuda::DeviceBuffer<bfloat16> branch_, dstream_, dnormed_, dattended_, dheads_, dactivated_, logits_;
   cuda::DeviceBuffer<float> losses_, total_, cosine_, sine_;

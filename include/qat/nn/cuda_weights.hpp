@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qat/kernels/cuda/adamw.hpp"
+#include "qat/kernels/cuda/average.hpp"
 #include "qat/kernels/cuda/device.hpp"
 #include "qat/kernels/lsq_gradient_scale.hpp"
 #include "qat/numeric/bfloat16.hpp"
@@ -25,6 +26,7 @@ struct CudaWeight {
   cuda::DeviceBuffer<float> scale, zero_point;                      ///< (tiles), where it is fake-quantized
   cuda::DeviceBuffer<float> learned, learned_mean, learned_square;  ///< (tiles), where scales are learned
   cuda::DeviceBuffer<bfloat16> copy;                                ///< what products read; a norm has none
+  cuda::DeviceBuffer<float> average, learned_average;               ///< of value and learned, with ema_decay
 };
 
 /// Hyperparameters of AdamW, and how the quantization that it folds in is trained.
@@ -34,6 +36,7 @@ struct CudaOptimizerOptions {
   SteMask mask = SteMask::kInclusive;
   bool learn_scales = false;  ///< LSQ: scales are trained, from those that the scheme chooses on
   double scale_lr = 0.1;      ///< learning rate of learned scales, over that of weights; they have no weight decay
+  double ema_decay = 0.0;     ///< of moving averages of values and learned scales; 0: none
   bool trains = true;         ///< else there are copies (of norms: values) and nothing to train them
 };
 
@@ -57,6 +60,7 @@ class CudaWeights {
     } else if (w.rows == 1) {
       w.value = cuda::DeviceBuffer<float>(n);
     }
+    if (options_.trains && options_.ema_decay > 0.0) w.average = cuda::DeviceBuffer<float>(n);
     if (w.rows > 1) w.copy = cuda::DeviceBuffer<bfloat16>(n);
     if (spec && options_.trains) {
       w.spec = spec;
@@ -66,6 +70,7 @@ class CudaWeights {
       if (options_.learn_scales)
         for (auto* buffer : {&w.learned, &w.learned_mean, &w.learned_square})
           *buffer = cuda::DeviceBuffer<float>(tiles);
+      if (options_.learn_scales && options_.ema_decay > 0.0) w.learned_average = cuda::DeviceBuffer<float>(tiles);
     }
     list_.push_back(std::move(w));
     return list_.size() - 1;
@@ -84,8 +89,8 @@ class CudaWeights {
   const CudaWeight& operator[](std::size_t place) const { return list_[place]; }
 
   /// Takes the values of one part, or of a tensor of its state, from host memory. Names as checkpoints of runs have
-  /// them: NAME, NAME.exp_avg, NAME.exp_avg_sq; of learned scales NAME_scale with .zero_point and the same. After the
-  /// last of them call refresh(), or rewrite() where moments were among them.
+  /// them: NAME, NAME.exp_avg, NAME.exp_avg_sq; of learned scales NAME_scale with .zero_point and the same; .average of
+  /// both. After the last of them call refresh(), or rewrite() where moments were among them.
   /// @throws qat::Error naming a weight that the model does not have, or its size
   void set(const CudaBackend& backend, const std::string& name, const float* values, index_t size) {
     const Part p = find(name, size);
@@ -122,7 +127,8 @@ class CudaWeights {
   void refresh(const CudaBackend& backend) {
     if (!options_.trains) return;
     for (CudaWeight& w : list_) {
-      for (const auto* buffer : {&w.gradient, &w.mean, &w.square}) fill(backend, *buffer, 0.0f);
+      for (const auto* buffer : {&w.gradient, &w.mean, &w.square, &w.average, &w.learned_average})
+        fill(backend, *buffer, 0.0f);
       fill(backend, w.scale, 1.0f);
       fill(backend, w.zero_point, 0.0f);
       for (const auto* buffer : {&w.learned, &w.learned_mean, &w.learned_square}) fill(backend, *buffer, 0.0f);
@@ -184,6 +190,24 @@ class CudaWeights {
   }
   /// The second half, with gradients that were measured.
   void apply(const CudaBackend& backend) { update(backend, true); }
+  /// Moves the averages of values, or of learned scales, towards what they are. is_first: nothing before it counts
+  void update_averages(const CudaBackend& backend, bool of_scales, bool is_first) {
+    const float weight = is_first ? 1.0f : static_cast<float>(1.0 - options_.ema_decay);
+    for (const CudaWeight& w : list_) {
+      const cuda::DeviceBuffer<float>& average = of_scales ? w.learned_average : w.average;
+      if (average.size() > 0)
+        cuda::update_average(backend, (of_scales ? w.learned : w.value).data(), average.data(), average.size(), weight);
+    }
+  }
+  /// Exchanges values, and learned scales where asked, with their averages; the copies follow. Waits for the device.
+  void swap_averages(const CudaBackend& backend, bool scales) {
+    for (CudaWeight& w : list_) {
+      if (w.average.size() > 0) std::swap(w.value, w.average);
+      if (scales && w.learned_average.size() > 0) std::swap(w.learned, w.learned_average);
+    }
+    lay_out(backend);
+    rewrite(backend);
+  }
   /// Norm of the gradients that the last update() saw, before clipping. Waits for the device.
   float gradient_norm(const CudaBackend& backend) const {
     std::vector<float> result(2);
@@ -217,10 +241,12 @@ class CudaWeights {
             {"", &w.value},
             {".exp_avg", &w.mean},
             {".exp_avg_sq", &w.square},
+            {".average", &w.average},
             {"_scale", &w.learned},
             {"_scale.zero_point", &w.zero_point},
             {"_scale.exp_avg", &w.learned_mean},
-            {"_scale.exp_avg_sq", &w.learned_square}};
+            {"_scale.exp_avg_sq", &w.learned_square},
+            {"_scale.average", &w.learned_average}};
         for (const auto& [suffix, buffer] : tensors) {
           if (rest != suffix || (buffer->size() == 0 && !rest.empty())) continue;
           if (buffer->size() > 0)

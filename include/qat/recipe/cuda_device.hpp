@@ -189,6 +189,10 @@ class CudaTrainingDevice final : public TrainingDevice {
     cuda_.weights().set_learning_rate(cuda_.backend(), lr, step);
     cuda_.weights().apply(cuda_.backend());
   }
+  void update_averages(bool of_scales, bool is_first) override {
+    cuda_.weights().update_averages(cuda_.backend(), of_scales, is_first);
+  }
+  void swap_averages(bool scales) override { cuda_.weights().swap_averages(cuda_.backend(), scales); }
   ops::CrossEntropyResult evaluate(const CpuBackend&, nn::Transformer&, View<const std::int32_t, 1> tokens,
                                    View<const std::int32_t, 1> targets, index_t batch, View<float, 1> losses) override {
     follow_model();
@@ -207,6 +211,7 @@ class CudaTrainingDevice final : public TrainingDevice {
     o.weight_decay = config.weight_decay;
     o.clip_norm = config.clip_norm;
     o.scale_lr = config.scale_lr;
+    o.ema_decay = config.ema_decay;
     o.learn_scales = !learned_scale_states(model).empty();
     detail::for_each_prepared(model, [&](const auto& prepared) { o.mask = prepared.mask(); });
     return o;
@@ -264,6 +269,8 @@ class CudaScoringDevice final : public nn::ScoringDevice {
       const Tensor<float> made = quantized_weight(backend, layer);
       const Tensor<float>& weight = made.empty() ? layer.weight->value : made;
       cuda_->weights().set(cuda_->backend(), layer.name + ".weight", weight.data(), weight.size());
+      if (layer.bias != nullptr)
+        cuda_->weights().set(cuda_->backend(), layer.bias->name, layer.bias->value.data(), layer.bias->value.size());
     }
   }
   /// Empty for a layer in floating point.

@@ -73,8 +73,6 @@ class Trainer {
       average_.emplace(parameters_, config.ema_decay);
       scale_average_.emplace(scales_, config.ema_decay);
     }
-    QAT_CHECK(device_ == nullptr || !average_, kUnsupported, "train: ema_decay is ", config.ema_decay,
-              "; accepted on a device: 0");
     set_fake_quantization(model, false);
     if (device_ == nullptr) return;
     device_->upload(host_state());
@@ -113,15 +111,18 @@ class Trainer {
   /// With ema_decay: puts the averaged weights and learned scales into the model, or the trained ones back. Else
   /// nothing.
   void use_average(bool on) {
-    if (!average_ || next_ == 0) return;
+    if (!average_ || next_ == 0 || average_in_use_ == on) return;
+    average_in_use_ = on;
+    if (device_ != nullptr) device_->swap_averages(fake_quantized());
+    if (device_ != nullptr && !finished_) return;  // the model's own weights are old
     average_->stand_in(on);
     if (fake_quantized()) scale_average_->stand_in(on);  // scales begin with fake quantization, so do their averages
-    average_in_use_ = on;
   }
   /// Leaves the model as it is scored and shipped: fake-quantized, with its averaged weights where there are such.
   void finish() {
     set_fake_quantization(model_, true);
     if (device_ != nullptr) device_->download(host_state());
+    finished_ = true;
     use_average(true);
   }
   /// Goes on at a step, with what state() points to set to its values there.
@@ -163,11 +164,7 @@ class Trainer {
       scale_optimizer_.set_learning_rate(report.lr * config_.scale_lr);
       scale_optimizer_.step(backend_);
     }
-    if (average_) {
-      average_->update(backend_, next_ == 0);
-      if (next_ >= config_.delay_fake_quant_steps)
-        scale_average_->update(backend_, next_ == config_.delay_fake_quant_steps);
-    }
+    if (average_) update_averages();
     report.seconds = seconds_since(start);
     ++next_;
     return report;
@@ -215,6 +212,16 @@ class Trainer {
       report.backward_seconds += seconds_since(turn);
     }
   }
+  void update_averages() {
+    const bool scales = next_ >= config_.delay_fake_quant_steps, first_scales = next_ == config_.delay_fake_quant_steps;
+    if (device_ != nullptr) {
+      device_->update_averages(false, next_ == 0);
+      if (scales) device_->update_averages(true, first_scales);
+    } else {
+      average_->update(backend_, next_ == 0);
+      if (scales) scale_average_->update(backend_, first_scales);
+    }
+  }
   /// What state() lists, as the tensors here are.
   std::vector<StateEntry> host_state() {
     std::vector<StateEntry> entries;
@@ -242,6 +249,7 @@ class Trainer {
   AdamW optimizer_, scale_optimizer_;
   std::optional<WeightAverage> average_, scale_average_;
   bool average_in_use_ = false;
+  bool finished_ = false;  // what the device had is in the model
   LearningRateSchedule schedule_;
   TrainingBatch batch_;
   index_t next_ = 0;

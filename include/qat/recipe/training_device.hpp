@@ -30,6 +30,11 @@ class TrainingDevice : public nn::ScoringDevice {
   virtual double measure_gradients() = 0;
   /// One step of the optimizer with the gradients that were measured, clipped.   step: 1, 2, ...
   virtual void update(double lr, index_t step) = 0;
+  /// Moves the averages of weights, or of learned scales, towards what they are.   is_first: nothing before it counts
+  virtual void update_averages(bool of_scales, bool is_first) = 0;
+  /// Exchanges weights, and learned scales where asked, with their averages, for scoring; the second call takes that
+  /// back.
+  virtual void swap_averages(bool scales) = 0;
 };
 
 }  // namespace qat::inline v0::recipe

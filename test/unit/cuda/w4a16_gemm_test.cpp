@@ -28,7 +28,8 @@ std::string name(const Case& c, const W4A16Config& config) {
   return concat(c.tokens, " x ", c.rows, " x ", c.columns, ", group ", c.group, c.zero_points ? ", zero points" : "",
                 c.bias ? ", bias" : "", ", strides +", c.x_extra, " +", c.y_extra, ", offset ", c.offset, "; form ",
                 static_cast<int>(config.form), ", tile ", config.tile_tokens, " x ", config.tile_rows, ", warps ",
-                config.warps, ", blocks ", config.blocks)
+                config.warps, " of ", config.warp_tokens, ", blocks ", config.blocks,
+                config.every_tile ? ", every tile" : "")
       .c_str();
 }
 
@@ -170,7 +171,8 @@ std::vector<W4A16Config> all_kernels() {
       {Form::kStream, 0, 16}, {Form::kStream, 0, 32}, {Form::kStream, 0, 64}, {Form::kStream, 16, 32}};
   cuda::detail::for_w4a16_shapes([&](auto shape) {
     using Shape = decltype(shape);
-    all.push_back({Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages});
+    all.push_back({Form::kTiles, Shape::kTileTokens, Shape::kTileRows, Shape::kThreads / 32, Shape::kStages, 0,
+                   8 * Shape::kTokens});
   });
   return all;
 }
@@ -232,6 +234,8 @@ TEST_CASE("the same bits whatever order blocks run in, and for given or cleared 
       const emulation::With with(settings);
       CHECK(test::compare_bits(first, problem.run(config, seed % 2 == 0)));
     }
+    config.every_tile = true;
+    CHECK(test::compare_bits(first, problem.run(config)));
   }
 }
 

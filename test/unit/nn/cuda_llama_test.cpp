@@ -12,6 +12,7 @@
 #include "qat/kernels/cuda/activation.cuh"
 #include "qat/kernels/cuda/adamw.cuh"
 #include "qat/kernels/cuda/attention.cuh"
+#include "qat/kernels/cuda/average.cuh"
 #include "qat/kernels/cuda/cross_entropy.cuh"
 #include "qat/kernels/cuda/device.cuh"
 #include "qat/kernels/cuda/embedding.cuh"
@@ -19,6 +20,7 @@
 #include "qat/kernels/cuda/gemm.cuh"
 #include "qat/kernels/cuda/rmsnorm.cuh"
 #include "qat/kernels/cuda/rope.cuh"
+#include "qat/kernels/cuda/sum_rows.cuh"
 #include "qat/kernels/reference/quantize.hpp"
 #include "qat/nn/transformer.hpp"
 #include "qat/recipe/prepare.hpp"
@@ -111,16 +113,25 @@ double relative(const std::vector<float>& a, const Tensor<float>& b) {
   return norm_of(difference) / norm_of(size);
 }
 
-nn::Transformer random_model(bool tied) {
-  nn::Transformer model(tiny_config(tied));
+/// biased: of every linear layer, and not zero.
+nn::Transformer random_model(bool tied, bool biased = false) {
+  LlamaConfig config = tiny_config(tied);
+  config.qkv_bias = config.out_bias = config.mlp_bias = biased;
+  nn::Transformer model(config);
   model.randomize(11, 0.15f);
+  CounterRandom random(5);
+  for (Parameter* p : model.parameters())
+    if (p->name.ends_with(".bias"))
+      for (float& v : p->value) v = 0.5f * random.next_float() - 0.25f;
   return model;
 }
 
 TEST_CASE("CudaLlama: loss and every gradient are those of the CPU's transformer up to bfloat16's rounding") {
-  for (const bool tied : {true, false}) {
+  for (const int form : {0, 1, 2}) {
+    const bool tied = form != 1, biased = form == 2;
     CAPTURE(tied);
-    nn::Transformer model = random_model(tied);
+    CAPTURE(biased);
+    nn::Transformer model = random_model(tied, biased);
     Fixture f(model, options_of(false));
     f.backward();
     const float expected = cpu_backward(model, f);

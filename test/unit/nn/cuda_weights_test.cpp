@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "qat/kernels/cuda/adamw.cuh"
+#include "qat/kernels/cuda/average.cuh"
 #include "qat/kernels/cuda/device.cuh"
 #include "qat/kernels/reference/quantize.hpp"
 #include "support/compare.hpp"

@@ -146,7 +146,7 @@ struct AffineVector {
                              std::uint32_t (&word)[kSize * kWidth > 32 ? 2 : 1]) const {
     constexpr int kOfWord = 32 / kWidth < kSize ? 32 / kWidth : kSize;
     constexpr std::uint32_t kOnes = 0xFFFFFFFFu / ((1u << kWidth) - 1u);  // a one in each code
-    constexpr std::uint32_t kUsed = kOfWord * kWidth == 32 ? 0xFFFFFFFFu : (1u << (kOfWord * kWidth)) - 1u;
+    constexpr std::uint32_t kUsed = kOfWord * kWidth == 32 ? 0xFFFFFFFFu : (1u << kOfWord * kWidth % 32) - 1u;
     constexpr std::uint32_t kSigns = kOnes << (kWidth - 1);
     const float zero_point = kFloatZero ? 0.0f : c.sub(scheme.qmin, g.low);
     const float offset = c.add(zero_point, kRoundToInteger);

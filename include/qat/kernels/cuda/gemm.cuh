@@ -21,6 +21,7 @@ template <class T>
 GemmArgs<T> resolved(GemmArgs<T> args) {
   QAT_CHECK(args.m >= 0 && args.n >= 0 && args.k >= 0, kShapeMismatch, "gemm: m is ", args.m, ", n ", args.n, ", k ",
             args.k, "; accepted: 0 and more");
+  QAT_CHECK(args.bias == nullptr || sizeof(T) == 2, kUnsupported, "gemm: bias is for a y of bfloat16");
   const auto fill = [](index_t& stride, index_t columns, const char* name) {
     if (stride == 0) stride = columns;
     QAT_CHECK(stride >= columns, kShapeMismatch, "gemm: ", name, " is ", stride, ", less than ", columns, " columns");
@@ -63,6 +64,11 @@ void check_blas(cublasStatus_t status, const Where&... where) {
   QAT_CHECK(status == CUBLAS_STATUS_SUCCESS, kDevice, where..., ": cuBLASLt: ", cublasLtGetStatusString(status));
 }
 
+inline void set_bias(cublasLtMatmulDesc_t product, const bfloat16* bias) {
+  const void* const p = bias;
+  check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p, sizeof p), "gemm");
+}
+
 /// cuBLASLt counts by columns: a row-major y = op(a) op(b) is its y^T = op(b)^T op(a)^T, with b as the first operand.
 template <class T>
 BlasState::Plan plan_gemm(cublasLtHandle_t handle, const GemmArgs<T>& g, std::size_t workspace_bytes) {
@@ -74,6 +80,12 @@ BlasState::Plan plan_gemm(cublasLtHandle_t handle, const GemmArgs<T>& g, std::si
   const cublasOperation_t second = g.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
   check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "gemm");
   check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "gemm");
+  if (g.bias != nullptr) {  // along the columns of y, which are the rows of y^T
+    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    check_blas(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue),
+               "gemm");
+    set_bias(product, g.bias);
+  }
   const auto layout = [](cudaDataType type, index_t rows, index_t columns, index_t stride) {
     cublasLtMatrixLayout_t matrix = nullptr;
     check_blas(cublasLtMatrixLayoutCreate(&matrix, type, static_cast<std::uint64_t>(columns),
@@ -122,12 +134,14 @@ void gemm(const CudaBackend& backend, const Blas& blas, const GemmArgs<T>& args)
   if (g.m == 0 || g.n == 0) return;
   QAT_CHECK(g.k > 0, kShapeMismatch, "gemm: k is 0");
   BlasState& state = blas.state();
-  const int form = (g.transpose_a ? 1 : 0) + (g.transpose_b ? 2 : 0) + (sizeof(T) == 4 ? 4 : 0);
+  const int form =
+      (g.transpose_a ? 1 : 0) + (g.transpose_b ? 2 : 0) + (sizeof(T) == 4 ? 4 : 0) + (g.bias != nullptr ? 8 : 0);
   const BlasState::Key key{g.m, g.n, g.k, g.a_stride, g.b_stride, g.y_stride, form, backend.workspace_bytes};
   auto at = state.plans.find(key);
   if (at == state.plans.end())
     at = state.plans.emplace(key, detail::plan_gemm(state.handle.get(), g, backend.workspace_bytes)).first;
   const BlasState::Plan& plan = at->second;
+  if (g.bias != nullptr) detail::set_bias(plan.product.get(), g.bias);
   detail::check_blas(cublasLtMatmul(state.handle.get(), plan.product.get(), &g.alpha, g.b, plan.first.get(), g.a,
                                     plan.second.get(), &g.beta, g.y, plan.result.get(), g.y, plan.result.get(),
                                     &plan.algorithm, backend.workspace, plan.workspace_bytes, backend.stream),
@@ -157,7 +171,8 @@ void gemm(const CudaBackend&, const Blas&, const GemmArgs<T>& args) {
           sum += static_cast<float>(a) * static_cast<float>(b);
         }
         T& y = g.y[i * g.y_stride + j];
-        y = static_cast<T>(g.alpha * sum + (g.beta != 0.0f ? g.beta * static_cast<float>(y) : 0.0f));
+        y = static_cast<T>(g.alpha * sum + (g.beta != 0.0f ? g.beta * static_cast<float>(y) : 0.0f) +
+                           (g.bias != nullptr ? static_cast<float>(g.bias[j]) : 0.0f));
       }
   });
 }

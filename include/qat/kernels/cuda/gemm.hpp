@@ -9,7 +9,7 @@
 
 namespace qat::inline v0::cuda {
 
-/// y = alpha op(a) op(b) + beta y. All row-major; T (of y): float or bfloat16.
+/// y = alpha op(a) op(b) + beta y + bias, rounded once. All row-major; T (of y): float or bfloat16.
 template <class T>
 struct GemmArgs {
   index_t m = 0, n = 0, k = 0;
@@ -19,6 +19,7 @@ struct GemmArgs {
   bool transpose_a = false, transpose_b = false;
   index_t a_stride = 0, b_stride = 0, y_stride = 0;  ///< elements from row to row; 0: the columns of the matrix
   float alpha = 1.0f, beta = 0.0f;
+  const bfloat16* bias = nullptr;  ///< (n), for a y of bfloat16
 };
 
 struct BlasState;

@@ -57,8 +57,8 @@ struct Int4TilesLaunch {
   unsigned tiles = 0, blocks = 0;
   std::size_t partial_bytes = 0;
 
-  Int4TilesLaunch(const char* operation, const Int4Operands& w, int wanted_blocks)
-      : kernel{w, {}, 0, 0, nullptr, nullptr} {
+  Int4TilesLaunch(const char* operation, const Int4Operands& w, int wanted_blocks, bool every_tile = false)
+      : kernel{w, {}, 0, 0, every_tile, nullptr, nullptr} {
     const unsigned group = w.group.group, columns = Shape::kColumns;
     kernel.stage_groups = w.groups == 1 || group % columns == 0 ? 1u
                           : columns % group == 0                ? columns / group

@@ -40,7 +40,7 @@ template <class Shape, class Form>
 struct Int4TilesKernel {
   static constexpr int kThreads = Shape::kThreads, kMinBlocks = Shape::kMinBlocks;
   static constexpr int kRowTiles = Shape::kTileRows / 16, kTokensOfTile = Shape::kTileTokens, kStages = Shape::kStages,
-                       kWarps = Shape::kThreads / 32;
+                       kWarps = Shape::kThreads / 32, kWarpTokens = 8 * Shape::kTokens;
   static constexpr unsigned kCodeBytes = kRowTiles * Shape::kDepth * 512;
   static constexpr unsigned kStageBytes = kCodeBytes + Shape::kTileTokens * Shape::kColumns * Form::kElementBytes;
   static constexpr unsigned kPitch = Shape::kTileRows + 4;  ///< of outputs in scratch: no bank is hit twice
@@ -57,6 +57,7 @@ struct Int4TilesKernel {
   Int4Shares shares;
   unsigned token_tiles;
   unsigned stage_groups;  ///< groups that a slice can touch
+  bool every_tile;        ///< look for a new group at every tile of a slice, also where none begins inside
   float* partials;        ///< two tiles per block
   unsigned* counters;     ///< one per tile
 
@@ -124,6 +125,8 @@ struct Int4TilesKernel {
       }
       c.cp_commit();
     }
+    const bool slices = Form::kGroupsOfSlices && !every_tile &&
+                        (w.groups == 1 || w.group.group % static_cast<unsigned>(Shape::kColumns) == 0);
     const bool halves = w.group.group % 64 != 0 && w.groups > 1;  // a group can end in the middle of a tile
     unsigned stage = 0, slice = begin % shares.slices;
     QAT_CUDA_LOOP
@@ -136,10 +139,12 @@ struct Int4TilesKernel {
       }
       c.cp_commit();
       const int token = Form::kTokenOffsets ? first_token(c, at, unit) : 0;
-      if (halves)
-        multiply_unit<true>(c, at, slice, token, stage, sums);
+      if (slices)
+        multiply_unit<Entry::kSlice>(c, at, slice, token, stage, sums);
+      else if (halves)
+        multiply_unit<Entry::kHalf>(c, at, slice, token, stage, sums);
       else
-        multiply_unit<false>(c, at, slice, token, stage, sums);
+        multiply_unit<Entry::kTile>(c, at, slice, token, stage, sums);
       if (++slice == shares.slices || unit + 1 == end) {
         sums.end_group(c, w, token);
         finish_tile(c, at, unit, sums);
@@ -152,6 +157,9 @@ struct Int4TilesKernel {
   }
 
  private:
+  /// Where a group can begin. Without branches between its products a whole slice is scheduled as one.
+  enum class Entry { kSlice, kTile, kHalf };
+
   template <class Context>
   QAT_HOST_DEVICE int first_token(const Context& c, const Place<Context>& at, unsigned unit) const {
     return static_cast<int>(unit / shares.slices % token_tiles) * Shape::kTileTokens + at.m * (Shape::kTokens * 8) +
@@ -221,14 +229,16 @@ struct Int4TilesKernel {
     }
   }
 
-  template <bool kHalves, class Context>
+  template <Entry kEntry, class Context>
   QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, int token,
                                      unsigned stage, Sums& sums) const {
     constexpr unsigned kBlocks = Shape::kDepth / Shape::kWarpsK;
-    const auto shared = c.template shared<Bytes16>(0);
     const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
-    const unsigned codes =
-        stage * (kStageBytes / 16) + static_cast<unsigned>(at.n) * (Shape::kRows * Shape::kDepth * 32) + lane;
+    // What varies from load to load is a constant, which goes into the instruction.
+    const unsigned first_block = static_cast<unsigned>(at.k) * kBlocks;
+    const auto codes = c.template shared<Bytes16>(
+        stage * kStageBytes +
+        (static_cast<unsigned>(at.n) * (Shape::kRows * Shape::kDepth * 32) + first_block * 32 + lane) * 16);
     const unsigned tokens =
         (stage * kStageBytes + kCodeBytes) / 16 + (static_cast<unsigned>(at.m) * Shape::kTokens * 8 + g) * kChunks;
     const unsigned k = slice * Shape::kColumns;
@@ -239,20 +249,21 @@ struct Int4TilesKernel {
     const auto enter = [&](unsigned column) {
       sums.enter(c, w, column, scales, zeros, first, stage_groups * 16, token);
     };
+    if (kEntry == Entry::kSlice) enter(k);
     QAT_CUDA_UNROLL
     for (unsigned i = 0; i < kBlocks; ++i) {
-      const unsigned block = static_cast<unsigned>(at.k) * kBlocks + i;
+      const unsigned block = first_block + i;
       Bytes16 a[Shape::kRows];
       QAT_CUDA_UNROLL
-      for (int j = 0; j < Shape::kRows; ++j)
-        a[j] = shared.load(codes + (static_cast<unsigned>(j) * Shape::kDepth + block) * 32);
-      enter(k + block * 64);
+      for (int j = 0; j < Shape::kRows; ++j) a[j] = codes.load((static_cast<unsigned>(j) * Shape::kDepth + i) * 32);
+      if (kEntry != Entry::kSlice) enter(k + block * 64);
       QAT_CUDA_UNROLL
       for (unsigned half = 0; half < 2; ++half) {
-        if (kHalves && half == 1) enter(k + block * 64 + 32);
+        if (kEntry == Entry::kHalf && half == 1) enter(k + block * 64 + 32);
         typename Form::Operand b[Shape::kTokens];
         QAT_CUDA_UNROLL
-        for (unsigned t = 0; t < Shape::kTokens; ++t) b[t] = Form::load(c, tokens + t * 8 * kChunks, block, half, g, q);
+        for (unsigned t = 0; t < Shape::kTokens; ++t)
+          b[t] = Form::load(c, tokens, t * 8 * kChunks, first_block, i, half, g, q);
         sums.multiply(c, w, k + block * 64 + half * 32, static_cast<int>(half), a, b);
       }
     }

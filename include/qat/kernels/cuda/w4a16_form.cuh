@@ -119,6 +119,7 @@ QAT_HOST_DEVICE void copy_activations(const Context& c, const Int4Operands& w, u
 struct W4A16Form {
   static constexpr unsigned kElementBytes = 2;
   static constexpr bool kTokenOffsets = false;
+  static constexpr bool kGroupsOfSlices = true;  ///< sums of a group are in floating point and may be of any length
   template <int kRows, int kTokens>
   using Sums = detail::W4A16Sums<kRows, kTokens>;
   using Operand = Bytes16;  ///< 8 neighbours of a token
@@ -129,11 +130,12 @@ struct W4A16Form {
   QAT_HOST_DEVICE static void copy(const Context& c, const Int4Operands& w, unsigned to, index_t token, int chunk) {
     detail::copy_activations(c, w, to, token, chunk * 8);
   }
-  /// What lane (g, q) multiplies of half a tile: `row` is the first chunk of token g.
+  /// What lane (g, q) multiplies of half of tile first + i: `row` is the first chunk of token g, offset and i are
+  /// constants.
   template <class Context>
-  QAT_HOST_DEVICE static Operand load(const Context& c, unsigned row, unsigned tile, unsigned half, unsigned g,
-                                      unsigned q) {
-    return c.template shared<Bytes16>(0).load(row + tile * 8 + swizzle(half * 4 + q, g));
+  QAT_HOST_DEVICE static Operand load(const Context& c, unsigned row, unsigned offset, unsigned first, unsigned i,
+                                      unsigned half, unsigned g, unsigned q) {
+    return c.template shared<Bytes16>((row + first * 8 + swizzle(half * 4 + q, g)) * 16).load(offset + i * 8);
   }
 };
 

@@ -26,7 +26,10 @@ void for_w4a16_shapes(const F& f) {
   f(Int4Shape<2, 8, 4, 1, 1, 2, 3, 2>{});  //  64 x 128,  4     32 KB, bound by arithmetic
   f(Int4Shape<2, 8, 4, 1, 2, 2, 7, 1>{});  //  64 x 128,  8     48 KB
   f(Int4Shape<2, 8, 8, 1, 1, 1, 7, 1>{});  //  64 x 256,  8     48 KB
+  f(Int4Shape<4, 4, 2, 2, 1, 2, 3,
+              2>{});  //  64 x 128,  4     32 KB, a third less read from shared memory; not timed yet
   f(Int4Shape<2, 8, 4, 2, 1, 1, 6, 1>{});  // 128 x 128,  8     20 KB, bound by arithmetic
+  f(Int4Shape<4, 4, 2, 4, 1, 2, 3, 1>{});  // 128 x 128,  8     16 KB, likewise
   f(Int4Shape<2, 8, 2, 2, 1, 1, 4, 2>{});  // 128 x  64,  4     12 KB
 }
 
@@ -34,6 +37,7 @@ template <class Shape>
 constexpr bool fits(const Shape&, const W4A16Config& config) {
   return (config.tile_tokens == 0 || config.tile_tokens == Shape::kTileTokens) &&
          (config.tile_rows == 0 || config.tile_rows == Shape::kTileRows) &&
+         (config.warp_tokens == 0 || config.warp_tokens == 8 * Shape::kTokens) &&
          (config.warps == 0 || config.warps == Shape::kThreads / 32) &&
          (config.stages == 0 || config.stages == Shape::kStages);
 }
@@ -76,7 +80,7 @@ void visit_w4a16(const Int4Operands& w, W4A16Config config, const F& f) {
   for_w4a16_shapes([&](auto shape) {
     if (found || !fits(shape, config)) return;
     found = true;
-    f(Int4TilesLaunch<decltype(shape), W4A16Form>("w4a16_gemm", w, config.blocks));
+    f(Int4TilesLaunch<decltype(shape), W4A16Form>("w4a16_gemm", w, config.blocks, config.every_tile));
   });
   if (found) return;
   FixedString<400> names;
@@ -99,7 +103,7 @@ inline W4A16Config resolve(const Int4Operands& w, W4A16Config config) {
              one_fits = w.tokens <= 8 && W4A16StreamKernel<4, 1, 8, 512, 1>(w).bytes <= kSharedLimit;
   const int processors = static_cast<int>(resident_blocks(1));
   const bool free = config.form == Form::kAuto && config.tile_tokens == 0 && config.warps == 0 && config.stages == 0 &&
-                    config.blocks == 0;
+                    config.blocks == 0 && config.warp_tokens == 0;
   if (config.form == Form::kAuto) {
     config.form = free && (two_fit || (one_fits && w.row_tiles >= 2 * processors)) ? Form::kStream : Form::kTiles;
   }
@@ -131,6 +135,7 @@ W4A16Plan plan_w4a16_gemm(const W4A16Args<T, S>& args, const W4A16Config& wanted
       plan.config.tile_rows = Kernel::kRowTiles * 16;
       plan.config.warps = Kernel::kWarps;
       plan.config.stages = Kernel::kStages;
+      plan.config.warp_tokens = Kernel::kWarpTokens;
       plan.config.blocks = static_cast<int>(launch.blocks);
       if (launch.is_split()) {
         plan.counters = static_cast<index_t>(launch.tiles);

@@ -36,6 +36,9 @@ struct W4A16Config {
   int warps = 0;        ///< kTiles: 4, 8, 16
   int stages = 0;       ///< kTiles: of the pipeline
   int blocks = 0;       ///< kTiles: blocks of the launch; 0: as many as run at once
+  int warp_tokens = 0;  ///< kTiles: tokens of a warp: 32 or 64 in tiles of 64 and 128 tokens x 128 rows
+  bool every_tile =
+      false;  ///< kTiles: look for a new scale every 64 columns, also where a slice of K has one: to compare
 };
 
 /// What a call will do and needs.

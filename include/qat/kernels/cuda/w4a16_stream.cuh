@@ -103,7 +103,6 @@ struct W4A16StreamKernel {
   template <bool kHalves, class Context>
   QAT_HOST_DEVICE void multiply(const Context& c, unsigned begin, unsigned end, const Bytes16* (&codes)[kRows],
                                 Bytes16 (&a)[kSlots][kRows], Sums& sums) const {
-    const auto shared = c.template shared<Bytes16>(0);
     const auto enter = [&](unsigned column) {
       const auto first = [](unsigned group) { return group * 16; };
       sums.enter(c, w, column, scales, zeros, first, static_cast<unsigned>(w.groups) * 16, 0);
@@ -128,7 +127,8 @@ struct W4A16StreamKernel {
           if (kHalves && half == 1) enter(tile * 64 + 32);
           Bytes16 b[kTokens];
           QAT_CUDA_UNROLL
-          for (int t = 0; t < kTokens; ++t) b[t] = shared.load(tokens[t] + first * 8 + s * 8 + half * 4);
+          for (int t = 0; t < kTokens; ++t)
+            b[t] = c.template shared<Bytes16>((tokens[t] + first * 8) * 16).load(s * 8 + half * 4);
           sums.multiply(c, w, 0, static_cast<int>(half), a[s], b);
         }
         QAT_CUDA_UNROLL

@@ -162,6 +162,7 @@ QAT_HOST_DEVICE void copy_bytes(const Context& c, const Int4Operands& w, unsigne
 struct W4A8Form {
   static constexpr unsigned kElementBytes = 1;
   static constexpr bool kTokenOffsets = true;
+  static constexpr bool kGroupsOfSlices = false;  ///< sums of integers end before they can overflow
   template <int kRows, int kTokens>
   using Sums = detail::W4A8Sums<kRows, kTokens>;
   using Operand = Bytes8;  ///< 8 neighbours of a token
@@ -172,11 +173,12 @@ struct W4A8Form {
   QAT_HOST_DEVICE static void copy(const Context& c, const Int4Operands& w, unsigned to, index_t token, int chunk) {
     detail::copy_bytes(c, w, to, token, chunk * 16);
   }
-  /// What lane (g, q) multiplies of half a tile: `row` is the first chunk of token g.
+  /// What lane (g, q) multiplies of half of tile first + i: `row` + offset is the first chunk of token g.
   template <class Context>
-  QAT_HOST_DEVICE static Operand load(const Context& c, unsigned row, unsigned tile, unsigned half, unsigned g,
-                                      unsigned q) {
-    return c.template shared<Bytes8>(0).load((row + swizzle(tile * 4 + half * 2 + q / 2, g)) * 2 + q % 2);
+  QAT_HOST_DEVICE static Operand load(const Context& c, unsigned row, unsigned offset, unsigned first, unsigned i,
+                                      unsigned half, unsigned g, unsigned q) {
+    const unsigned chunk = row + swizzle((first + i) * 4 + half * 2 + q / 2, g);
+    return c.template shared<Bytes8>(chunk * 16 + q % 2 * 8).load(offset * 2);
   }
 };
 
