@@ -43,5 +43,12 @@ int main() {
   const auto P = qat::view(p.data(), rows, rows);
   qat::ops::gemm(cpu, A, qat::fake_quantize(B, quantizer.spec()), P, P * 0.5f + qat::view(residual.data(), rows, rows));
   std::printf("first element of the product: %g\n", static_cast<double>(P(0, 0)));
-  return 0;
+
+  // The same with the integers that ship in place of B: the same bits, and no float weights at all.
+  qat::PackedWeight packed;
+  qat::kernels::quantize_and_pack(cpu, quantizer.spec(), b.data(), rows, columns, packed);
+  std::vector<float> q(p.size());
+  const auto Q = qat::view(q.data(), rows, rows);
+  qat::ops::gemm(cpu, A, packed, Q, Q * 0.5f + qat::view(residual.data(), rows, rows));
+  return p == q ? 0 : 1;
 }

@@ -78,7 +78,7 @@ void int8_activations(benchmark::State& state, const char* spec, bool asymmetric
 void bf16_activations(benchmark::State& state, const char* spec, index_t M) {
   Data data(spec, M);
   const qat::CpuBackend backend(1);
-  for (auto _ : state) qat::kernels::bf16_gemm(backend, M, data.x.data(), kK, data.next(), data.c.data(), kN);
+  for (auto _ : state) qat::kernels::bf16_gemm(backend, M, {data.x.data(), kK, 1}, data.next(), data.c.data(), kN);
   report(state, data, M, qat::bench::bf16_ceiling());
 }
 

@@ -135,7 +135,7 @@ inline Work bf16_activation_work(const Request& request) {
   return activation_work(
       request,
       [](PackedProblem& p, long i) {
-        kernels::bf16_gemm(p.backend, p.M, p.x.data(), p.K, p.weight(i), p.c.data(), p.N);
+        kernels::bf16_gemm(p.backend, p.M, {p.x.data(), p.K, 1}, p.weight(i), p.c.data(), p.N);
       },
       [](float x) { return static_cast<float>(bfloat16(x)); }, 1e-4f);
 }

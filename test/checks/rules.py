@@ -54,6 +54,7 @@ NO_OWN_TEST = {
     "kernels/cuda/gemm.hpp": "gpu/gemm_check.cpp",
     "kernels/cuda/lanes.hpp": "unit/kernels/group_quantize_test.cpp",
     "kernels/cpu/int8_dot.hpp": "unit/kernels/qgemm_test.cpp",
+    "kernels/cpu/gemm_epilogue.hpp": "unit/ops/packed_gemm_test.cpp",
     "kernels/cpu/optimizer.hpp": "unit/optim/optimizer_test.cpp",
     "kernels/cpu/layernorm.hpp": "unit/ops/layernorm_test.cpp",
     "kernels/cpu/rmsnorm.hpp": "unit/ops/rmsnorm_test.cpp",

@@ -349,7 +349,7 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                         return [=, &backend, &o, x = o.input(e.m * ldx - 5), bias = o.input(e.n),
                                 c = o.output(e.m * ldc - 2)] {
                           if (bf16) {
-                            kernels::bf16_gemm(backend, e.m, x, ldx, w->packed, c, ldc, bias);
+                            kernels::bf16_gemm(backend, e.m, {x, ldx, 1}, w->packed, c, ldc, bias);
                           } else {
                             kernels::packed_gemm(backend, e.m, {x, ldx, 1}, w->packed, c, ldc, bias);
                           }
@@ -357,23 +357,26 @@ inline void add_matrix_entries(std::vector<KernelEntry>& list) {
                         };
                       }});
     if (has_float_zero_point(spec.mapping)) continue;
-    for (const bool zero_points : {false, true})
-      list.push_back({std::string("qgemm, ") + scheme,
-                      [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
-                        const Extents e(size);
-                        const auto w = weights(e);
-                        if (w == nullptr || e.m == 0) return {};
-                        const index_t stride = e.k + 5, ldc = e.n + 2;
-                        kernels::QuantizedActivations x;
-                        x.codes = o.integers<std::int8_t>(e.m * stride - 5, -128, 127);
-                        x.stride = stride;
-                        x.scales = o.positive(e.m);
-                        if (zero_points) x.zero_points = o.integers<std::int32_t>(e.m, -128, 127);
-                        return [=, &backend, &o, bias = o.input(e.n), c = o.output(e.m * ldc - 2)] {
-                          kernels::qgemm(backend, e.m, x, w->packed, c, ldc, bias);
-                          o.expect_gaps(c, e.m, e.n, ldc);
-                        };
-                      }});
+    enum class Parameters { kScales, kZeroPoints, kGroups };
+    for (const auto parameters : {Parameters::kScales, Parameters::kZeroPoints, Parameters::kGroups})
+      list.push_back(
+          {std::string(parameters == Parameters::kGroups ? "qgemm, groups of activations, " : "qgemm, ") + scheme,
+           [=](const CpuBackend& backend, Operands& o, index_t size) -> std::function<void()> {
+             const Extents e(size);
+             const auto w = weights(e);
+             if (w == nullptr || e.m == 0) return {};
+             const index_t stride = e.k + 5, ldc = e.n + 2;
+             kernels::QuantizedActivations x;
+             x.codes = o.integers<std::int8_t>(e.m * stride - 5, -128, 127);
+             x.stride = stride;
+             x.scale_columns = parameters == Parameters::kGroups ? 32 : 0;
+             x.scales = o.positive(e.m * x.groups(e.k));
+             if (parameters == Parameters::kZeroPoints) x.zero_points = o.integers<std::int32_t>(e.m, -128, 127);
+             return [=, &backend, &o, bias = o.input(e.n), c = o.output(e.m * ldc - 2)] {
+               kernels::qgemm(backend, e.m, x, w->packed, c, ldc, bias);
+               o.expect_gaps(c, e.m, e.n, ldc);
+             };
+           }});
   }
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "qat/base/aligned.hpp"
 #include "qat/kernels/cpu/packed_gemm.hpp"
 #include "qat/kernels/cpu/qgemm.hpp"
 #include "qat/nn/embedding.hpp"
@@ -18,6 +19,17 @@ enum class Product {
   kFloat,    ///< both dequantized, then the fp32 product: what fake quantization computes elsewhere
 };
 
+namespace detail {
+/// Zero points of rows as the integer product reads them; null: all zero. Valid until the thread's next call.
+inline const std::int32_t* row_zero_points(const QuantizedActivation& codes) {
+  if (has_constant_zero_point(codes.spec.mapping)) return nullptr;  // codes are signed: it is zero
+  static thread_local AlignedBuffer<std::int32_t> kept;
+  std::int32_t* const zero_points = kept.reserve(codes.rows);
+  for (index_t i = 0; i < codes.rows; ++i) zero_points[i] = static_cast<std::int32_t>(codes.zero_point[i]);
+  return zero_points;
+}
+}  // namespace detail
+
 /// y = x W^T + b from packed weights. One function for training, evaluation and deployment, so that their bits agree.
 ///
 /// x (N, C): read if codes is null; codes: of x, read otherwise; y (N, O); bias (O) or null
@@ -29,13 +41,10 @@ inline void packed_linear(const CpuBackend& backend, View<const float, 2> x, con
     kernels::packed_gemm(backend, x.shape[0], {x.data, x.stride[0], x.stride[1]}, weight, y.data, y.stride[0], bias);
   } else if (product == Product::kInteger && LayerScheme{weight.spec(), codes->spec}.has_integer_product()) {
     kernels::QuantizedActivations activations{codes->codes.data(), columns, codes->scale.data()};
-    Tensor<std::int32_t> zero_point;  // (N)
     if (codes->spec.granularity.kind == GranularityKind::kPerGroup) {
       activations.scale_columns = codes->spec.granularity.group_size;
     } else {
-      zero_point = Tensor<std::int32_t>::uninitialized({codes->rows});
-      for (index_t i = 0; i < codes->rows; ++i) zero_point[i] = static_cast<std::int32_t>(codes->zero_point[i]);
-      activations.zero_points = zero_point.data();
+      activations.zero_points = detail::row_zero_points(*codes);
     }
     kernels::qgemm(backend, codes->rows, activations, weight, y.data, y.stride[0], bias);
   } else {

@@ -20,20 +20,24 @@ auto product_operand(const X& x) {
   }
 }
 
-template <class Operand>
-void check_product(const char* what, const Operand& x, index_t rows, index_t columns) {
-  const auto a = expr::node<float>(x);
-  QAT_CHECK(a.dim(0) == rows && a.dim(1) == columns, kShapeMismatch, "gemm: ", what, " is (", a.dim(0), ", ", a.dim(1),
-            "), must be (", rows, ", ", columns, ")");
+inline void check_operand(const char* what, index_t rows, index_t columns, index_t rows_needed,
+                          index_t columns_needed) {
+  QAT_CHECK(rows == rows_needed && columns == columns_needed, kShapeMismatch, "gemm: ", what, " is (", rows, ", ",
+            columns, "), must be (", rows_needed, ", ", columns_needed, ")");
+}
+inline void check_result(View<float, 2> y) {
+  QAT_CHECK(y.stride[1] == 1 || y.shape[1] == 1, kShapeMismatch, "gemm: y has ", y.stride[1],
+            " elements from column to column, adjacent columns are required");
 }
 
 template <class X, class W>
 void gemm(const CpuBackend& backend, const X& x, const W& w, View<float, 2> y, const kernels::GemmEpilogue& epilogue) {
-  const index_t M = y.shape[0], N = y.shape[1], K = expr::node<float>(x).dim(1);
-  check_product("x", x, M, K);
-  check_product("w", w, N, K);
-  QAT_CHECK(y.stride[1] == 1 || N == 1, kShapeMismatch, "gemm: y has ", y.stride[1],
-            " elements from column to column, adjacent columns are required");
+  const auto a = expr::node<float>(x);
+  const auto b = expr::node<float>(w);
+  const index_t M = y.shape[0], N = y.shape[1], K = a.dim(1);
+  check_operand("x", a.dim(0), a.dim(1), M, K);
+  check_operand("w", b.dim(0), b.dim(1), N, K);
+  check_result(y);
   kernels::gemm(backend, M, N, K, product_operand(x), product_operand(w), y.data, y.stride[0], false, nullptr,
                 epilogue);
 }
@@ -53,6 +57,22 @@ struct BlockEpilogue {
     evaluate(me.e, me.y, leading, row, row + rows, column, column + columns);
   }
 };
+
+/// product(epilogue) with none, or with an expression of y's shape.
+template <class Product>
+void with_epilogue(View<float, 2>, const Product& product) {
+  product(kernels::GemmEpilogue{});
+}
+template <class Product, class Epilogue>
+void with_epilogue(View<float, 2> y, const Product& product, const Epilogue& epilogue) {
+  const auto e = expr::node<float>(epilogue);
+  using E = std::remove_const_t<decltype(e)>;
+  static_assert(E::kRank == 2 && std::is_same_v<typename E::value_type, float>,
+                "qat: the epilogue of gemm() must be an expression of rank 2 with float elements");
+  const BlockEpilogue<E> block{e, {y}};
+  e.check_fit(y.shape);
+  product(kernels::GemmEpilogue{&BlockEpilogue<E>::run, &block, e.granule()});
+}
 
 }  // namespace detail
 
@@ -75,13 +95,8 @@ void gemm(const CpuBackend& backend, const X& x, const W& w, View<float, 2> y) {
 template <class X, class W, class Epilogue>
 requires expr::Lazy<X> && expr::Lazy<W>
 void gemm(const CpuBackend& backend, const X& x, const W& w, View<float, 2> y, const Epilogue& epilogue) {
-  const auto e = expr::node<float>(epilogue);
-  using E = std::remove_const_t<decltype(e)>;
-  static_assert(E::kRank == 2 && std::is_same_v<typename E::value_type, float>,
-                "qat: the epilogue of gemm() must be an expression of rank 2 with float elements");
-  const detail::BlockEpilogue<E> block{e, {y}};
-  e.check_fit(y.shape);
-  detail::gemm(backend, x, w, y, {&detail::BlockEpilogue<E>::run, &block, e.granule()});
+  detail::with_epilogue(
+      y, [&](const kernels::GemmEpilogue& e) { detail::gemm(backend, x, w, y, e); }, epilogue);
 }
 
 }  // namespace qat::inline v0::ops

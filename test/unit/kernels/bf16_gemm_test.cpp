@@ -24,7 +24,7 @@ namespace {
 std::vector<float> bf16_product(const CpuBackend& backend, index_t M, const std::vector<float>& x,
                                 const qat::PackedWeight& w, const float* bias) {
   std::vector<float> c(static_cast<std::size_t>(M * w.rows()));
-  bf16_gemm(backend, M, x.data(), w.columns(), w, c.data(), w.rows(), bias);
+  bf16_gemm(backend, M, {x.data(), w.columns(), 1}, w, c.data(), w.rows(), bias);
   return c;
 }
 
@@ -135,7 +135,7 @@ TEST_CASE("bf16 activations: without the dot product it is gemm on the rounded a
                      qat::kernels::PackedOperand(w.packed), expected.data(), 40);
   CHECK(compare_bits(expected, bf16_product(backend, 9, x, w.packed, nullptr)));
   std::vector<float> none;
-  CHECK_THROWS_AS(bf16_gemm(backend, -1, none.data(), 96, w.packed, none.data(), 40), qat::Error);
+  CHECK_THROWS_AS(bf16_gemm(backend, -1, {none.data(), 96, 1}, w.packed, none.data(), 40), qat::Error);
 }
 
 TEST_CASE("bf16 activations: NaN and infinity reach the outputs of their row and no other") {

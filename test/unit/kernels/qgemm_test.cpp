@@ -140,15 +140,17 @@ TEST_CASE("int8 activations with a scale for every group of columns: every targe
         "int2narrow:group32:symmetric:float16", "iq4_nl:group32:signed_extremum:bf16safe",
         "e2m1:group32:symmetric:e8m0", "uint5:group20:asymmetric", "int8narrow:tensor:symmetric"}) {
     const qat::QuantSpec spec = qat::parse_spec(text);
-    for (const index_t M : {1, 5, 33})
+    for (const index_t M : {1, 3, 5, 33, 67})
       for (const index_t N : {16, 37})
-        for (const index_t K : {64, 100, 172})
-          for (const index_t width : {32, 48}) {
+        for (const index_t K : {64, 100, 192})
+          for (const index_t width : {32, 48, 64}) {
             const RandomWeights w(spec, N, K);
             const Activations x = Activations(M, K, false).in_groups(width);
             const std::vector<float> expected = reference(M, x, w, nullptr);
             for (const Target target : qat::supported_targets()) {
               const qat::ScopedTarget scope(target);
+              const TuningScope restored;
+              qat::kernels::cpu_tuning().row_stream = N % 2 == 1;
               CAPTURE(qat::name(target));
               CAPTURE(text);
               CAPTURE(M);

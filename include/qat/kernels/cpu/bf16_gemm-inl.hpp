@@ -3,18 +3,18 @@ namespace qat::inline v0::kernels::QAT_TARGET {
 
 #if QAT_TARGET_BF16
 
-/// Rows [row, row + rows) of x, rounded to bf16: [block of 32 columns][row][16 pairs], pair 2 * q + j of a block holds
-/// columns 4 * q + j and 4 * q + j + 2; and [block][row] what chains start with: the sums of the rounded values, if the
-/// zero point is one for all weights times what it takes off.
-inline void bf16_pack_rows(const Bf16Call& call, index_t row, index_t rows, std::uint32_t* out, float* sums) {
-  const PackedWeight& w = *call.weight;
+/// Rows times w, rounded to bf16: [block of 32 columns][row][16 pairs], pair 2 * q + j of a block holds columns 4 * q +
+/// j and 4 * q + j + 2; and [block][row] what chains start with: the sums of the rounded values, if the zero point is
+/// one for all weights times what it takes off.
+inline void bf16_pack_rows(const PackedWeight& w, const Bf16Rows& source, index_t rows, std::uint32_t* out,
+                           float* sums) {
   const index_t blocks = w.columns() / 32;
   const bool zeros = w.has_zero_points();
   const float start = zeros ? 0.0f : static_cast<float>(w.spec().lowest() - 128) - w.constant_zero_point();
   const __m512i low = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(2));
   for (index_t r = 0; r < rows; ++r) {
-    const float* x = call.x + (row + r) * call.ldx;
+    const float* x = source.x + r * source.stride;
     for (index_t b = 0; b < blocks; ++b, x += 32) {
       const __m512 a = _mm512_loadu_ps(x), c = _mm512_loadu_ps(x + 16);
       const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_permutex2var_ps(a, low, c)));

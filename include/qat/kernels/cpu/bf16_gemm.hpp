@@ -8,9 +8,12 @@ namespace qat::inline v0::kernels {
 
 inline constexpr index_t kBf16RowBlock = 64, kBf16ManyRows = 24;
 
-struct Bf16Call {
+struct Bf16Rows {
   const float* x;
-  index_t ldx;
+  index_t stride;
+};
+
+struct Bf16Call {
   const PackedWeight* weight;
   float* c;
   index_t ldc;
@@ -19,7 +22,7 @@ struct Bf16Call {
 };
 
 struct Bf16Kernels {
-  void (*pack_rows)(const Bf16Call&, index_t row, index_t rows, std::uint32_t* out, float* sums) = nullptr;
+  void (*pack_rows)(const PackedWeight&, const Bf16Rows&, index_t rows, std::uint32_t* out, float* sums) = nullptr;
   void (*row_stream)(const Bf16Call&, const std::uint32_t* a, const float* sums, index_t row, index_t rows,
                      index_t panel) = nullptr;
   /// The same with another order of instructions, for blocks of at least kBf16ManyRows rows.
@@ -42,20 +45,20 @@ Bf16Kernels bf16_kernels(int bits, bool zeros) {
 }
 QAT_INSTANCE(Bf16Kernels bf16_kernels<void>(int, bool));
 
-/// Rows of fp32 activations, rounded to bf16 while a product packs them.
+/// Activations, rounded to bf16 while a product packs them.
+template <class Operand>
 struct Bf16Operand {
-  const float* data;
-  index_t stride;
+  Operand x;
 
   void load(index_t row, index_t k0, index_t count, float* out) const {
-    const float* x = data + row * stride + k0;
-    for (index_t i = 0; i < count; ++i) out[i] = static_cast<float>(bfloat16(x[i]));
+    x.load(row, k0, count, out);
+    for (index_t i = 0; i < count; ++i) out[i] = static_cast<float>(bfloat16(out[i]));
   }
 };
 
 struct Bf16Workspace {
   AlignedBuffer<std::uint32_t> rows;
-  AlignedBuffer<float> sums;
+  AlignedBuffer<float> sums, loaded;
 
   static Bf16Workspace& of_this_thread() {
     static thread_local Bf16Workspace workspace;
@@ -63,22 +66,39 @@ struct Bf16Workspace {
   }
 };
 
-inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& kernels, const Bf16Call& call) {
+inline void bf16_gemm(const CpuBackend& backend, index_t M, const GemmOperand& x, const Bf16Kernels& kernels,
+                      const Bf16Call& call, const GemmEpilogue& epilogue) {
   const index_t K = call.weight->columns(), blocks = (M + kBf16RowBlock - 1) / kBf16RowBlock;
   Bf16Workspace& space = Bf16Workspace::of_this_thread();
   std::uint32_t* a = space.rows.reserve(M * K / 2);
   float* sums = space.sums.reserve(M * K / 32);
   const auto first_row = [&](index_t block) { return M * block / blocks; };
+  const bool in_place = x.load == nullptr && x.matrix.k_stride == 1;
   backend.parallel_for(blocks, [&](index_t block) {
-    const index_t row = first_row(block);
-    kernels.pack_rows(call, row, first_row(block + 1) - row, a + row * K / 2, sums + row * K / 32);
+    const index_t row = first_row(block), rows = first_row(block + 1) - row;
+    Bf16Rows source{x.matrix.data + row * x.matrix.row_stride, x.matrix.row_stride};
+    if (!in_place) {
+      float* loaded = Bf16Workspace::of_this_thread().loaded.reserve(rows * K);
+      for (index_t r = 0; r < rows; ++r) {
+        if (x.load == nullptr) {
+          x.matrix.load(row + r, 0, K, loaded + r * K);
+        } else {
+          x.load(x.self, row + r, 0, K, loaded + r * K);
+        }
+      }
+      source = {loaded, K};
+    }
+    kernels.pack_rows(*call.weight, source, rows, a + row * K / 2, sums + row * K / 32);
   });
   const index_t panels = call.weight->layout().panels();
-  for_each_by_work(backend, blocks * panels, PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
-    const index_t row = first_row(i / panels), rows = first_row(i / panels + 1) - row;
-    const auto stream = rows < kBf16ManyRows ? kernels.row_stream : kernels.many_row_stream;
-    stream(call, a + row * K / 2, sums + row * K / 32, row, rows, i % panels);
-  });
+  for_each_block(backend,
+                 {M, call.weight->rows(), blocks, panels, PanelLayout::kPanelRows, false,
+                  blocks_by_work(PanelLayout::kPanelRows * (M / blocks) * (K + 1))},
+                 first_row, epilogue, [&](index_t block, index_t panel) {
+                   const index_t row = first_row(block), rows = first_row(block + 1) - row;
+                   const auto stream = rows < kBf16ManyRows ? kernels.row_stream : kernels.many_row_stream;
+                   stream(call, a + row * K / 2, sums + row * K / 32, row, rows, panel);
+                 });
 }
 
 }  // namespace detail
@@ -93,21 +113,24 @@ inline void bf16_gemm(const CpuBackend& backend, index_t M, const Bf16Kernels& k
 /// rounded activations, and its bound. The bits of an output depend on its row of x and its row of w, and on which of
 /// the two forms runs; not on M, N or threads.
 ///
-/// @param x     (M, K) fp32 with ldx elements a row
+/// @param x     (M, K): MatrixOperand, or what gemm() takes
 /// @param bias  weight.rows() values added last, or null
+/// @param epilogue  done last, to each block of C
 /// @throws qat::Error (kShapeMismatch) if M is negative
-inline void bf16_gemm(const CpuBackend& backend, index_t M, const float* x, index_t ldx, const PackedWeight& weight,
-                      float* C, index_t ldc, const float* bias = nullptr) {
+template <class Operand = MatrixOperand>
+void bf16_gemm(const CpuBackend& backend, index_t M, const Operand& x, const PackedWeight& weight, float* C,
+               index_t ldc, const float* bias = nullptr, const GemmEpilogue& epilogue = {}) {
   QAT_CHECK(M >= 0, kShapeMismatch, "bf16_gemm: M is ", M, ", must not be negative");
   const index_t N = weight.rows(), K = weight.columns();
   if (M == 0 || N == 0) return;
   const Bf16Kernels kernels = detail::bf16_kernels<void>(weight.spec().bits, weight.has_zero_points());
   const bool whole_blocks = K > 0 && K % 32 == 0 && weight.groups().tile_columns % 32 == 0;
   if (kernels.row_stream == nullptr || !whole_blocks || weight.has_float_zero_point() || !cpu_tuning().bf16_dot) {
-    gemm(backend, M, N, K, detail::Bf16Operand{x, ldx}, PackedOperand(weight), C, ldc, false, bias);
+    gemm(backend, M, N, K, detail::Bf16Operand<Operand>{x}, PackedOperand(weight), C, ldc, false, bias, epilogue);
     return;
   }
-  detail::bf16_gemm(backend, M, kernels, {x, ldx, &weight, C, ldc, bias, cpu_tuning().prefetch_bytes});
+  detail::bf16_gemm(backend, M, detail::erase(x), kernels, {&weight, C, ldc, bias, cpu_tuning().prefetch_bytes},
+                    epilogue);
 }
 
 }  // namespace qat::inline v0::kernels

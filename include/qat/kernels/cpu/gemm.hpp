@@ -11,9 +11,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "qat/backend/cpu.hpp"
 #include "qat/base/aligned.hpp"
 #include "qat/base/config.hpp"
+#include "qat/kernels/cpu/gemm_epilogue.hpp"
 #include "qat/kernels/cpu/tuning.hpp"
 #include "qat/simd/vec.hpp"
 
@@ -28,13 +28,6 @@ struct MatrixOperand {
   void load(index_t row, index_t k0, index_t count, float* out) const {
     for (index_t i = 0; i < count; ++i) out[i] = data[row * row_stride + (k0 + i) * k_stride];
   }
-};
-
-/// What is done to each finished block of C while it is in the cache; run is null: nothing.
-struct GemmEpilogue {
-  void (*run)(const void* self, index_t row, index_t rows, index_t column, index_t columns) = nullptr;
-  const void* self = nullptr;
-  index_t granule = 1;  ///< blocks must begin at multiples of so many columns; run comes last where they do not
 };
 
 struct GemmTile {
@@ -435,22 +428,13 @@ void gemm(const CpuBackend& backend, index_t M, index_t N, index_t K, const Gemm
             ", must not be negative");
   if (M == 0 || N == 0) return;
   const GemmProblem problem{a, b, M, N, K, C, ldc, accumulate, bias};
-  // Blocks of C, then the epilogue. Row blocks of one block of columns follow each other, so a thread mostly finds its
-  // packed B, or the rows of B, in place.
+  // Row blocks of one block of columns follow each other, so a thread mostly finds its packed B, or the rows of B, in
+  // place.
   const auto run = [&](const auto& call, index_t rows, index_t columns, index_t row_blocks, index_t column_blocks) {
-    const auto finish = [&](index_t row, index_t count, index_t column, index_t width) {
-      epilogue.run(epilogue.self, row, M - row < count ? M - row : count, column,
-                   N - column < width ? N - column : width);
-    };
-    const bool fused = epilogue.run != nullptr && (column_blocks == 1 || columns % epilogue.granule == 0);
-    backend.parallel_for(row_blocks * column_blocks, [&](index_t chunk) {
-      const index_t row_block = chunk % row_blocks, column_block = chunk / row_blocks;
-      call.block(row_block, column_block);
-      if (fused) finish(row_block * rows, rows, column_block * columns, columns);
-    });
-    if (epilogue.run == nullptr || fused) return;
-    constexpr index_t kRows = 16;
-    backend.parallel_for((M + kRows - 1) / kRows, [&](index_t chunk) { finish(chunk * kRows, kRows, 0, N); });
+    for_each_block(
+        backend, {M, N, row_blocks, column_blocks, columns, true},
+        [&](index_t block) { return block * rows < M ? block * rows : M; }, epilogue,
+        [&](index_t row_block, index_t column_block) { call.block(row_block, column_block); });
   };
   const InPlaceKernels& in_place = in_place_kernels<Lazy>();
   const bool a_in_place = reads_a_in_place(problem), a_is_better = M > 256 && N >= 256 && N * K <= M * (N + K);

@@ -211,8 +211,7 @@ inline void qgemm_tile(const QgemmCall& call, const QgemmStrip& strip, const std
       for (int r = 0; r < kRows; ++r) {
         vec::Float factor = scale;
         if constexpr (kGrouped)
-          factor = factor *
-                   vec::set(call.x.scales[(row + r) * call.x_groups + call.segment[s].begin / call.x.scale_columns]);
+          factor = factor * vec::set(call.x.scales[(row + r) * call.x_groups + call.segment[s].x_tile]);
         acc[r][v] = vec::fused_mul_add(factor, vec::to_float(x[r][v]), acc[r][v]);
       }
     }

@@ -14,6 +14,7 @@ struct QgemmSegment {
   index_t begin, count, quads;
   index_t blocks;  // of 32 columns, if whole
   index_t tile;    // which group of columns
+  index_t x_tile;  // which of the activations'
 };
 
 struct QgemmCall {
@@ -132,7 +133,7 @@ inline index_t make_segments(const PackedWeight& w, index_t x_columns, QgemmSegm
     for (const index_t end = begin + (left < width ? left : width); begin < end; ++n) {
       index_t count = end - begin < kLongestRun ? end - begin : kLongestRun;
       if (x_columns > 0 && count > x_columns - begin % x_columns) count = x_columns - begin % x_columns;
-      out[n] = {begin, count, (count + 3) / 4, count / 32, tile};
+      out[n] = {begin, count, (count + 3) / 4, count / 32, tile, x_columns > 0 ? begin / x_columns : 0};
       begin += count;
     }
   }
@@ -142,26 +143,21 @@ inline index_t segments_at_most(const PackedWeight& w, index_t x_columns) {
   return w.groups().tiles_per_row + w.columns() / kLongestRun + (x_columns > 0 ? w.columns() / x_columns + 1 : 0);
 }
 
-/// f(i) for i in [0, n), in chunks of about 2^19 multiplications.
-template <class F>
-void for_each_by_work(const CpuBackend& backend, index_t n, index_t work_of_one, const F& f) {
-  const index_t per_chunk = 1 + (index_t{1} << 19) / work_of_one;
-  backend.parallel_for((n + per_chunk - 1) / per_chunk, [&](index_t chunk) {
-    const index_t end = (chunk + 1) * per_chunk < n ? (chunk + 1) * per_chunk : n;
-    for (index_t i = chunk * per_chunk; i < end; ++i) f(i);
-  });
-}
-
 inline void qgemm_direct(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
-                         const QgemmDirect& direct) {
+                         const QgemmDirect& direct, const GemmEpilogue& epilogue) {
   std::uint8_t* a = QgemmWorkspace::of_this_thread().rows.reserve(direct.rows * 4 * (call.quads + call.segments));
   kernels.pack_rows(call, 0, direct.rows, a);
-  for_each_by_work(backend, (call.weight->layout().panels() + direct.panels - 1) / direct.panels,
-                   direct.panels * PanelLayout::kPanelRows * (call.weight->columns() + 1),
-                   [&](index_t index) { direct.function(call, a, index); });
+  const index_t panels = call.weight->layout().panels(), width = direct.panels * PanelLayout::kPanelRows;
+  for_each_block(
+      backend,
+      {call.rows, call.weight->rows(), 1, (panels + direct.panels - 1) / direct.panels, width, false,
+       blocks_by_work(width * (call.weight->columns() + 1))},
+      [&](index_t block) { return block * call.rows; }, epilogue,
+      [&](index_t, index_t index) { direct.function(call, a, index); });
 }
 
-inline void qgemm_row_stream(const CpuBackend& backend, const QgemmCall& call, const QgemmRowStream& form) {
+inline void qgemm_row_stream(const CpuBackend& backend, const QgemmCall& call, const QgemmRowStream& form,
+                             const GemmEpilogue& epilogue) {
   const index_t M = call.rows, K = call.weight->columns();
   const index_t blocks = (M + kQgemmRowBlock - 1) / kQgemmRowBlock;
   QgemmWorkspace& space = QgemmWorkspace::of_this_thread();
@@ -174,21 +170,28 @@ inline void qgemm_row_stream(const CpuBackend& backend, const QgemmCall& call, c
     form.pack(call, row, first_row(block + 1) - row, a + row * K, sums + row * call.segments);
   });
   const index_t pairs = (call.weight->layout().panels() + 1) / 2;
-  for_each_by_work(backend, blocks * pairs, 2 * PanelLayout::kPanelRows * (M / blocks) * (K + 1), [&](index_t i) {
-    const index_t row = first_row(i / pairs);
-    form.multiply(call, a + row * K, sums + row * call.segments, row, first_row(i / pairs + 1) - row, i % pairs);
-  });
+  constexpr index_t kWidth = 2 * PanelLayout::kPanelRows;
+  for_each_block(
+      backend, {M, call.weight->rows(), blocks, pairs, kWidth, false, blocks_by_work(kWidth * (M / blocks) * (K + 1))},
+      first_row, epilogue, [&](index_t block, index_t pair) {
+        const index_t row = first_row(block);
+        form.multiply(call, a + row * K, sums + row * call.segments, row, first_row(block + 1) - row, pair);
+      });
 }
 
-inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call) {
+inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels, const QgemmCall& call,
+                         const GemmEpilogue& epilogue) {
   const index_t M = call.rows, N = call.weight->rows(), K = call.weight->columns();
   // Row tiles of even height: 8 rows are 4 + 4, not 7 + 1.
   const index_t tiles = (M + kernels.tile_rows - 1) / kernels.tile_rows;
   const index_t row_bytes = 4 * (call.quads + call.segments);
   std::uint8_t* a = QgemmWorkspace::of_this_thread().rows.reserve(M * row_bytes);
   const auto first_row = [&](index_t tile) { return M * tile / tiles; };
-  for_each_by_work(backend, tiles, 8 * kernels.tile_rows * (K + 1), [&](index_t t) {
-    kernels.pack_rows(call, first_row(t), first_row(t + 1) - first_row(t), a + first_row(t) * row_bytes);
+  const index_t together = blocks_by_work(8 * kernels.tile_rows * (K + 1));
+  backend.parallel_for((tiles + together - 1) / together, [&](index_t chunk) {
+    const index_t end = (chunk + 1) * together < tiles ? (chunk + 1) * together : tiles;
+    for (index_t t = chunk * together; t < end; ++t)
+      kernels.pack_rows(call, first_row(t), first_row(t + 1) - first_row(t), a + first_row(t) * row_bytes);
   });
 
   const index_t strips = (N + kernels.strip_rows - 1) / kernels.strip_rows;
@@ -196,17 +199,22 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
   const index_t row_blocks = (tiles + most_tiles - 1) / most_tiles;
   const index_t code_bytes = (call.quads * kernels.strip_rows * 4 + 63) / 64 * 64;
   const index_t value_bytes = call.segments * kernels.strip_rows * 4;
-  for_each_by_work(backend, row_blocks * strips, (M / row_blocks + 1) * kernels.strip_rows * (K + 1), [&](index_t i) {
-    const index_t row_block = i / strips, row = i % strips * kernels.strip_rows;
-    const index_t tile_begin = tiles * row_block / row_blocks, tile_end = tiles * (row_block + 1) / row_blocks;
-    std::uint8_t* memory = QgemmWorkspace::of_this_thread().strip.reserve(code_bytes + 3 * value_bytes);
-    const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
-                           reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
-                           reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};
-    kernels.unpack(call, row, strip);
-    for (index_t t = tile_begin; t < tile_end; ++t)
-      kernels.tile(call, strip, a + first_row(t) * row_bytes, first_row(t), first_row(t + 1) - first_row(t), row);
-  });
+  const auto first_tile = [&](index_t row_block) { return tiles * row_block / row_blocks; };
+  for_each_block(
+      backend,
+      {M, N, row_blocks, strips, kernels.strip_rows, false,
+       blocks_by_work((M / row_blocks + 1) * kernels.strip_rows * (K + 1))},
+      [&](index_t row_block) { return first_row(first_tile(row_block)); }, epilogue,
+      [&](index_t row_block, index_t index) {
+        const index_t row = index * kernels.strip_rows;
+        std::uint8_t* memory = QgemmWorkspace::of_this_thread().strip.reserve(code_bytes + 3 * value_bytes);
+        const QgemmStrip strip{memory, reinterpret_cast<float*>(memory + code_bytes),
+                               reinterpret_cast<std::int32_t*>(memory + code_bytes + value_bytes),
+                               reinterpret_cast<std::int32_t*>(memory + code_bytes + 2 * value_bytes)};
+        kernels.unpack(call, row, strip);
+        for (index_t t = first_tile(row_block); t < first_tile(row_block + 1); ++t)
+          kernels.tile(call, strip, a + first_row(t) * row_bytes, first_row(t), first_row(t + 1) - first_row(t), row);
+      });
 }
 
 }  // namespace detail
@@ -217,10 +225,11 @@ inline void qgemm_strips(const CpuBackend& backend, const QgemmKernels& kernels,
 ///
 /// @param x     zero_points must be null where scale_columns is not 0
 /// @param bias  weight.rows() values added last, or null
+/// @param epilogue  done last, to each block of C
 /// @throws qat::Error (kUnsupported) if the weights have float zero points (use gemm with PackedOperand)
 template <class Lazy = void>
 void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, const PackedWeight& weight, float* C,
-           index_t ldc, const float* bias = nullptr) {
+           index_t ldc, const float* bias = nullptr, const GemmEpilogue& epilogue = {}) {
   QAT_CHECK(M >= 0, kShapeMismatch, "qgemm: M is ", M, ", must not be negative");
   QAT_CHECK(!weight.has_float_zero_point(), kUnsupported, "qgemm: weights of ", to_string(weight.spec()),
             " have float zero points, integer ones are required");
@@ -249,18 +258,17 @@ void qgemm(const CpuBackend& backend, index_t M, const QuantizedActivations& x, 
   // |sum of 128 codes of activations| <= 128 * 128, |sum of 128 centred codes of weights| <= 128 * 255
   call.paired = call.zeros && longest <= 128;
 
-  if (x.scale_columns > 0) whole_blocks = false;  // strips apply scales of activations by group
   const QgemmDirect direct = whole_blocks ? kernels.direct(call) : QgemmDirect{};
   const QgemmRowStream row_stream =
       whole_blocks && cpu_tuning().row_stream ? kernels.row_stream(call) : QgemmRowStream{};
   if (direct.function != nullptr) {
-    detail::qgemm_direct(backend, kernels, call, direct);
+    detail::qgemm_direct(backend, kernels, call, direct, epilogue);
   } else if (row_stream.multiply != nullptr) {
     // Many rows pass by in the time of one, so what is asked for farther ahead only displaces them.
     if (call.prefetch_bytes > 4096) call.prefetch_bytes = 4096;
-    detail::qgemm_row_stream(backend, call, row_stream);
+    detail::qgemm_row_stream(backend, call, row_stream, epilogue);
   } else {
-    detail::qgemm_strips(backend, kernels, call);
+    detail::qgemm_strips(backend, kernels, call, epilogue);
   }
 }
 
