@@ -8,7 +8,7 @@ import re
 import typing
 
 import measure
-from library import DTYPES, ROOT
+from library import DTYPES, ROOT, W4A16Config
 
 CASES = []
 
@@ -259,10 +259,17 @@ def gemm_case(group, nk, tokens, targets):
         tiled_scales = bench.array((slots.value,), "bfloat16", "empty")
         bench.call("prepack_int4", n, k, size_g, DTYPES["bfloat16"], codes, scales, tiled, tiled_scales)()
         x, y = bench.array((m, k), "bfloat16"), bench.array((m, n), "bfloat16", "empty")
-        workspace, counters = ctypes.c_size_t(), ctypes.c_int64()
-        bench.library.w4a16_plan(m, n, k, size_g, DTYPES["bfloat16"], None, ctypes.byref(workspace), ctypes.byref(counters), None)
-        zeros = bench.array((max(1, counters.value),), "int32", 0)
-        found = {"qat": bench.call("w4a16_gemm", m, n, k, size_g, DTYPES["bfloat16"], x, tiled, tiled_scales, y, zeros, None)}
+        def call(**config):
+            config = ctypes.byref(W4A16Config(**config)) if config else None
+            workspace, counters = ctypes.c_size_t(), ctypes.c_int64()
+            bench.library.w4a16_plan(m, n, k, size_g, DTYPES["bfloat16"], config, ctypes.byref(workspace), ctypes.byref(counters), None)
+            zeros = bench.array((max(1, counters.value),), "int32", 0)
+            return bench.call("w4a16_gemm", m, n, k, size_g, DTYPES["bfloat16"], x, tiled, tiled_scales, y, zeros, config)
+        found = {"qat": call()}
+        if m in (5, 64, 128):  # 5 is rehearsed
+            found.update({"form scales by tile": call(form=2, tile_tokens=64, every_tile=1),
+                          "form 64 x 32 a warp": call(form=2, tile_tokens=64, tile_rows=128, warp_tokens=32),
+                          "form 64 x 32 a warp, 128 tokens": call(form=2, tile_tokens=128, tile_rows=128, warp_tokens=32)})
         if bench.torch:
             torch = bench.torch
             weight = bench.array((n, k), "bfloat16")

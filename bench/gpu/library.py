@@ -16,6 +16,11 @@ class Backend(ctypes.Structure):
     _fields_ = [("stream", ctypes.c_void_p), ("workspace", ctypes.c_void_p), ("workspace_bytes", ctypes.c_size_t)]
 
 
+class W4A16Config(ctypes.Structure):
+    """qat_w4a16_config; what is not given is chosen."""
+    _fields_ = [(name, ctypes.c_int32) for name in ("form", "tile_tokens", "tile_rows", "stages", "blocks", "warp_tokens", "every_tile")]
+
+
 class QatError(RuntimeError):
     pass
 

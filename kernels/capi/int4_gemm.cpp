@@ -22,6 +22,8 @@ cuda::W4A16Config config_of(const qat_w4a16_config* c) {
   config.tile_rows = c->tile_rows;
   config.stages = c->stages;
   config.blocks = c->blocks;
+  config.warp_tokens = c->warp_tokens;
+  config.every_tile = c->every_tile != 0;
   return config;
 }
 template <class S>
@@ -86,8 +88,13 @@ qat_status qat_cuda_w4a16_plan(int64_t tokens, int64_t rows, int64_t columns, in
       if (workspace_bytes != nullptr) *workspace_bytes = plan.workspace_bytes;
       if (counters != nullptr) *counters = plan.counters;
       if (chosen != nullptr)
-        *chosen = {static_cast<int32_t>(plan.config.form), plan.config.tile_tokens, plan.config.tile_rows,
-                   plan.config.stages, plan.config.blocks};
+        *chosen = {static_cast<int32_t>(plan.config.form),
+                   plan.config.tile_tokens,
+                   plan.config.tile_rows,
+                   plan.config.stages,
+                   plan.config.blocks,
+                   plan.config.warp_tokens,
+                   plan.config.every_tile ? 1 : 0};
     });
   });
 }

@@ -156,7 +156,7 @@ qat_status qat_cuda_dequantize_int4(const qat_cuda* cuda, int64_t rows, int64_t 
 /* How a product is cut up; all zero: chosen from the shape. The fields are those of qat::cuda::W4A16Config. */
 typedef struct qat_w4a16_config {
   int32_t form; /* 0 auto, 1 stream, 2 tiles */
-  int32_t tile_tokens, tile_rows, stages, blocks;
+  int32_t tile_tokens, tile_rows, stages, blocks, warp_tokens, every_tile;
 } qat_w4a16_config;
 /* y (tokens, rows) bfloat16 = x (tokens, columns) bfloat16 * weight (rows, columns)^T. counters: optional; as many
  * zeros as qat_cuda_w4a16_plan says, left zero by every call. Host memory: config (may be null). */

@@ -49,6 +49,8 @@ struct Int4TilesKernel {
   static constexpr unsigned kScratchBytes =
       kPitch * Shape::kTileTokens * 4 > kFragmentBytes ? kPitch* Shape::kTileTokens * 4 : kFragmentBytes;
   static constexpr unsigned kScales = kScratch + kScratchBytes;
+  static constexpr unsigned kBlocks =
+      Shape::kDepth / Shape::kWarpsK;  ///< tiles of 64 columns that a warp has of a slice
   /// 16-byte chunks of a slice of a token.
   static constexpr unsigned kChunks = Shape::kColumns * Form::kElementBytes / 16;
   using Sums = typename Form::template Sums<Shape::kRows, Shape::kTokens>;
@@ -125,8 +127,7 @@ struct Int4TilesKernel {
       }
       c.cp_commit();
     }
-    const bool slices = Form::kGroupsOfSlices && !every_tile &&
-                        (w.groups == 1 || w.group.group % static_cast<unsigned>(Shape::kColumns) == 0);
+    const bool slices = Form::kGroupsOfSlices && !every_tile && (w.groups == 1 || w.group.group % (kBlocks * 64) == 0);
     const bool halves = w.group.group % 64 != 0 && w.groups > 1;  // a group can end in the middle of a tile
     unsigned stage = 0, slice = begin % shares.slices;
     QAT_CUDA_LOOP
@@ -157,7 +158,7 @@ struct Int4TilesKernel {
   }
 
  private:
-  /// Where a group can begin. Without branches between its products a whole slice is scheduled as one.
+  /// Where a group can begin. Without branches between its products a warp's part of a slice is scheduled as one.
   enum class Entry { kSlice, kTile, kHalf };
 
   template <class Context>
@@ -232,7 +233,6 @@ struct Int4TilesKernel {
   template <Entry kEntry, class Context>
   QAT_HOST_DEVICE void multiply_unit(const Context& c, const Place<Context>& at, unsigned slice, int token,
                                      unsigned stage, Sums& sums) const {
-    constexpr unsigned kBlocks = Shape::kDepth / Shape::kWarpsK;
     const unsigned lane = c.lane(), g = lane / 4, q = lane % 4;
     // What varies from load to load is a constant, which goes into the instruction.
     const unsigned first_block = static_cast<unsigned>(at.k) * kBlocks;
@@ -249,7 +249,7 @@ struct Int4TilesKernel {
     const auto enter = [&](unsigned column) {
       sums.enter(c, w, column, scales, zeros, first, stage_groups * 16, token);
     };
-    if (kEntry == Entry::kSlice) enter(k);
+    if (kEntry == Entry::kSlice) enter(k + first_block * 64);
     QAT_CUDA_UNROLL
     for (unsigned i = 0; i < kBlocks; ++i) {
       const unsigned block = first_block + i;
