@@ -11,7 +11,7 @@ std::shared_ptr<qat::recipe::TrainingDevice> make_gpu_trainer(qat::nn::Transform
   return std::make_shared<qat::recipe::CudaTrainingDevice>(model, config, longest);
 }
 std::shared_ptr<qat::nn::ScoringDevice> make_gpu_scorer(const qat::LlamaConfig& config) {
-  qat::nn::CudaLlama::check_model(config, 1);
+  qat::nn::check_cuda_model(config, 1);
   return std::make_shared<qat::recipe::CudaScoringDevice>();
 }
 std::unique_ptr<qat::nn::PackingDevice> make_gpu_packer() { return std::make_unique<qat::recipe::CudaPackingDevice>(); }

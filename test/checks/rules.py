@@ -20,7 +20,7 @@ NO_OWN_TEST = {
     "expr/assignment.hpp": "unit/expr/assign_test.cpp",
     "kernels/cpu/attention.hpp": "unit/ops/attention_test.cpp",
     "kernels/cpu/elementwise.hpp": "unit/ops/activation_test.cpp",
-    "nn/cuda_llama_options.hpp": "unit/nn/cuda_llama_test.cpp",
+    "nn/cuda_llama_memory.hpp": "unit/nn/cuda_llama_test.cpp", "nn/cuda_llama_options.hpp": "unit/nn/cuda_llama_test.cpp",
     "kernels/cuda/affine_vector.hpp": "unit/cuda/fake_quantize_test.cpp",
     "kernels/cuda/attention_backward.hpp": "unit/cuda/attention_test.cpp",
     "kernels/cuda/attention_forward.hpp": "unit/cuda/attention_test.cpp",

@@ -1,23 +1,15 @@
 // Training a Llama on one GPU: forward, backward and optimizer as launches over buffers laid out once.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "qat/kernels/cuda/activation.hpp"
 #include "qat/kernels/cuda/attention.hpp"
 #include "qat/kernels/cuda/cross_entropy.hpp"
 #include "qat/kernels/cuda/embedding.hpp"
 #include "qat/kernels/cuda/fake_quantize.hpp"
-#include "qat/kernels/cuda/gemm.hpp"
 #include "qat/kernels/cuda/rmsnorm.hpp"
 #include "qat/kernels/cuda/rope.hpp"
 #include "qat/kernels/cuda/sum_rows.hpp"
-#include "qat/nn/cuda_llama_options.hpp"
-#include "qat/nn/llama_config.hpp"
-#include "qat/ops/rope.hpp"
+#include "qat/nn/cuda_llama_memory.hpp"
 
 namespace qat::inline v0::nn {
 
@@ -30,35 +22,13 @@ namespace qat::inline v0::nn {
 /// waits for nothing and allocates nothing, so it can be captured in a CUDA graph.
 ///
 /// Without options.trains it has the bfloat16 copies alone and scores: weights are set as they are multiplied, rounded.
-class CudaLlama {
+class CudaLlama : private detail::CudaLlamaMemory {
  public:
   /// @throws qat::Error naming what is not accepted, or that the device's memory does not suffice
   CudaLlama(const CudaBackend& backend, const LlamaConfig& config, const CudaLlamaOptions& options)
-      : backend_(backend), config_(config), options_(options), capacity_(capacity(options)), weights_(options) {
-    QAT_CHECK(options.batch >= 1 && options.length >= 1 && options.length <= config.max_seq_len, kInvalidArgument,
-              "CudaLlama: batch is ", options.batch, ", length ", options.length,
-              "; accepted: at least 1, length up to max_seq_len, ", config.max_seq_len);
-    check_model(config, options.longest > options.length ? options.longest : options.length);
-    QAT_CHECK(options.longest <= config.max_seq_len, kInvalidArgument, "CudaLlama: longest is ", options.longest,
-              "; accepted: up to max_seq_len, ", config.max_seq_len);
-    make_weights();
-    make_activations();
-    weights_.finish(backend_);
+      : CudaLlamaMemory(backend, config, options) {
     const std::size_t needed = workspace_bytes(config, options), step = weights_.workspace_bytes();
     cuda::check_workspace(backend_, "CudaLlama", needed > step ? needed : step);
-  }
-
-  /// longest: tokens of a sequence
-  /// @throws qat::Error (kUnsupported) for a model that is not trained or scored here, saying what is
-  static void check_model(const LlamaConfig& c, index_t longest) {
-    const char* const foreign = foreign_part(c);
-    QAT_CHECK(foreign == nullptr, kUnsupported, "CudaLlama: the model has ", foreign,
-              "; accepted: what Llama has, with or without biases, as Llama, Mistral, SmolLM, Qwen2");
-    QAT_CHECK(c.window == 0 || longest <= c.window, kUnsupported, "CudaLlama: a sequence has ", longest,
-              " tokens, the model's attention a window of ", c.window, "; accepted: sequences within the window");
-    QAT_CHECK(c.dim % 8 == 0 && c.hidden_dim % 8 == 0 && c.head_dim % 8 == 0 && c.head_dim <= 128, kUnsupported,
-              "CudaLlama: dim is ", c.dim, ", hidden_dim ", c.hidden_dim, ", head_dim ", c.head_dim,
-              "; accepted: multiples of 8, head_dim up to 128");
   }
 
   const LlamaConfig& config() const { return config_; }
@@ -123,12 +93,14 @@ class CudaLlama {
   index_t capacity() const { return capacity_; }
   /// Workspace that the backend of a model must have; products like 32 MiB.
   static std::size_t workspace_bytes(const LlamaConfig& c, const CudaLlamaOptions& o) {
-    const index_t tokens = capacity(o);
+    const index_t tokens = most_tokens(o);
     std::size_t bytes = std::size_t{32} << 20;
     const auto at_least = [&bytes](std::size_t needed) { bytes = needed > bytes ? needed : bytes; };
     if (!o.trains) return bytes;
     at_least(cuda::embedding_backward_bytes(c.vocab_size, tokens));
     at_least(cuda::rmsnorm_backward_bytes<bfloat16>(tokens, c.dim));
+    if (c.qk_norm) at_least(cuda::rmsnorm_backward_bytes<bfloat16>(tokens * c.n_heads, c.head_dim));
+    if (c.qk_norm) at_least(cuda::rmsnorm_backward_bytes<bfloat16>(tokens * c.n_kv_heads, c.head_dim));
     at_least(cuda::sum_rows_bytes(tokens, 2 * c.hidden_dim + (c.n_heads + 2 * c.n_kv_heads) * c.head_dim + c.dim));
     at_least(cuda::attention_backward_workspace(
         cuda::attention_extents(o.batch, o.length, o.length, c.n_heads, c.n_kv_heads, c.head_dim)));
@@ -136,181 +108,50 @@ class CudaLlama {
   }
 
  private:
-  static index_t capacity(const CudaLlamaOptions& o) {
-    return o.batch * o.length > o.longest ? o.batch * o.length : o.longest;
-  }
-  /// What a model has that is not trained here, or null.
-  static const char* foreign_part(const LlamaConfig& c) {
-    if (c.norm == NormKind::kLayerNorm) return "layer norms (GPT-2)";
-    if (c.norm == NormKind::kRmsPlusOne) return "norms with weights beside 1 (Gemma)";
-    if (c.qk_norm) return "normalized heads (Qwen3)";
-    LlamaConfig plain = c;
-    plain.window = 0;
-    plain.qkv_bias = plain.out_bias = plain.mlp_bias = false;
-    return has_llama_form(plain) ? nullptr : "another activation, scaled embeddings or learned positions";
-  }
-
-  /// The input of a linear layer, with what its backward pass needs of its quantization.
-  struct Input {
-    std::optional<QuantSpec> spec;
-    cuda::DeviceBuffer<bfloat16> y;
-    cuda::DeviceBuffer<float> scale, zero_point;
+  /// Rows of a weight.
+  struct Rows {
+    index_t first, count;
   };
-  /// A norm with its input: the residual stream where it stands.
-  struct NormedInput : Input {
-    cuda::DeviceBuffer<bfloat16> stream;
-    cuda::DeviceBuffer<float> inv_rms;
-  };
-  /// Places in weights_; the bias where there is one.
-  struct Linear {
-    std::size_t weight = 0;
-    std::optional<std::size_t> bias = std::nullopt;
-  };
-  struct Block {
-    std::size_t input_norm, post_norm;
-    Linear qkv, out, gate_up, down;
-    NormedInput attention_input, mlp_input;
-    Input attention_output, activated;
-    cuda::DeviceBuffer<bfloat16> heads, attended, gate_and_up;  // (tokens, qkv), (tokens, q), (tokens, 2 hidden)
-    cuda::DeviceBuffer<float> log_sum_exp;
-  };
-
-  index_t q_width() const { return config_.n_heads * config_.head_dim; }
-  index_t kv_width() const { return config_.n_kv_heads * config_.head_dim; }
-  index_t qkv_width() const { return q_width() + 2 * kv_width(); }
-
-  /// The scheme of layers that read one input and are multiplied as one.
-  LayerScheme scheme_of(const std::vector<std::string>& layers, bool of_block = true) const {
-    LayerScheme common;
-    if (options_.schemes.empty()) {
-      if (of_block) common = {options_.weight, options_.activation};
-      return common;
-    }
-    for (const std::string& layer : layers) {
-      const auto at = options_.schemes.find(layer);
-      const LayerScheme scheme = at == options_.schemes.end() ? LayerScheme{} : at->second;
-      QAT_CHECK(&layer == &layers[0] || scheme == common, kUnsupported, "CudaLlama: ", layers[0], " has the scheme ",
-                to_string(common), ", ", layer, " has ", to_string(scheme),
-                "; accepted: one scheme for layers that read the same input");
-      common = scheme;
-    }
-    return common;
-  }
-  /// Adds layers as rows of one weight, and gives their input its scheme.
-  Linear add_linear(const std::vector<std::string>& layers, const std::vector<index_t>& rows, index_t columns,
-                    Input& input, bool biased, bool of_block = true) {
-    const LayerScheme scheme = scheme_of(layers, of_block);
-    input.spec = scheme.activation;
-    const auto names_of = [&layers](const char* what) {
-      std::vector<std::string> names;
-      for (const std::string& layer : layers) names.push_back(layer + what);
-      return names;
-    };
-    Linear added{weights_.add(names_of(".weight"), rows, columns, scheme.weight)};
-    if (biased) added.bias = weights_.add(names_of(".bias"), rows, 1);
-    return added;
-  }
-  void make_weights() {
-    const LlamaConfig& c = config_;
-    const LayerScheme table = scheme_of({"model.embed_tokens"}, false), head = scheme_of({"lm_head"}, false);
-    QAT_CHECK(!c.tied || table.weight == head.weight, kUnsupported, "CudaLlama: model.embed_tokens has the scheme ",
-              to_string(table), ", lm_head, which shares its weight, ", to_string(head),
-              "; accepted: one weight scheme for both");
-    QAT_CHECK(!c.tied || !table.weight || !options_.learn_scales, kUnsupported,
-              "CudaLlama: model.embed_tokens and lm_head share a weight, and each would learn scales of its own; "
-              "accepted: no scheme for them, or scales that are not learned");
-    embedding_ = weights_.add({"model.embed_tokens.weight"}, {c.vocab_size}, c.dim, table.weight);
-    for (index_t n = 0; n < c.n_layers; ++n) {
-      const std::string name = "model.layers." + std::to_string(n);
-      const std::string attention = name + ".self_attn.", mlp = name + ".mlp.";
-      Block b;
-      b.input_norm = weights_.add({name + ".input_layernorm.weight"}, {1}, c.dim);
-      b.qkv = add_linear({attention + "q_proj", attention + "k_proj", attention + "v_proj"},
-                         {q_width(), kv_width(), kv_width()}, c.dim, b.attention_input, c.qkv_bias);
-      b.out = add_linear({attention + "o_proj"}, {c.dim}, q_width(), b.attention_output, c.out_bias);
-      b.post_norm = weights_.add({name + ".post_attention_layernorm.weight"}, {1}, c.dim);
-      b.gate_up = add_linear({mlp + "gate_proj", mlp + "up_proj"}, {c.hidden_dim, c.hidden_dim}, c.dim, b.mlp_input,
-                             c.mlp_bias);
-      b.down = add_linear({mlp + "down_proj"}, {c.dim}, c.hidden_dim, b.activated, c.mlp_bias);
-      blocks_.push_back(std::move(b));
-    }
-    final_norm_ = weights_.add({"model.norm.weight"}, {1}, c.dim);
-    normed_.spec = head.activation;
-    head_ = c.tied ? Linear{embedding_} : add_linear({"lm_head"}, {c.vocab_size}, c.dim, normed_, false, false);
-  }
-
-  cuda::DeviceBuffer<bfloat16> rows_of(index_t columns) const {
-    return cuda::DeviceBuffer<bfloat16>(capacity_ * columns);
-  }
-  void make_input(Input& input, index_t columns) const {
-    input.y = rows_of(columns);
-    if (!input.spec) return;
-    const index_t tiles = group_layout(input.spec->granularity, capacity_, columns).count();
-    input.scale = cuda::DeviceBuffer<float>(tiles);
-    input.zero_point = cuda::DeviceBuffer<float>(tiles);
-  }
-  void make_normed(NormedInput& input) const {
-    make_input(input, config_.dim);
-    input.stream = rows_of(config_.dim);
-    input.inv_rms = cuda::DeviceBuffer<float>(capacity_);
-  }
-  void make_activations() {
-    const LlamaConfig& c = config_;
-    for (Block& b : blocks_) {
-      make_normed(b.attention_input);
-      make_normed(b.mlp_input);
-      make_input(b.activated, c.hidden_dim);
-      b.heads = rows_of(qkv_width());
-      b.attended = rows_of(q_width());
-      if (b.attention_output.spec) make_input(b.attention_output, q_width());
-      b.gate_and_up = rows_of(2 * c.hidden_dim);
-      b.log_sum_exp = cuda::DeviceBuffer<float>(capacity_ * c.n_heads);
-    }
-    make_normed(normed_);
-    branch_ = rows_of(c.dim);
-    logits_ = rows_of(c.vocab_size);
-    losses_ = cuda::DeviceBuffer<float>(capacity_);
-    const index_t positions = options_.longest > options_.length ? options_.longest : options_.length;
-    const ops::RopeTable rope = ops::rope_table(c.rope, c.head_dim, positions);
-    cosine_ = cuda::DeviceBuffer<float>(backend_, rope.cosine.data(), rope.cosine.size());
-    sine_ = cuda::DeviceBuffer<float>(backend_, rope.sine.data(), rope.sine.size());
-    if (!options_.trains) return;
-    dstream_ = rows_of(c.dim);
-    dnormed_ = rows_of(c.dim);
-    dattended_ = rows_of(q_width());
-    dheads_ = rows_of(qkv_width());
-    dactivated_ = rows_of(c.hidden_dim);
-    total_ = cuda::DeviceBuffer<float>(1);
-  }
+  Rows all_rows(const Linear& layer) const { return {0, weights_[layer.weight].rows}; }
   // y = x w^T + bias
   void gemm_forward(const bfloat16* x, const Linear& layer, bfloat16* y) const {
+    gemm_forward(x, layer, all_rows(layer), y);
+  }
+  void gemm_forward(const bfloat16* x, const Linear& layer, const Rows& rows, bfloat16* y) const {
     const CudaWeight& w = weights_[layer.weight];
     cuda::GemmArgs<bfloat16> g;
-    g.m = tokens_, g.n = w.rows, g.k = w.columns;
+    g.m = tokens_, g.n = rows.count, g.k = w.columns;
     g.a = x;
-    g.b = w.copy.data();
+    g.b = w.copy.data() + rows.first * w.columns;
     g.transpose_b = true;
     g.y = y;
-    if (layer.bias) g.bias = weights_[*layer.bias].copy.data();
+    if (layer.bias) g.bias = weights_[*layer.bias].copy.data() + rows.first;
     cuda::gemm(backend_, blas_, g);
   }
   // dw = dy^T x, dbias = the sum of dy's rows, dx = dy w
   void gemm_backward(const bfloat16* dy, const Linear& layer, const bfloat16* x, bfloat16* dx) const {
+    gemm_backward(dy, layer, all_rows(layer), x, dx);
+  }
+  // For rows that are not the first, dx += dy w.
+  void gemm_backward(const bfloat16* dy, const Linear& layer, const Rows& rows, const bfloat16* x, bfloat16* dx) const {
     const CudaWeight& w = weights_[layer.weight];
-    if (layer.bias) cuda::sum_rows(backend_, dy, tokens_, w.rows, weights_[*layer.bias].gradient.data(), accumulate_);
+    if (layer.bias)
+      cuda::sum_rows(backend_, dy, tokens_, rows.count, weights_[*layer.bias].gradient.data() + rows.first,
+                     accumulate_);
     cuda::GemmArgs<float> dw;
-    dw.m = w.rows, dw.n = w.columns, dw.k = tokens_;
+    dw.m = rows.count, dw.n = w.columns, dw.k = tokens_;
     dw.a = dy;
     dw.transpose_a = true;
     dw.b = x;
-    dw.y = w.gradient.data();
+    dw.y = w.gradient.data() + rows.first * w.columns;
     dw.beta = accumulate_ ? 1.0f : 0.0f;
     cuda::gemm(backend_, blas_, dw);
     cuda::GemmArgs<bfloat16> g;
-    g.m = tokens_, g.n = w.columns, g.k = w.rows;
+    g.m = tokens_, g.n = w.columns, g.k = rows.count;
     g.a = dy;
-    g.b = w.copy.data();
+    g.b = w.copy.data() + rows.first * w.columns;
     g.y = dx;
+    g.beta = rows.first > 0 ? 1.0f : 0.0f;
     cuda::gemm(backend_, blas_, g);
   }
 
@@ -371,11 +212,14 @@ class CudaLlama {
   void set_attention(const Block& b, Args& a) const {
     a.extents =
         cuda::attention_extents(batch_, length_, length_, config_.n_heads, config_.n_kv_heads, config_.head_dim);
-    a.extents.q_stride = a.extents.kv_stride = qkv_width();
-    a.extents.q_batch_stride = a.extents.kv_batch_stride = length_ * qkv_width();
-    a.q = b.heads.data();
-    a.k = a.q + q_width();
-    a.v = a.k + kv_width();
+    const Heads heads = heads_in(b.heads.data());
+    a.extents.q_stride = heads.q_stride;
+    a.extents.kv_stride = heads.kv_stride;
+    a.extents.q_batch_stride = length_ * heads.q_stride;
+    a.extents.kv_batch_stride = length_ * heads.kv_stride;
+    a.q = heads.q;
+    a.k = heads.k;
+    a.v = heads.v;
     a.out = b.attended.data();
     a.log_sum_exp = b.log_sum_exp.data();
   }
@@ -387,18 +231,72 @@ class CudaLlama {
     a.columns = config_.hidden_dim;
     a.gate_stride = a.up_stride = 2 * config_.hidden_dim;
   }
-  void turn(bfloat16* heads, bool back) const {
-    cuda::RopeArgs<bfloat16> a;
-    a.x = a.y = heads;
-    a.cosine = cosine_.data();
-    a.sine = sine_.data();
-    a.tokens = tokens_;
-    a.heads = config_.n_heads + config_.n_kv_heads;
-    a.head_dim = config_.head_dim;
-    a.token_stride = qkv_width();
-    a.sequence = length_;
-    a.backward = back;
-    cuda::rope(backend_, a);
+  void turn(bfloat16* data, bool back) const {
+    const Heads heads = heads_in(data);
+    const auto rope = [&](bfloat16* x, index_t count, index_t stride) {
+      cuda::RopeArgs<bfloat16> a;
+      a.x = a.y = x;
+      a.cosine = cosine_.data();
+      a.sine = sine_.data();
+      a.tokens = tokens_;
+      a.heads = count;
+      a.head_dim = config_.head_dim;
+      a.token_stride = stride;
+      a.sequence = length_;
+      a.backward = back;
+      cuda::rope(backend_, a);
+    };
+    if (!config_.qk_norm) return rope(heads.q, config_.n_heads + config_.n_kv_heads, heads.q_stride);
+    rope(heads.q, config_.n_heads, heads.q_stride);
+    rope(heads.k, config_.n_kv_heads, heads.kv_stride);
+  }
+  Rows query_rows() const { return {0, q_width()}; }
+  Rows key_rows() const { return {q_width(), kv_width()}; }
+  Rows value_rows() const { return {q_width() + kv_width(), kv_width()}; }
+  /// Heads before they are turned.
+  void project_heads(Block& b) const {
+    const bfloat16* const x = b.attention_input.y.data();
+    if (!config_.qk_norm) return gemm_forward(x, b.qkv, b.heads.data());
+    const Heads raw = heads_in(b.raw.data()), heads = heads_in(b.heads.data());
+    gemm_forward(x, b.qkv, query_rows(), raw.q);
+    gemm_forward(x, b.qkv, key_rows(), raw.k);
+    gemm_forward(x, b.qkv, value_rows(), heads.v);
+    const auto norm = [&](const bfloat16* from, std::size_t weight, index_t count, float* inv_rms, bfloat16* to) {
+      cuda::RmsNormArgs<bfloat16> a;
+      a.x = from;
+      a.weight = weights_[weight].value.data();
+      a.eps = config_.norm_eps;
+      a.rows = tokens_ * count;
+      a.columns = config_.head_dim;
+      a.inv_rms = inv_rms;
+      a.output.y = to;
+      cuda::rmsnorm(backend_, a);
+    };
+    norm(raw.q, b.q_norm, config_.n_heads, b.q_inv_rms.data(), heads.q);
+    norm(raw.k, b.k_norm, config_.n_kv_heads, b.k_inv_rms.data(), heads.k);
+  }
+  /// And back: from the gradients of heads to those of weights and of the block's input, dnormed_.
+  void project_heads_backward(Block& b) const {
+    const bfloat16* const x = b.attention_input.y.data();
+    if (!config_.qk_norm) return gemm_backward(dheads_.data(), b.qkv, x, dnormed_.data());
+    const Heads raw = heads_in(b.raw.data()), d = heads_in(dheads_.data());
+    const auto norm = [&](const bfloat16* from, std::size_t weight, index_t count, const float* inv_rms, bfloat16* dy) {
+      cuda::RmsNormBackwardArgs<bfloat16> a;
+      a.x = from;
+      a.weight = weights_[weight].value.data();
+      a.inv_rms = inv_rms;
+      a.dy = a.dx = dy;
+      a.rows = tokens_ * count;
+      a.columns = config_.head_dim;
+      a.dweight = weights_[weight].gradient.data();
+      a.accumulate_dweight = accumulate_;
+      cuda::rmsnorm_backward(backend_, a);
+    };
+    norm(raw.q, b.q_norm, config_.n_heads, b.q_inv_rms.data(), d.q);
+    norm(raw.k, b.k_norm, config_.n_kv_heads, b.k_inv_rms.data(), d.k);
+    gemm_backward(d.q, b.qkv, query_rows(), x, dnormed_.data());
+    gemm_backward(d.k, b.qkv, key_rows(), x, dnormed_.data());
+    gemm_backward(d.v, b.qkv, value_rows(), x, dnormed_.data());
   }
 
   /// Up to the logits.
@@ -412,7 +310,7 @@ class CudaLlama {
     const bfloat16 *x = first, *residual = nullptr;
     for (Block& b : blocks_) {
       norm_forward(x, residual, weights_[b.input_norm], b.attention_input);
-      gemm_forward(b.attention_input.y.data(), b.qkv, b.heads.data());
+      project_heads(b);
       turn(b.heads.data(), false);
       cuda::AttentionArgs<bfloat16> a;
       set_attention(b, a);
@@ -469,29 +367,15 @@ class CudaLlama {
     cuda::AttentionBackwardArgs<bfloat16> a;
     set_attention(b, a);
     a.dout = dattended_.data();
-    a.dq = dheads_.data();
-    a.dk = a.dq + q_width();
-    a.dv = a.dk + kv_width();
+    const Heads d = heads_in(dheads_.data());
+    a.dq = d.q;
+    a.dk = d.k;
+    a.dv = d.v;
     cuda::attention_backward(backend_, a);
     turn(dheads_.data(), true);
-    gemm_backward(dheads_.data(), b.qkv, b.attention_input.y.data(), dnormed_.data());
+    project_heads_backward(b);
     norm_backward(b.attention_input, weights_[b.input_norm], dnormed_.data(), true);
   }
-
-  CudaBackend backend_;
-  LlamaConfig config_;
-  CudaLlamaOptions options_;
-  index_t capacity_;                             // tokens that buffers have room for
-  index_t batch_ = 0, length_ = 0, tokens_ = 0;  // of the pass
-  bool fake_quantized_ = true, accumulate_ = false;
-  CudaWeights weights_;
-  cuda::Blas blas_;
-  std::vector<Block> blocks_;
-  std::size_t embedding_ = 0, final_norm_ = 0;
-  Linear head_;
-  NormedInput normed_;
-  cuda::DeviceBuffer<bfloat16> branch_, dstream_, dnormed_, dattended_, dheads_, dactivated_, logits_;
-  cuda::DeviceBuffer<float> losses_, total_, cosine_, sine_;
 };
 
 }  // namespace qat::inline v0::nn

@@ -114,24 +114,29 @@ double relative(const std::vector<float>& a, const Tensor<float>& b) {
 }
 
 /// biased: of every linear layer, and not zero.
-nn::Transformer random_model(bool tied, bool biased = false) {
+nn::Transformer random_model(bool tied, bool biased = false, bool normed_heads = false) {
   LlamaConfig config = tiny_config(tied);
   config.qkv_bias = config.out_bias = config.mlp_bias = biased;
+  config.qk_norm = normed_heads;
   nn::Transformer model(config);
   model.randomize(11, 0.15f);
   CounterRandom random(5);
-  for (Parameter* p : model.parameters())
+  for (Parameter* p : model.parameters()) {
     if (p->name.ends_with(".bias"))
       for (float& v : p->value) v = 0.5f * random.next_float() - 0.25f;
+    if (p->name.ends_with("q_norm.weight") || p->name.ends_with("k_norm.weight"))
+      for (float& v : p->value) v = 0.5f + random.next_float();
+  }
   return model;
 }
 
 TEST_CASE("CudaLlama: loss and every gradient are those of the CPU's transformer up to bfloat16's rounding") {
-  for (const int form : {0, 1, 2}) {
-    const bool tied = form != 1, biased = form == 2;
+  for (const int form : {0, 1, 2, 3, 4}) {
+    const bool tied = form != 1, biased = form == 2 || form == 4, normed_heads = form >= 3;
     CAPTURE(tied);
     CAPTURE(biased);
-    nn::Transformer model = random_model(tied, biased);
+    CAPTURE(normed_heads);
+    nn::Transformer model = random_model(tied, biased, normed_heads);
     Fixture f(model, options_of(false));
     f.backward();
     const float expected = cpu_backward(model, f);
