@@ -79,8 +79,8 @@ std::vector<Reader> format_targets() {
            const MappedFile file(path);
            const std::size_t end = std::min(file.text().find(kNextFile), file.size());
            const std::string vocab = path + ".vocab.json", merges = path + ".merges.txt";
-           write_file(vocab, file.text().substr(0, end));
-           write_file(merges, file.text().substr(std::min(end + kNextFile.size(), file.size())));
+           put(vocab, file.text().substr(0, end));
+           put(merges, file.text().substr(std::min(end + kNextFile.size(), file.size())));
            use(BpeTokenizer::from_gpt2_files(vocab, merges));
          },
          false},

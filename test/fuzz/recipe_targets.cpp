@@ -20,7 +20,7 @@ std::string unpack(const std::string& path, std::initializer_list<const char*> n
   make_directory(directory);
   for (const char* name : names) {
     const std::size_t end = std::min(rest.find(kNextFile), rest.size());
-    write_file(join_path(directory, name), rest.substr(0, end));
+    put(join_path(directory, name), rest.substr(0, end));
     rest = rest.substr(std::min(end + kNextFile.size(), rest.size()));
   }
   return directory;

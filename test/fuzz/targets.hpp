@@ -1,6 +1,8 @@
 // Readers of strangers' bytes, each as a function of a file: it returns, or throws qat::Error with one clear line.
 #pragma once
 
+#include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -24,6 +26,13 @@ inline constexpr std::string_view kNextFile = "\n--- next file ---\n";
 std::vector<Reader> format_targets();
 /// What a run reads: recipes, packed checkpoints, checkpoints.
 std::vector<Reader> recipe_targets();
+
+/// Writes a part of an input: a file that need not outlast the run, so nothing waits for the disk.
+inline void put(const std::string& path, std::string_view bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (!file.flush()) std::abort();
+}
 
 /// Runs a target; what it throws may only be an Error whose message is one line. Returns that message or "".
 inline std::string run(const Reader& target, const std::string& path) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <sentencepiece_processor.h>
+#include <exception>
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,8 +27,13 @@ class SentencePieceTokenizer final : public Tokenizer {
   explicit SentencePieceTokenizer(const std::string& path) {
     const MappedFile file(path);
     model_ = read_sentencepiece_model(file.text(), path);  // the library does not say why it refuses a file
-    const auto status = processor_.LoadFromSerializedProto({reinterpret_cast<const char*>(file.data()), file.size()});
-    QAT_CHECK(status.ok() && processor_.GetPieceSize() > 0, kBadFile, path, ": is not a sentencepiece model");
+    bool loaded = false;
+    try {
+      const auto status = processor_.LoadFromSerializedProto({reinterpret_cast<const char*>(file.data()), file.size()});
+      loaded = status.ok() && processor_.GetPieceSize() > 0;
+    } catch (const std::exception&) {  // of its trie, for pieces that hold a NUL byte, say
+    }
+    QAT_CHECK(loaded, kBadFile, path, ": is not a sentencepiece model: the library refuses its pieces");
     prepare_encoder();
   }
 

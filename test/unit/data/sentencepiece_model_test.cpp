@@ -6,6 +6,7 @@
 #include <string>
 
 #include "support/data.hpp"
+#include "support/files.hpp"
 
 using namespace qat;
 
@@ -15,33 +16,32 @@ TEST_CASE("fields of a model, in any order and with others between") {
   const std::string piece = "\x0A\x08\x0A\x01\x61\x15\x00\x00\x00\x00"s, trainer = "\x12\x05\x18\x02\x20\x80\x04"s,
                     normalizer = "\x1A\x07\x0A\x01i\x18\x00\x20\x00"s;
   for (const std::string& bytes : {piece + trainer + normalizer, normalizer + piece + trainer}) {
-    const auto model = read_sentencepiece_model(bytes);
-    REQUIRE(model);
-    CHECK(model->bpe);
-    CHECK(model->plain_pieces);
-    CHECK_FALSE(model->has_rules);
-    CHECK_FALSE(model->dummy_prefix);
-    CHECK_FALSE(model->remove_extra_whitespaces);
-    CHECK(model->escape_whitespaces);
+    const SentencePieceModel model = read_sentencepiece_model(bytes, "m");
+    CHECK(model.bpe);
+    CHECK(model.plain_pieces);
+    CHECK_FALSE(model.has_rules);
+    CHECK_FALSE(model.dummy_prefix);
+    CHECK_FALSE(model.remove_extra_whitespaces);
+    CHECK(model.escape_whitespaces);
   }
-  CHECK_FALSE(read_sentencepiece_model("\x0A\x05\x0A\x01\x61\x18\x04"s)->plain_pieces);  // user defined
-  CHECK(read_sentencepiece_model("\x1A\x03\x12\x01x"s)->has_rules);
+  CHECK_FALSE(read_sentencepiece_model("\x0A\x05\x0A\x01\x61\x18\x04"s, "m").plain_pieces);  // user defined
+  CHECK(read_sentencepiece_model("\x1A\x03\x12\x01x"s, "m").has_rules);
 }
 
-TEST_CASE("bytes that end inside a field, or hold no field, are no model") {
+TEST_CASE("bytes that end inside a field, or hold no field, are no model: their place is named") {
   using namespace std::string_literals;
   for (const std::string& bytes : {"\x0A\x05\x61"s, "\x0A"s, "\x0F"s, "\x12\x02\x18\x80"s, std::string(11, '\xFF'),
                                    "\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"s})
-    CHECK_FALSE(read_sentencepiece_model(bytes));
+    QAT_CHECK_ERROR(read_sentencepiece_model(bytes, "m.model"), "m.model", "at byte 0", "0 whole pieces");
+  QAT_CHECK_ERROR(read_sentencepiece_model("\x0A\x03\x0A\x01\x61\x0A\x05"s, "m"), "at byte 5", "1 whole pieces");
 }
 
 TEST_CASE("a real model is of the common kind") {
   const auto path = test::shared_data("stories260K/tok512.model");
   if (!path) return;
-  const auto model = read_sentencepiece_model(test::read_file(*path));
-  REQUIRE(model);
-  CHECK(model->bpe);
-  CHECK(model->plain_pieces);
-  CHECK(model->dummy_prefix);
-  CHECK(model->remove_extra_whitespaces);
+  const SentencePieceModel model = read_sentencepiece_model(test::read_file(*path), "m");
+  CHECK(model.bpe);
+  CHECK(model.plain_pieces);
+  CHECK(model.dummy_prefix);
+  CHECK(model.remove_extra_whitespaces);
 }
