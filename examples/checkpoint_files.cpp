@@ -16,11 +16,11 @@ int main(int argc, char** argv) {
 
     // Tensors are read when they are asked for, as fp32 and under Hugging Face's names, whatever the format.
     const WeightSource weights = open_weights(model);
-    const auto embedding = weights.tensor("model.embed_tokens.weight");  // (vocabulary, hidden)
+    const Tensor<float> embedding = weights.tensor("model.embed_tokens.weight");  // (vocabulary, hidden)
     std::printf("%s: %td layers, embedding %s\n", model.c_str(), weights.config.n_layers,
-                to_string(embedding->shape()).c_str());
+                to_string(embedding.shape()).c_str());
 
-    // Hugging Face: config.json and model.safetensors. One tensor is in memory at a time; BF16 is rounded to even.
+    // Hugging Face: config.json and model.safetensors. Tensors pass through memory in pieces; BF16 is rounded to even.
     const std::string directory = join_path(out, "hugging-face");
     write_hf_llama(weights, directory, DType::kBF16);
     const HfCheckpoint checkpoint(directory);
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     write_llama2c(weights, bin);
     const Llama2cCheckpoint again(bin);
     const Tensor<float> same = again.tensor("model.embed_tokens.weight");
-    if (std::memcmp(same.data(), embedding->data(), static_cast<std::size_t>(same.size_bytes())) != 0) return 1;
+    if (std::memcmp(same.data(), embedding.data(), static_cast<std::size_t>(same.size_bytes())) != 0) return 1;
 
     // GGUF: quantized by ggml's rules, with the tokenizer that llama.cpp needs.
     const std::string gguf = join_path(out, "model.gguf");

@@ -53,7 +53,7 @@ struct ExportVerb {
     if (to_gguf) {
       write_gguf(source, json);
     } else if (to == "onnx") {
-      const recipe::OnnxReport report = recipe::save_onnx(*network_, out);
+      const recipe::OnnxReport report = recipe::save_onnx(source, out);
       tell(report.packed, report.in_float, report.remarks, json);
     } else if (to_directory) {
       write_model_directory(out, [&](const std::string& path) {
@@ -79,10 +79,10 @@ struct ExportVerb {
   }
 
  private:
-  /// The checkpoint layer by layer, or the model in memory where it is quantized first, or the format needs it whole.
+  /// The checkpoint layer by layer, or the model in memory where it is quantized first, or the file must be read whole.
   recipe::ExportSource open_source() {
     const std::string& path = model.model;
-    const bool whole = !scheme.scheme.empty() || to == "onnx" || !quantization_method(path).empty();
+    const bool whole = !scheme.scheme.empty() || !quantization_method(path).empty();
     if (!whole)
       return recipe::is_packed_checkpoint(path) ? recipe::open_packed_source(path)
                                                 : recipe::export_source(open_weights(path));

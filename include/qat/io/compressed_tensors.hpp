@@ -16,8 +16,7 @@
 #include <vector>
 
 #include "qat/io/safetensors.hpp"
-#include "qat/pack/packed_rows.hpp"
-#include "qat/tensor/packed_view.hpp"
+#include "qat/io/stored_weight.hpp"
 
 namespace qat::inline v0 {
 
@@ -73,10 +72,11 @@ inline ScaleType stored_scale_type(DType dtype) {
                                 : ScaleType::kFloat32;
 }
 /// @throws qat::Error (kUnsupported) naming the first scale that `dtype` cannot hold
-inline void check_scales_held(const PackedWeight& weight, const std::string& name, DType dtype) {
+inline void check_scales_held(const StoredWeight& weight, const std::string& name, DType dtype) {
   const FloatType type = dtype == DType::kBF16  ? FloatType::kBfloat16
                          : dtype == DType::kF16 ? FloatType::kFloat16
                                                 : FloatType::kFloat32;
+  if (dtype == DType::kF32) return;
   for (index_t i = 0; i < weight.groups().count(); ++i)
     QAT_CHECK(round_to(type, weight.scale(i)) == weight.scale(i), kUnsupported, name, ": scale ", i, " is ",
               weight.scale(i), ", which ", info(dtype).name,
@@ -88,7 +88,7 @@ inline void check_scales_held(const PackedWeight& weight, const std::string& nam
 /// with_codes: false leaves `packed` empty
 /// @throws qat::Error (kUnsupported) naming `name` where the format has no place for the scheme, or a scale does not
 /// fit
-inline CompressedWeight compress_weight(const PackedWeight& weight, const std::string& name,
+inline CompressedWeight compress_weight(const StoredWeight& weight, const std::string& name,
                                         DType scale_dtype = DType::kF32, bool with_codes = true) {
   const QuantSpec& spec = weight.spec();
   const std::string reason = detail::why_not_compressed(spec, weight.columns());
@@ -103,17 +103,12 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
   const index_t row_words = CompressedWeight::words(out.columns, out.bits);
   out.packed.resize(with_codes ? static_cast<std::size_t>(out.rows * row_words) : 0);
   std::vector<std::uint8_t> u(static_cast<std::size_t>(out.columns));
-  for (index_t n = 0; with_codes && n < out.rows; ++n) {  // a row of words is a string of bits
-    unpack_row(weight, n, u.data());
-    detail::pack_bits(u.data(), out.columns, out.bits,
-                      reinterpret_cast<std::uint8_t*>(out.packed.data() + n * row_words));
-  }
+  for (index_t n = 0; with_codes && n < out.rows; ++n)  // a row of words is a string of bits
+    weight.bits(n, u.data(), reinterpret_cast<std::uint8_t*>(out.packed.data() + n * row_words));
+  out.scale = weight.scales();
   bool symmetric = true;
-  out.scale.reserve(static_cast<std::size_t>(out.rows * out.groups));
-  for (index_t i = 0; i < out.rows * out.groups; ++i) {
-    out.scale.push_back(weight.scale(i));
+  for (index_t i = 0; i < out.rows * out.groups; ++i)
     symmetric = symmetric && static_cast<int>(weight.zero_point(i)) - spec.lowest() == 1 << (out.bits - 1);
-  }
   if (symmetric) return out;
   const index_t words = CompressedWeight::words(out.rows, out.bits);
   out.zero_point.resize(static_cast<std::size_t>(words * out.groups));
@@ -127,6 +122,11 @@ inline CompressedWeight compress_weight(const PackedWeight& weight, const std::s
       out.zero_point[static_cast<std::size_t>(w * out.groups + g)] = column[static_cast<std::size_t>(w)];
   }
   return out;
+}
+
+inline CompressedWeight compress_weight(const PackedWeight& weight, const std::string& name,
+                                        DType scale_dtype = DType::kF32) {
+  return compress_weight(StoredWeight(weight), name, scale_dtype);
 }
 
 /// The weights that run: signed codes, symmetric or asymmetric, scales in the stored type.

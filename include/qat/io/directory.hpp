@@ -28,14 +28,6 @@ inline std::vector<std::string> list_directory(const std::string& path) {
   return names;
 }
 
-/// Makes the names in the directory durable. A file system that cannot sync directories is not an error.
-inline void sync_directory(const std::string& path) {
-  const int descriptor = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  (void)::fsync(descriptor);
-  ::close(descriptor);
-}
-
 /// Removes the directory and everything in it; links are removed, not followed. Absent: nothing to do.
 /// @throws qat::Error (kIo) naming what cannot be removed
 inline void remove_directory(const std::string& path) {
@@ -130,6 +122,7 @@ void update_directory(const std::string& target, Write&& write) {
     if (::rename(join_path(writer.path(), name).c_str(), place.c_str()) != 0)
       raise(ErrorCode::kIo, place, ": cannot write: ", std::strerror(errno));
   }
+  sync_directory(target);
 }
 
 /// Removes what processes that died have left in a directory.

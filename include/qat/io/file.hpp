@@ -60,6 +60,14 @@ inline std::string file_name(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
+/// Makes the names in the directory durable. A file system that cannot sync directories is not an error.
+inline void sync_directory(const std::string& path) {
+  const int descriptor = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  (void)::fsync(descriptor);
+  ::close(descriptor);
+}
+
 /// Creates the directory when it does not exist (its parent must); throws kIo when that fails.
 inline void make_directory(const std::string& path) {
   if (is_directory(path)) return;
@@ -177,17 +185,12 @@ class AtomicFileWriter {
     const int closed = ::close(std::exchange(descriptor_, -1));
     if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     temporary_.clear();
-    // The new name is durable once the directory is; a file system that cannot sync directories is not an error.
-    const std::string parent = parent_directory(path_);
-    const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
-    if (directory >= 0) {
-      (void)::fsync(directory);
-      ::close(directory);
-    }
+    sync_directory(parent_directory(path_));
   }
 
  private:
   static constexpr std::size_t kBufferSize = std::size_t{1} << 16;
+  static constexpr off_t kWritebackSize = off_t{1} << 23;
 
   [[noreturn]] void fail() { raise(ErrorCode::kIo, path_, ": cannot write: ", std::strerror(errno)); }
   void flush() {
@@ -201,14 +204,38 @@ class AtomicFileWriter {
       if (written <= 0) fail();
       data += written;
       size -= static_cast<std::size_t>(written);
+      position_ += written;
     }
+    start_writeback();
+  }
+  /// Lets the disk write what is there while more is made, so that commit() waits for the rest only. A hint.
+  void start_writeback() {
+#if defined(SYNC_FILE_RANGE_WRITE)
+    if (temporary_.empty() || position_ - handed_over_ < kWritebackSize) return;
+    (void)::sync_file_range(descriptor_, handed_over_, position_ - handed_over_, SYNC_FILE_RANGE_WRITE);
+    handed_over_ = position_;
+#endif
   }
 
   std::string path_;
   std::string temporary_;
   std::string buffer_;
   int descriptor_ = -1;
+  off_t position_ = 0, handed_over_ = 0;  ///< bytes written, bytes that the disk has been told of
 };
+
+/// Has write(sink) hand over the bytes of a part of the file.
+/// @throws qat::Error (kInvalidArgument) naming `part` if they are not `size`
+template <class Write>
+void write_all_of(AtomicFileWriter& writer, std::size_t size, const std::string& part, const Write& write) {
+  std::size_t left = size;
+  write([&](const void* data, std::size_t bytes) {
+    QAT_CHECK(bytes <= left, kInvalidArgument, part, " hands over more than its ", size, " bytes");
+    writer.write(data, bytes);
+    left -= bytes;
+  });
+  QAT_CHECK(left == 0, kInvalidArgument, part, " hands over ", size - left, " of its ", size, " bytes");
+}
 
 /// Replaces the file by `text`, completely or not at all.
 inline void write_file(const std::string& path, std::string_view text) {

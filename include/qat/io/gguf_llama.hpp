@@ -289,10 +289,8 @@ class GgufCheckpoint {
       }
       const Shape& first = shapes.at(roles.front());
       const Shape wanted = first.rank() == 1 ? Shape{outputs} : Shape{outputs, first[1]};
-      bool same = static_cast<int>(view.shape.size()) == wanted.rank();
-      for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
-      QAT_CHECK(same, kShapeMismatch, path, ": tensor ", printable(stored), " has shape ", shape_text(view.shape),
-                "; the keys ask for ", to_string(wanted));
+      QAT_CHECK(same_extents(view.shape, wanted), kShapeMismatch, path, ": tensor ", printable(stored), " has shape ",
+                shape_text(view.shape), "; the keys ask for ", to_string(wanted));
     }
     for (const GgufTensor& tensor : file_.tensors())
       QAT_CHECK(names.contains(tensor.name), kBadFile, path, ": tensor ", printable(tensor.name),
@@ -303,30 +301,31 @@ class GgufCheckpoint {
   const LlamaConfig& config() const { return config_; }
 
   /// A tensor of the model in fp32, under the name that nn::Transformer gives it. Gemma's norms are w of 1 + w: their
-  /// last bits may differ from those that were written, what they multiply with does not.
-  /// @throws qat::Error naming a type that is not decoded, or a value that is not finite
-  Tensor<float> tensor(const std::string& role) const {
+  /// last bits may differ from those that were written, what they multiply with does not. Reading it throws qat::Error,
+  /// naming the element, where one is not finite.
+  /// @throws qat::Error naming a type that is not decoded
+  FloatRows rows(const std::string& role) const {
     const auto found = parts_.find(role);
     QAT_CHECK(found != parts_.end(), kInvalidArgument, file_.path(), ": has no tensor ", printable(role));
     const Part& part = found->second;
     const GgufTensor& view = *part.view;
     QAT_CHECK(is_ggml_decoded(view.type), kUnsupported, view.file, ": tensor ", printable(view.name), " is ",
               info(view.type).name, "; accepted as floats: ", kGgmlDecoded);
-    Tensor<float> out = Tensor<float>::uninitialized(part.shape);
+    FloatRows rows{part.shape, {}};
     const bool is_matrix = part.shape.rank() == 2;
-    const index_t rows = is_matrix ? part.shape[0] : 1, columns = is_matrix ? part.shape[1] : part.shape[0];
-    const index_t row_bytes = columns / info(view.type).block * info(view.type).bytes;
+    const index_t columns = rows.columns(), row_bytes = columns / info(view.type).block * info(view.type).bytes;
     const unsigned char* data = view.data + part.first_output * (is_matrix ? row_bytes : info(view.type).bytes);
-    const index_t heads = gguf_interleaved_heads(config_, role);
-    for (index_t row = 0; row < rows; ++row, data += row_bytes) {
-      const index_t to = heads > 0 && is_matrix ? half_row_of_interleaved(row, config_.head_dim) : row;
-      ggml_decode(view.type, data, columns, out.data() + to * columns);
-    }
-    if (const float offset = gguf_norm_offset(config_); offset != 0.0f && !is_matrix)
-      for (float& value : out) value -= offset;
-    check_finite(out, view.name, view.file);
-    return out;
+    const index_t head_dim = is_matrix && gguf_interleaved_heads(config_, role) > 0 ? config_.head_dim : 0;
+    const float offset = is_matrix ? 0.0f : gguf_norm_offset(config_);
+    rows.read = [type = view.type, data, columns, row_bytes, head_dim, offset](index_t row, index_t count, float* out) {
+      for (index_t n = row; n < row + count; ++n, out += columns)
+        ggml_decode(type, data + (head_dim > 0 ? interleaved_row_of_half(n, head_dim) : n) * row_bytes, columns, out);
+      if (offset == 0.0f) return;
+      for (float* value = out - count * columns; value < out; ++value) *value -= offset;
+    };
+    return checked(std::move(rows), view.name, view.file);
   }
+  Tensor<float> tensor(const std::string& role) const { return rows(role).tensor(); }
 
   LlamaWeights load() const {
     LlamaWeights weights{config_, {}};

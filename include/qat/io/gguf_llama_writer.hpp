@@ -117,7 +117,7 @@ inline GgufEntry gguf_entry(const LlamaConfig& c, std::vector<const GgufRows*> p
   const float offset = first.shape.rank() == 1 ? gguf_norm_offset(c) : 0.0f;
   QAT_CHECK(offset == 0.0f || first.type == GgmlType::kF32, kInvalidArgument, "write_gguf_llama: tensor ",
             printable(first.name), " is ", info(first.type).name, "; accepted: F32");
-  entry.write = [&c, parts = std::move(parts), offset](const GgufSink& sink) {
+  entry.write = [&c, parts = std::move(parts), offset](const ByteSink& sink) {
     for (const GgufRows* part : parts) {
       const index_t columns = part->shape[part->shape.rank() - 1], rows = part->shape.size() / columns;
       const index_t heads = gguf_interleaved_heads(c, part->name);
@@ -178,17 +178,21 @@ inline void write_gguf_llama(const std::string& path, const LlamaConfig& config,
     entries.push_back({detail::kGgufRopeFactors,
                        GgmlType::kF32,
                        {static_cast<index_t>(divisors.size())},
-                       [&divisors](const GgufSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); }});
+                       [&divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); }});
   write_gguf(path, metadata, entries, progress);
 }
 
-/// Rows of fp32 values in a type, by ggml's reference quantizer where it is not exact. `tensor` must outlive the
-/// result.
-inline GgufRows gguf_rows_of(const std::string& name, const Tensor<float>& tensor, GgmlType type) {
-  const index_t columns = tensor.dim(tensor.rank() - 1);
-  return {name, type, tensor.shape(), [&tensor, type, columns](index_t row, std::uint8_t* out) {
-            ggml_encode(type, tensor.data() + row * columns, columns, out);
+/// Rows of fp32 values in a type, by ggml's reference quantizer where it is not exact.
+inline GgufRows gguf_rows_of(const std::string& name, const FloatRows& values, GgmlType type) {
+  return {name, type, values.shape, [values, type, one = std::vector<float>()](index_t row, std::uint8_t* out) mutable {
+            one.resize(static_cast<std::size_t>(values.columns()));
+            values.read(row, 1, one.data());
+            ggml_encode(type, one.data(), values.columns(), out);
           }};
+}
+/// `tensor` must outlive the result.
+inline GgufRows gguf_rows_of(const std::string& name, const Tensor<float>& tensor, GgmlType type) {
+  return gguf_rows_of(name, borrowed(tensor), type);
 }
 
 /// Types of a checkpoint's matrices when it is quantized as llama-quantize does it: from the weights, by ggml's rules.

@@ -101,15 +101,12 @@ class GgufMetadata {
   std::set<std::string, std::less<>> keys_;
 };
 
-/// Takes the bytes of a tensor, in pieces of any size.
-using GgufSink = std::function<void(const void* data, std::size_t size)>;
-
 /// A tensor to be written. `write` is called once, when its turn comes, and hands over all its bytes.
 struct GgufEntry {
   std::string name;
   GgmlType type = GgmlType::kF32;
   std::vector<index_t> shape;  ///< slowest axis first
-  std::function<void(const GgufSink& sink)> write;
+  std::function<void(const ByteSink& sink)> write;
 };
 
 /// Called while a file is written: bytes done and in all.
@@ -161,17 +158,14 @@ inline void write_gguf(const std::string& path, const GgufMetadata& metadata, co
   AtomicFileWriter writer(path);
   writer.write(header);
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    std::uint64_t left = sizes[i];
-    entries[i].write([&](const void* data, std::size_t size) {
-      QAT_CHECK(size <= left, kInvalidArgument, path, ": tensor ", printable(entries[i].name),
-                " hands over more than its ", sizes[i], " bytes");
-      writer.write(data, size);
-      left -= size;
-      done += size;
-      if (progress) progress(done, total);
-    });
-    QAT_CHECK(left == 0, kInvalidArgument, path, ": tensor ", printable(entries[i].name), " hands over ",
-              sizes[i] - left, " of its ", sizes[i], " bytes");
+    write_all_of(writer, static_cast<std::size_t>(sizes[i]), path + ": tensor " + printable(entries[i].name),
+                 [&](const ByteSink& sink) {
+                   entries[i].write([&](const void* data, std::size_t size) {
+                     sink(data, size);
+                     done += size;
+                     if (progress) progress(done, total);
+                   });
+                 });
     const std::size_t gap = static_cast<std::size_t>((alignment - sizes[i] % alignment) % alignment);
     writer.write(padding.data(), gap);
     done += gap;

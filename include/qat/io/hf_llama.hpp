@@ -244,25 +244,29 @@ class HfCheckpoint {
     return first;
   }
 
-  /// A tensor of the model in fp32, under the name that nn::Transformer gives it.
-  /// @throws qat::Error (kBadFile) naming an element that is not finite
-  Tensor<float> tensor(const std::string& role) const {
+  /// A tensor of the model in fp32, under the name that nn::Transformer gives it. Reading it throws qat::Error
+  /// (kBadFile), naming the element, where one is not finite.
+  FloatRows rows(const std::string& role) const {
     const auto found = parts_.find(role);
     QAT_CHECK(found != parts_.end(), kInvalidArgument, directory_, ": has no tensor ", printable(role));
     const Part& part = found->second;
-    Tensor<float> out = Tensor<float>::uninitialized(shapes_.at(role));
-    if (!part.transposed) {
-      part.view->to_float(part.first_row * part.columns, out.size(), out.data());
+    FloatRows rows{shapes_.at(role), {}};
+    if (!part.transposed || rows.shape.rank() == 1) {
+      rows.read = [&part, columns = rows.columns()](index_t row, index_t count, float* out) {
+        part.view->to_float(part.first_row * part.columns + row * columns, count * columns, out);
+      };
     } else {
-      std::vector<float> outputs(static_cast<std::size_t>(part.rows));  // of one input
-      for (index_t c = 0; c < part.columns; ++c) {
-        part.view->to_float(c * part.stored_rows + part.first_row, part.rows, outputs.data());
-        for (index_t r = 0; r < part.rows; ++r) out[r * part.columns + c] = outputs[static_cast<std::size_t>(r)];
-      }
+      rows.read = [&part](index_t row, index_t count, float* out) {
+        std::vector<float> outputs(static_cast<std::size_t>(count));  // of one input
+        for (index_t c = 0; c < part.columns; ++c) {
+          part.view->to_float(c * part.stored_rows + part.first_row + row, count, outputs.data());
+          for (index_t r = 0; r < count; ++r) out[r * part.columns + c] = outputs[static_cast<std::size_t>(r)];
+        }
+      };
     }
-    check_finite(out, part.view->name, part.view->file);
-    return out;
+    return checked(std::move(rows), part.view->name, part.view->file);
   }
+  Tensor<float> tensor(const std::string& role) const { return rows(role).tensor(); }
 
   /// All of them. A head that is tied and stored all the same must be the embedding.
   LlamaWeights load() const {
@@ -308,10 +312,8 @@ class HfCheckpoint {
     }
     for (const std::string& role : stored.roles) parts_.at(role).stored_rows = rows;
     const Shape wanted = hf_stored_shape(stored, shapes_);
-    bool same = static_cast<int>(view.shape.size()) == wanted.rank();
-    for (int d = 0; same && d < wanted.rank(); ++d) same = view.shape[static_cast<std::size_t>(d)] == wanted[d];
-    QAT_CHECK(same, kShapeMismatch, view.file, ": tensor ", printable(view.name), " has shape ", shape_text(view.shape),
-              "; config.json asks for ", to_string(wanted));
+    QAT_CHECK(same_extents(view.shape, wanted), kShapeMismatch, view.file, ": tensor ", printable(view.name),
+              " has shape ", shape_text(view.shape), "; config.json asks for ", to_string(wanted));
   }
 
   std::string directory_;
@@ -399,19 +401,20 @@ inline Tensor<float> stored_values(const HfStoredTensor& stored, const Shape& sh
   Tensor<float> values = Tensor<float>::uninitialized(shape);
   const index_t outputs = shape[stored.transposed ? shape.rank() - 1 : 0], columns = shape.size() / outputs;
   index_t row = 0;
-  for (const std::string& role : stored.roles) {
-    const std::shared_ptr<const Tensor<float>> part = weights.tensor(role);
-    for (index_t r = 0; r < part->dim(0); ++r, ++row)
-      for (index_t c = 0; c < columns; ++c)
-        values[stored.transposed ? c * outputs + row : row * columns + c] = (*part)[r * columns + c];
-  }
+  for (const std::string& role : stored.roles)
+    weights.rows(role).for_each([&](const float* part, index_t n) {
+      for (index_t end = row + n / columns; row < end; ++row)
+        for (index_t c = 0; c < columns; ++c)
+          values[stored.transposed ? c * outputs + row : row * columns + c] = *part++;
+    });
   return values;
 }
 }  // namespace detail
 
 /// Writes model.safetensors, then config.json, into `directory` (created when absent); each file appears completely or
-/// not at all. A stored tensor is in memory while it is written. `dtype`: F32 (exact), or F16 or BF16 (rounded half to
-/// even).
+/// not at all. Tensors pass through memory in pieces; one
+/// that the file holds transposed, or several in one, is made whole. `dtype`: F32 (exact), or F16 or BF16 (rounded half
+/// to even).
 inline void write_hf_llama(const WeightSource& weights, const std::string& directory, DType dtype = DType::kF32) {
   check_config(weights.config, directory);
   QAT_CHECK(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16, kUnsupported, directory, ": dtype ",
@@ -425,12 +428,15 @@ inline void write_hf_llama(const WeightSource& weights, const std::string& direc
   std::vector<SafetensorEntry> entries;
   for (const HfStoredTensor& stored : hf_stored_tensors(weights.config)) {
     const Shape shape = hf_stored_shape(stored, shapes);
-    FloatsOnDemand values = [&weights, name = stored.roles.front()] { return weights.tensor(name); };
-    if (stored.roles.size() > 1 || stored.transposed)
-      values = [&weights, stored, shape] {
-        return std::make_shared<const Tensor<float>>(detail::stored_values(stored, shape, weights));
-      };
-    entries.push_back(float_entry(stored.name, dtype, shape, std::move(values)));
+    if (stored.roles.size() == 1 && !stored.transposed) {
+      entries.push_back(float_entry(stored.name, dtype, weights.rows(stored.roles.front())));
+      continue;
+    }
+    entries.push_back(float_entry(stored.name, dtype, {shape, {}}));
+    entries.back().write = [&weights, stored, shape, dtype](const ByteSink& sink) {
+      const Tensor<float> values = detail::stored_values(stored, shape, weights);
+      write_floats(values.data(), values.size(), dtype, sink);
+    };
   }
   write_safetensors(join_path(directory, "model.safetensors"), std::move(entries));
   write_file(join_path(directory, "config.json"), config_text);

@@ -51,12 +51,11 @@ inline LlamaConfig load_llama_config(const std::string& path) {
       [](const std::string& file) { return read_llama2c_config(MappedFile(file)); });
 }
 
-/// The checkpoint that load_llama() would load, its tensors read one at a time.
+/// The checkpoint that load_llama() would load, its tensors read some rows at a time.
 inline WeightSource open_weights(const std::string& path) {
   const auto source = [](const auto& checkpoint) -> WeightSource {
-    return {checkpoint->config(), [checkpoint](const std::string& name) {
-              return std::make_shared<const Tensor<float>>(checkpoint->tensor(name));
-            }};
+    return {checkpoint->config(),
+            [checkpoint](const std::string& name) { return kept(checkpoint->rows(name), checkpoint); }};
   };
   return detail::open_llama(
       path, [&](const std::string& directory) { return source(std::make_shared<const HfCheckpoint>(directory)); },

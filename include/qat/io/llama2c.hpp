@@ -137,24 +137,27 @@ class Llama2cCheckpoint {
   }
   const LlamaConfig& config() const { return config_; }
 
-  /// A tensor of the model, under the name that nn::Transformer gives it.
-  /// @throws qat::Error (kBadFile) naming an element that is not finite
-  Tensor<float> tensor(const std::string& name) const {
+  /// A tensor of the model, under the name that nn::Transformer gives it. Reading it throws qat::Error (kBadFile),
+  /// naming the element, where one is not finite.
+  FloatRows rows(const std::string& name) const {
     const auto found = places_.find(name);
     QAT_CHECK(found != places_.end(), kInvalidArgument, file_.path(), ": has no tensor ", printable(name));
     const auto& [position, shape] = found->second;
-    const unsigned char* data = file_.data() + position;
-    Tensor<float> out = Tensor<float>::uninitialized(shape);
-    if (detail::llama2c_interleaved_heads(config_, name) > 0) {
-      const std::size_t row_bytes = static_cast<std::size_t>(shape[1]) * sizeof(float);
-      for (index_t row = 0; row < shape[0]; ++row, data += row_bytes)
-        std::memcpy(out.data() + half_row_of_interleaved(row, config_.head_dim) * shape[1], data, row_bytes);
-    } else {
-      std::memcpy(out.data(), data, static_cast<std::size_t>(out.size_bytes()));
-    }
-    check_finite(out, name, file_.path());
-    return out;
+    FloatRows rows{shape, {}};
+    const bool interleaved = detail::llama2c_interleaved_heads(config_, name) > 0;
+    rows.read = [data = file_.data() + position, columns = rows.columns(), interleaved, head_dim = config_.head_dim](
+                    index_t row, index_t count, float* out) {
+      const std::size_t row_bytes = static_cast<std::size_t>(columns) * sizeof(float);
+      if (!interleaved) {
+        std::memcpy(out, data + static_cast<std::size_t>(row) * row_bytes, static_cast<std::size_t>(count) * row_bytes);
+        return;
+      }
+      for (index_t n = row; n < row + count; ++n, out += columns)
+        std::memcpy(out, data + static_cast<std::size_t>(interleaved_row_of_half(n, head_dim)) * row_bytes, row_bytes);
+    };
+    return checked(std::move(rows), name, file_.path());
   }
+  Tensor<float> tensor(const std::string& name) const { return rows(name).tensor(); }
 
   LlamaWeights load() const {
     LlamaWeights weights{config_, {}};
@@ -171,7 +174,7 @@ class Llama2cCheckpoint {
 /// Reads a version 0 checkpoint.
 inline LlamaWeights read_llama2c(const std::string& path) { return Llama2cCheckpoint(path).load(); }
 
-/// Writes a version 0 checkpoint, completely or not at all, a tensor at a time. The format fixes norm_eps 1e-5, theta
+/// Writes a version 0 checkpoint, completely or not at all, some rows at a time. The format fixes norm_eps 1e-5, theta
 /// 10000 without scaling and head_dim = dim / n_heads; another model is refused.
 inline void write_llama2c(const WeightSource& weights, const std::string& path) {
   const LlamaConfig& c = weights.config;
@@ -207,15 +210,19 @@ inline void write_llama2c(const WeightSource& weights, const std::string& path) 
     }
     for (index_t layer = 0; layer < (layers == 0 ? 1 : layers); ++layer) {
       const std::string name = detail::llama2c_tensor_name(kind, layers, layer);
-      const std::shared_ptr<const Tensor<float>> tensor = weights.tensor(name);
-      const index_t heads = detail::llama2c_interleaved_heads(c, name);
-      if (heads == 0) {
-        writer.write(tensor->data(), static_cast<std::size_t>(tensor->size()) * sizeof(float));
+      const FloatRows rows = weights.rows(name);
+      const auto write = [&](const float* values, index_t n) {
+        writer.write(values, static_cast<std::size_t>(n) * sizeof(float));
+      };
+      if (detail::llama2c_interleaved_heads(c, name) == 0) {
+        rows.for_each(write);
         continue;
       }
-      for (index_t row = 0; row < tensor->dim(0); ++row)
-        writer.write(tensor->data() + half_row_of_interleaved(row, c.head_dim) * c.dim,
-                     static_cast<std::size_t>(c.dim) * sizeof(float));
+      std::vector<float> one(static_cast<std::size_t>(c.dim));
+      for (index_t row = 0; row < rows.rows(); ++row) {
+        rows.read(half_row_of_interleaved(row, c.head_dim), 1, one.data());
+        write(one.data(), c.dim);
+      }
     }
   });
   writer.commit();

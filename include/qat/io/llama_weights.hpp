@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "qat/io/file.hpp"
+#include "qat/io/float_rows.hpp"
 #include "qat/nn/llama_config.hpp"
 #include "qat/tensor/tensor.hpp"
 
@@ -23,12 +24,14 @@ struct LlamaWeights {
   std::map<std::string, Tensor<float>> tensors;
 };
 
-/// A checkpoint whose tensors are read when they are asked for, one at a time: for what is converted without being in
-/// memory whole.
+/// A checkpoint whose tensors are read when they are asked for, some rows at a time: for what is converted without
+/// being in memory whole.
 struct WeightSource {
   LlamaConfig config;
-  /// A tensor of llama_tensor_shapes(config); whoever holds the pointer keeps it in memory.
-  std::function<std::shared_ptr<const Tensor<float>>(const std::string& name)> tensor;
+  /// A tensor of llama_tensor_shapes(config), yet to be read.
+  std::function<FloatRows(const std::string& name)> rows;
+
+  Tensor<float> tensor(const std::string& name) const { return rows(name).tensor(); }
 };
 
 /// Throws one line naming `source` and the field that makes no model.
@@ -104,25 +107,36 @@ inline std::map<std::string, Shape> llama_tensor_shapes(const LlamaConfig& c) {
 
 /// Those in memory, which must stay there.
 inline WeightSource borrowed(const LlamaWeights& weights) {
-  return {weights.config, [&weights](const std::string& name) {
-            return std::shared_ptr<const Tensor<float>>(std::shared_ptr<void>(), &weights.tensors.at(name));
-          }};
+  return {weights.config, [&weights](const std::string& name) { return borrowed(weights.tensors.at(name)); }};
 }
 
-/// Throws when an element is NaN or infinite, naming the first one.
-inline void check_finite(const Tensor<float>& tensor, const std::string& name, const std::string& source) {
+/// Throws when one of `count` elements of a tensor, of which `begin` come before them, is NaN or infinite, naming the
+/// first one.
+inline void check_finite(const float* values, index_t begin, index_t count, const Shape& shape, const std::string& name,
+                         const std::string& source) {
   constexpr std::uint32_t kExponent = 0x7F800000u;  // not isfinite(): -ffast-math would remove that
   constexpr index_t kPiece = 4096;                  // without a branch inside, so that it is vectorized
-  for (index_t first = 0; first < tensor.size(); first += kPiece) {
-    const index_t end = first + kPiece < tensor.size() ? first + kPiece : tensor.size();
+  for (index_t first = 0; first < count; first += kPiece) {
+    const index_t end = first + kPiece < count ? first + kPiece : count;
     unsigned bad = 0;
-    for (index_t i = first; i < end; ++i) bad |= (std::bit_cast<std::uint32_t>(tensor[i]) & kExponent) == kExponent;
+    for (index_t i = first; i < end; ++i) bad |= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) == kExponent;
     if (bad == 0) continue;
     index_t i = first;
-    while ((std::bit_cast<std::uint32_t>(tensor[i]) & kExponent) != kExponent) ++i;
-    raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", tensor[i], " at element ", i,
-          " of shape ", to_string(tensor.shape()), "; accepted: finite weights");
+    while ((std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent) ++i;
+    raise(ErrorCode::kBadFile, source, ": tensor ", printable(name), " has ", values[i], " at element ", begin + i,
+          " of shape ", to_string(shape), "; accepted: finite weights");
   }
+}
+inline void check_finite(const Tensor<float>& tensor, const std::string& name, const std::string& source) {
+  check_finite(tensor.data(), 0, tensor.size(), tensor.shape(), name, source);
+}
+/// The same of rows as they are read.
+inline FloatRows checked(FloatRows rows, std::string name, std::string source) {
+  rows.read = [rows, name = std::move(name), source = std::move(source)](index_t row, index_t count, float* out) {
+    rows.read(row, count, out);
+    check_finite(out, row * rows.columns(), count * rows.columns(), rows.shape, name, source);
+  };
+  return rows;
 }
 
 /// Throws unless exactly the tensors of the configuration are there, in its shapes.
@@ -154,6 +168,12 @@ inline void interleaved_rows_to_halves(const float* in, index_t heads, index_t h
 constexpr index_t half_row_of_interleaved(index_t row, index_t head_dim) {
   const index_t i = row % head_dim;
   return row - i + (i % 2) * (head_dim / 2) + i / 2;
+}
+
+/// Its inverse: the row in interleaved pairs that is row `row` in halves.
+constexpr index_t interleaved_row_of_half(index_t row, index_t head_dim) {
+  const index_t i = row % head_dim;
+  return row - i + i % (head_dim / 2) * 2 + i / (head_dim / 2);
 }
 
 /// The inverse of interleaved_rows_to_halves.

@@ -4,19 +4,22 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "qat/io/file.hpp"
+#include "qat/io/float_rows.hpp"
 #include "qat/io/protobuf.hpp"
 
 namespace qat::inline v0 {
 
 enum class OnnxType : std::int32_t { kFloat = 1, kUint8 = 2, kInt64 = 7 };
 
-/// A graph with its initializers, written by save(). Nodes are added in an order in which they can run.
+/// A graph with its initializers, written by save(), which asks for the content of large ones when their turn comes.
+/// Nodes are added in an order in which they can run.
 class OnnxGraph {
  public:
   explicit OnnxGraph(std::string name) : name_(std::move(name)) {}
@@ -80,19 +83,40 @@ class OnnxGraph {
     graph_.message(1, message);
   }
 
-  /// Adds constant data under a name. data: read here, row-major.
-  std::string initializer(std::string name, OnnxType type, const std::vector<index_t>& shape, const void* data,
-                          std::size_t bytes) {
+  /// Adds constant data under a name. write: called by save(), hands over all bytes, row-major.
+  std::string initializer(std::string name, OnnxType type, const std::vector<index_t>& shape,
+                          std::function<void(const ByteSink& sink)> write) {
     detail::ProtoMessage tensor;
-    for (const index_t extent : shape) tensor.integer(1, extent);
+    std::size_t bytes = type == OnnxType::kUint8 ? 1 : type == OnnxType::kFloat ? sizeof(float) : sizeof(std::int64_t);
+    for (const index_t extent : shape) {
+      tensor.integer(1, extent);
+      bytes *= static_cast<std::size_t>(extent);
+    }
     tensor.integer(2, static_cast<std::int32_t>(type));
     tensor.text(8, name);
-    tensor.text(9, {static_cast<const char*>(data), bytes});
-    initializers_.message(5, tensor);
+    tensor.length(9, bytes);
+    detail::ProtoMessage head;
+    head.length(5, tensor.bytes().size() + bytes);
+    initializers_.push_back({head.bytes() + tensor.bytes(), name, bytes, std::move(write)});
     return name;
+  }
+  /// The same of data that is copied here.
+  std::string initializer(std::string name, OnnxType type, const std::vector<index_t>& shape, const void* data,
+                          std::size_t bytes) {
+    return initializer(std::move(name), type, shape,
+                       [copy = std::string(static_cast<const char*>(data), bytes)](const ByteSink& sink) {
+                         sink(copy.data(), copy.size());
+                       });
   }
   std::string floats(std::string name, const std::vector<index_t>& shape, const float* data, index_t count) {
     return initializer(std::move(name), OnnxType::kFloat, shape, data, static_cast<std::size_t>(count) * sizeof(float));
+  }
+  std::string floats(std::string name, FloatRows values) {
+    std::vector<index_t> shape;
+    for (int d = 0; d < values.shape.rank(); ++d) shape.push_back(values.shape[d]);
+    return initializer(std::move(name), OnnxType::kFloat, shape, [values = std::move(values)](const ByteSink& sink) {
+      values.for_each([&](const float* piece, index_t n) { sink(piece, static_cast<std::size_t>(n) * sizeof(float)); });
+    });
   }
   std::string constant(float value) { return floats("constant_" + std::to_string(count_++), {}, &value, 1); }
   std::string integers(const std::vector<std::int64_t>& values) {
@@ -118,8 +142,8 @@ class OnnxGraph {
     model.text(2, "qat");
     detail::ProtoMessage name;
     name.text(2, name_);
-    const std::size_t size =
-        graph_.bytes().size() + name.bytes().size() + initializers_.bytes().size() + ends_.bytes().size();
+    std::size_t size = graph_.bytes().size() + name.bytes().size() + ends_.bytes().size();
+    for (const Initializer& initializer : initializers_) size += initializer.head.size() + initializer.bytes;
     QAT_CHECK(size < (std::size_t{1} << 31) - 4096, kUnsupported, path, ": the graph has ", size,
               " bytes; an ONNX file without external data holds less than 2 GiB");
     standard.text(1, "");
@@ -130,16 +154,25 @@ class OnnxGraph {
     tail.message(8, standard);
     tail.message(8, microsoft);
     detail::ProtoMessage key;
-    key.varint(7 << 3 | 2);
-    key.varint(size);
+    key.length(7, size);
     AtomicFileWriter writer(path);
-    for (const auto* part : std::initializer_list<const detail::ProtoMessage*>{&model, &key, &graph_, &name,
-                                                                               &initializers_, &ends_, &tail})
-      writer.write(part->bytes());
+    for (const std::string* part : {&model.bytes(), &key.bytes(), &graph_.bytes(), &name.bytes()}) writer.write(*part);
+    for (const Initializer& initializer : initializers_) {
+      writer.write(initializer.head);
+      write_all_of(writer, initializer.bytes, path + ": initializer " + printable(initializer.name), initializer.write);
+    }
+    for (const std::string* part : {&ends_.bytes(), &tail.bytes()}) writer.write(*part);
     writer.commit();
   }
 
  private:
+  struct Initializer {
+    std::string head;  ///< all of its field but the data
+    std::string name;
+    std::size_t bytes;
+    std::function<void(const ByteSink& sink)> write;
+  };
+
   static detail::ProtoMessage value_info(const std::string& name, OnnxType type,
                                          const std::vector<std::string>& extents) {
     detail::ProtoMessage info, kind, tensor, shape;
@@ -162,7 +195,8 @@ class OnnxGraph {
   }
 
   std::string name_;
-  detail::ProtoMessage graph_, initializers_, ends_;
+  detail::ProtoMessage graph_, ends_;
+  std::vector<Initializer> initializers_;
   index_t count_ = 0;
 };
 

@@ -78,9 +78,13 @@ class ProtoMessage {
     varint(static_cast<std::uint64_t>(field) << 3 | 5);
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
-  void text(int field, std::string_view value) {
+  /// What stands before the bytes of a string or message.
+  void length(int field, std::uint64_t size) {
     varint(static_cast<std::uint64_t>(field) << 3 | 2);
-    varint(value.size());
+    varint(size);
+  }
+  void text(int field, std::string_view value) {
+    length(field, value.size());
     bytes_.append(value);
   }
   void message(int field, const ProtoMessage& value) { text(field, value.bytes_); }

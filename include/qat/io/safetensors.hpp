@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "qat/io/file.hpp"
+#include "qat/io/float_rows.hpp"
 #include "qat/io/json.hpp"
-#include "qat/numeric/bfloat16.hpp"
-#include "qat/numeric/half.hpp"
+#include "qat/quant/float16_rows.hpp"
 #include "qat/tensor/tensor.hpp"
 
 namespace qat::inline v0 {
@@ -73,6 +73,13 @@ inline std::string shape_text(const std::vector<index_t>& shape) {
   return out + "]";
 }
 
+/// Whether a file's shape is that of a tensor.
+inline bool same_extents(const std::vector<index_t>& stored, const Shape& shape) {
+  bool same = static_cast<int>(stored.size()) == shape.rank();
+  for (int d = 0; same && d < shape.rank(); ++d) same = stored[static_cast<std::size_t>(d)] == shape[d];
+  return same;
+}
+
 /// One tensor of an open file: borrowed bytes, unaligned in general.
 struct SafetensorView {
   std::string name;
@@ -105,27 +112,22 @@ struct SafetensorView {
   void to_float(float* out) const { to_float(0, size(), out); }
   /// The same of elements [first, first + n).
   void to_float(index_t first, index_t n, float* out) const {
-    const auto load = [this, first]<class T>(index_t i) {
-      T value;
-      std::memcpy(&value, data + static_cast<std::size_t>(first + i) * sizeof(T), sizeof(T));
-      return value;
-    };
+    const unsigned char* const from =
+        data + static_cast<std::size_t>(first) * static_cast<std::size_t>(info(dtype).bits / 8);
     switch (dtype) {
       case DType::kF32:
-        if (n > 0)
-          std::memcpy(out, data + static_cast<std::size_t>(first) * sizeof(float),
-                      static_cast<std::size_t>(n) * sizeof(float));
+        if (n > 0) std::memcpy(out, from, static_cast<std::size_t>(n) * sizeof(float));
         return;
       case DType::kF16:
-        for (index_t i = 0; i < n; ++i)
-          out[i] = static_cast<float>(half::from_bits(load.template operator()<std::uint16_t>(i)));
-        return;
+        return from_half_bits(from, n, out);
       case DType::kBF16:
-        for (index_t i = 0; i < n; ++i)
-          out[i] = static_cast<float>(bfloat16::from_bits(load.template operator()<std::uint16_t>(i)));
-        return;
+        return from_bfloat16_bits(from, n, out);
       case DType::kF64:
-        for (index_t i = 0; i < n; ++i) out[i] = static_cast<float>(load.template operator()<double>(i));
+        for (index_t i = 0; i < n; ++i) {
+          double value;
+          std::memcpy(&value, from + static_cast<std::size_t>(i) * sizeof value, sizeof value);
+          out[i] = static_cast<float>(value);
+        }
         return;
       default:
         raise(ErrorCode::kUnsupported, file, ": tensor ", printable(name), " is ", info(dtype).name,
@@ -334,8 +336,7 @@ class Safetensors {
 /// Values as the bits of F16 or BF16, rounded half to even.
 inline std::vector<std::uint16_t> rounded_bits(const float* values, index_t count, DType dtype) {
   std::vector<std::uint16_t> bits(static_cast<std::size_t>(count));
-  for (index_t i = 0; i < count; ++i)
-    bits[static_cast<std::size_t>(i)] = dtype == DType::kF16 ? half(values[i]).bits : bfloat16(values[i]).bits;
+  dtype == DType::kF16 ? to_half_bits(values, count, bits.data()) : to_bfloat16_bits(values, count, bits.data());
   return bits;
 }
 
@@ -358,21 +359,12 @@ inline void write_floats(const float* values, index_t count, DType dtype, const 
   }
 }
 
-/// Floats in memory or to be read: whoever holds the pointer keeps them.
-using FloatsOnDemand = std::function<std::shared_ptr<const Tensor<float>>()>;
-
-/// Floats in memory, which must stay there.
-inline FloatsOnDemand borrowed(const Tensor<float>& values) {
-  return [&values] { return std::shared_ptr<const Tensor<float>>(std::shared_ptr<void>(), &values); };
-}
-
-/// A tensor of floats that is in memory while it is written.
-inline SafetensorEntry float_entry(std::string name, DType dtype, const Shape& shape, FloatsOnDemand values) {
+/// A tensor of floats that is read and written piece by piece.
+inline SafetensorEntry float_entry(std::string name, DType dtype, FloatRows values) {
   SafetensorEntry entry{std::move(name), dtype, {}};
-  for (int d = 0; d < shape.rank(); ++d) entry.shape.push_back(shape[d]);
+  for (int d = 0; d < values.shape.rank(); ++d) entry.shape.push_back(values.shape[d]);
   entry.write = [dtype, values = std::move(values)](const ByteSink& sink) {
-    const std::shared_ptr<const Tensor<float>> held = values();
-    write_floats(held->data(), held->size(), dtype, sink);
+    values.for_each([&](const float* piece, index_t n) { write_floats(piece, n, dtype, sink); });
   };
   return entry;
 }
@@ -422,15 +414,7 @@ inline void write_safetensors(const std::string& path, std::vector<SafetensorEnt
       writer.write(entries[i].data, sizes[i]);
       continue;
     }
-    std::size_t left = sizes[i];
-    entries[i].write([&](const void* data, std::size_t size) {
-      QAT_CHECK(size <= left, kInvalidArgument, path, ": tensor ", printable(entries[i].name),
-                " hands over more than its ", sizes[i], " bytes");
-      writer.write(data, size);
-      left -= size;
-    });
-    QAT_CHECK(left == 0, kInvalidArgument, path, ": tensor ", printable(entries[i].name), " hands over ",
-              sizes[i] - left, " of its ", sizes[i], " bytes");
+    write_all_of(writer, sizes[i], path + ": tensor " + printable(entries[i].name), entries[i].write);
   }
   writer.commit();
 }

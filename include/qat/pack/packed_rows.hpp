@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "qat/pack/packed_weight.hpp"
+#include "qat/simd/region.hpp"
 
 namespace qat::inline v0 {
 
@@ -38,8 +39,22 @@ constexpr std::uint64_t join_codes(std::uint64_t y) {
   return (y & four) | (y >> (8 - w) * 4 & four << 4 * w);
 }
 
+QAT_TARGET_BASELINE_BEGIN
+/// The same for pairs of 4 bits, in a form that is vectorized.
+inline void join_nibbles(const std::uint8_t* u, index_t pairs, std::uint8_t* bytes) {
+  for (index_t i = 0; i < pairs; ++i) bytes[i] = static_cast<std::uint8_t>(u[2 * i] | u[2 * i + 1] << 4);
+}
+inline void spread_nibbles(const std::uint8_t* bytes, index_t pairs, std::uint8_t* u) {
+  for (index_t i = 0; i < pairs; ++i) {
+    u[2 * i] = bytes[i] & 15;
+    u[2 * i + 1] = static_cast<std::uint8_t>(bytes[i] >> 4);
+  }
+}
+QAT_TARGET_BASELINE_END
+
 /// Codes of `bits` bits as a bit string, the first in the least significant bits; the last byte is filled with zeros.
 inline void pack_bits(const std::uint8_t* u, index_t count, int bits, std::uint8_t* bytes) {
+  if (bits == 4 && count % 2 == 0) return join_nibbles(u, count / 2, bytes);
   visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
     index_t i = 0;
     std::uint64_t codes;
@@ -56,6 +71,7 @@ inline void pack_bits(const std::uint8_t* u, index_t count, int bits, std::uint8
   });
 }
 inline void unpack_bits(const std::uint8_t* bytes, index_t count, int bits, std::uint8_t* u) {
+  if (bits == 4 && count % 2 == 0) return spread_nibbles(bytes, count / 2, u);
   visit_width(bits, [&]<int w>(std::integral_constant<int, w>) {
     index_t i = 0;
     std::uint64_t codes = 0;
@@ -150,21 +166,32 @@ inline void unpack_row(const PackedWeight& weight, index_t row, std::uint8_t* u)
                          });
 }
 
-/// The weights of a row as every kernel computes them, into out[columns]: PackedWeight::dequantized().
-inline void dequantize_row(const PackedWeight& weight, index_t row, std::uint8_t* scratch, float* out) {
-  unpack_row(weight, row, scratch);
-  const AffineScheme scheme(weight.spec(), FloatType::kFloat32);
-  const int lowest = weight.spec().lowest();
-  const index_t tile = weight.groups().tile_columns;
-  for (index_t first = 0; first < weight.columns(); first += tile) {
-    const QParams qparams = weight.qparams(weight.group_of(row, first));
-    const index_t end = first + tile < weight.columns() ? first + tile : weight.columns();
-    if (weight.has_float_zero_point()) {
-      for (index_t k = first; k < end; ++k) out[k] = dequantize(scratch[k] + lowest, qparams, scheme);
-    } else {  // the same: grids of fp32 input are fp32
-      const float scale = qparams.scale, zero = qparams.zero_point;
-      for (index_t k = first; k < end; ++k) out[k] = (static_cast<float>(scratch[k] + lowest) - zero) * scale;
-    }
+/// Throws unless the storage of such weights holds every scale and zero point exactly. zero_points: null if they are
+/// constant.
+inline void check_qparams(const QuantSpec& spec, index_t count, const float* scales, const float* zero_points) {
+  const AffineScheme scheme(spec, FloatType::kFloat32);
+  const ScaleType type = scheme.spec.scale_type;
+  const bool is_bfloat16 = type == ScaleType::kBfloat16 || type == ScaleType::kBfloat16Safe;
+  std::uint32_t rare = is_bfloat16 || type == ScaleType::kFloat32 ? 0 : 1;  // most files: decided without a conversion
+  for (index_t i = 0; rare == 0 && i < count; ++i) {
+    const std::uint32_t bits = qat::bit_cast<std::uint32_t>(scales[i]);
+    rare = (is_bfloat16 ? bits & 0xFFFFu : 0) | ((bits & 0x7F800000u) + 0x00800000u) >> 31;
+  }
+  for (index_t i = 0; rare != 0 && i < count; ++i) {
+    const float held = held_scale(scheme.spec.scale_type, scales[i]);
+    QAT_CHECK(held == scales[i], kInvalidArgument, "packed weight: scale ", i, " is ", scales[i],
+              ", the scale type of ", to_string(spec), " holds ", held, " instead");
+  }
+  if (has_constant_zero_point(spec.mapping)) return;
+  QAT_CHECK(zero_points != nullptr || count == 0, kInvalidArgument, "packed weight: ", to_string(spec),
+            " needs zero points, found none");
+  for (index_t i = 0; i < count; ++i) {
+    const float z = zero_points[i];
+    const bool fits = has_float_zero_point(spec.mapping)
+                          ? round_to(scheme.scale, z) == z
+                          : z >= scheme.qmin && z <= scheme.qmax && z == static_cast<float>(static_cast<int>(z));
+    QAT_CHECK(fits, kInvalidArgument, "packed weight: zero point ", i, " is ", z, "; accepted: a value that ",
+              to_string(spec), " can store");
   }
 }
 
@@ -187,6 +214,7 @@ PackedWeight pack_rows(const QuantSpec& spec, index_t rows, index_t columns, con
     }
     return PackedWeight::pack(spec, rows, columns, codes.data(), scales, zero_points);
   }
+  check_qparams(spec, out.groups().count(), scales, zero_points);
   for (index_t n = 0; n < rows; ++n) {
     row_codes(n, u.data());
     int below = spec.bits;
@@ -200,13 +228,6 @@ PackedWeight pack_rows(const QuantSpec& spec, index_t rows, index_t columns, con
   for (index_t n = 0; n < rows; n += PanelLayout::kPanelRows) {
     const index_t count = rows - n < PanelLayout::kPanelRows ? rows - n : PanelLayout::kPanelRows;
     out.put_qparams_of_rows(n, count, scales + n * tiles, zero_points == nullptr ? nullptr : zero_points + n * tiles);
-  }
-  for (index_t i = 0; i < rows * tiles; ++i) {
-    QAT_CHECK(out.scale(i) == scales[i], kInvalidArgument, "pack_rows: scale ", i, " is ", scales[i],
-              ", the scale type of ", to_string(spec), " holds ", out.scale(i), " instead");
-    QAT_CHECK(!out.has_zero_points() || (zero_points != nullptr && out.zero_point(i) == zero_points[i]),
-              kInvalidArgument, "pack_rows: zero point ", i, " is ", zero_points == nullptr ? 0.0f : zero_points[i],
-              "; accepted: a value that ", to_string(spec), " can store");
   }
   return out;
 }

@@ -91,6 +91,24 @@ constexpr void visit_width(int bits, const F& f) {
   }
 }
 
+/// What the storage of a scale gives back.
+constexpr float held_scale(ScaleType type, float s) {
+  switch (type) {
+    case ScaleType::kFloat16:
+    case ScaleType::kGgmlHalf:
+      return static_cast<float>(half(s));
+    case ScaleType::kBfloat16:
+    case ScaleType::kBfloat16Safe:
+      return static_cast<float>(bfloat16(s));
+    case ScaleType::kE8M0:
+      return static_cast<float>(float8_e8m0(s));
+    case ScaleType::kE4M3:
+      return static_cast<float>(float8_e4m3(s));
+    default:
+      return s;
+  }
+}
+
 /// Packed weights (rows, columns) of one QuantSpec: codes in a PanelLayout, scales in the spec's scale type, zero
 /// points as one byte (integer) or in the scale's float type (FloatZeroPoint), none where every group has the same.
 /// Owning, movable.
@@ -226,8 +244,36 @@ class PackedWeight {
     return row / groups_.tile_rows * groups_.tiles_per_row + column / groups_.tile_columns;
   }
   int code(index_t row, index_t column) const { return layout_.get(codes_.data(), row, column) + spec().lowest(); }
-  float scale(index_t group) const {
-    const std::uint8_t* p = scales_.data() + slot_of(group) * scale_bits(spec().scale_type) / 8;
+  float scale(index_t group) const { return scale_at(slot_of(group)); }
+  /// In steps, or in weight units if has_float_zero_point().
+  float zero_point(index_t group) const {
+    return has_zero_points() ? zero_point_at(slot_of(group)) : constant_zero_point();
+  }
+  QParams qparams(index_t group) const { return {scale(group), zero_point(group), 0.0f}; }
+  /// All of them in the order of groups(): scales[groups().count()] and, if has_zero_points(), as many zero points.
+  void read_qparams(float* scales, float* zero_points) const {
+    for (index_t row = 0, i = 0; row < groups_.tile_row_count; ++row)
+      for (index_t slot = slot_of(i), end = i + groups_.tiles_per_row; i < end; ++i) {
+        scales[i] = scale_at(slot);
+        if (has_zero_points()) zero_points[i] = zero_point_at(slot);
+        slot += groups_.tile_rows == 1 ? PanelLayout::kPanelRows : 1;
+      }
+  }
+
+  /// The weight as every kernel computes it: dequantize() of quant/affine.hpp for an fp32 input.
+  float dequantized(index_t row, index_t column) const {
+    return dequantize(code(row, column), qparams(group_of(row, column)), scheme_);
+  }
+
+ private:
+  template <class T>
+  static T read(const std::uint8_t* p) {
+    T value;
+    std::memcpy(&value, p, sizeof value);
+    return value;
+  }
+  float scale_at(index_t slot) const {
+    const std::uint8_t* p = scales_.data() + slot * scale_bits(spec().scale_type) / 8;
     switch (spec().scale_type) {
       case ScaleType::kFloat16:
       case ScaleType::kGgmlHalf:
@@ -243,10 +289,8 @@ class PackedWeight {
         return read<float>(p);
     }
   }
-  /// In steps, or in weight units if has_float_zero_point().
-  float zero_point(index_t group) const {
-    if (!has_zero_points()) return constant_zero_point();
-    const std::uint8_t* p = zero_points_.data() + slot_of(group) * zero_point_bytes();
+  float zero_point_at(index_t slot) const {
+    const std::uint8_t* p = zero_points_.data() + slot * zero_point_bytes();
     if (!has_float_zero_point()) return static_cast<float>(*p) + scheme_.qmin;
     switch (scheme_.scale) {
       case FloatType::kFloat16:
@@ -256,20 +300,6 @@ class PackedWeight {
       default:
         return read<float>(p);
     }
-  }
-  QParams qparams(index_t group) const { return {scale(group), zero_point(group), 0.0f}; }
-
-  /// The weight as every kernel computes it: dequantize() of quant/affine.hpp for an fp32 input.
-  float dequantized(index_t row, index_t column) const {
-    return dequantize(code(row, column), qparams(group_of(row, column)), scheme_);
-  }
-
- private:
-  template <class T>
-  static T read(const std::uint8_t* p) {
-    T value;
-    std::memcpy(&value, p, sizeof value);
-    return value;
   }
   index_t zero_point_bytes() const {
     if (has_constant_zero_point(spec().mapping)) return 0;

@@ -5,9 +5,8 @@
 #include <cstring>
 
 #include "qat/base/check.hpp"
-#include "qat/numeric/bfloat16.hpp"
 #include "qat/numeric/float8.hpp"
-#include "qat/numeric/half.hpp"
+#include "qat/quant/float16_rows.hpp"
 #include "qat/quant/ggml_type.hpp"
 
 QAT_EXACT_BEGIN
@@ -276,6 +275,8 @@ inline void ggml_decode(GgmlType type, const std::uint8_t* blocks, index_t n, fl
     if (n > 0) std::memcpy(out, blocks, static_cast<std::size_t>(n) * sizeof(float));
     return;
   }
+  if (type == GgmlType::kF16) return from_half_bits(blocks, n, out);
+  if (type == GgmlType::kBF16) return from_bfloat16_bits(blocks, n, out);
   for (index_t i = 0; i < n; i += t.block, blocks += t.bytes) decode(blocks, out + i);
 }
 

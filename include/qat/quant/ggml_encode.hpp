@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 
 #include "qat/numeric/rounding.hpp"
 #include "qat/quant/ggml_decode.hpp"
@@ -271,11 +272,27 @@ inline void ggml_encode(GgmlType type, const float* x, index_t n, std::uint8_t* 
   QAT_CHECK(encode != nullptr, kUnsupported, "ggml_encode: type ", t.name, " is not encoded; accepted: ", kGgmlEncoded);
   QAT_CHECK(n >= 0 && n % t.block == 0, kInvalidArgument, "ggml_encode: ", n, " elements for ", t.name,
             "; accepted: a multiple of ", t.block);
+  if (type == GgmlType::kF32) {
+    if (n > 0) std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
+    return;
+  }
+  if (type == GgmlType::kF16) return to_half_bits(x, n, out);
+  if (type == GgmlType::kBF16) return to_bfloat16_bits(x, n, out);
   for (index_t i = 0; i < n; i += t.block, out += t.bytes) encode(x + i, out);
 }
 
 namespace ggml {
-inline bool is_half(float value) { return static_cast<float>(half(value)) == value && !is_nonfinite(value); }
+/// The half that is the value, if there is one.
+inline bool is_half(float value, std::uint16_t* bits = nullptr) {
+  const std::uint32_t b = qat::bit_cast<std::uint32_t>(value), magnitude = b & 0x7FFFFFFFu;
+  if ((b & 0x1FFFu) == 0 && magnitude - 0x38800000u < 0x0F000000u) {  // a normal one
+    if (bits != nullptr) *bits = static_cast<std::uint16_t>((b >> 16 & 0x8000u) | (magnitude - 0x38000000u) >> 13);
+    return true;
+  }
+  const half rounded(value);
+  if (bits != nullptr) *bits = rounded.bits;
+  return static_cast<float>(rounded) == value && !is_nonfinite(value);
+}
 
 /// Codes q + offset, if all lie in [0, largest].
 inline bool shift_codes(const int* q, int n, int offset, int largest, int* u) {
@@ -376,6 +393,25 @@ inline bool ggml_store_integers(GgmlType type, const int* q, float d, std::uint8
       raise(ErrorCode::kUnsupported, "ggml_store_integers: type ", info(type).name,
             "; accepted: Q4_0, Q4_1, Q5_0, Q8_0, IQ4_NL, MXFP4, TQ1_0, TQ2_0");
   }
+}
+
+/// ggml_store_integers() of a Q4_0 block of integers u + lowest, lowest at least -8; eight codes at a time, as the
+/// bytes of a word.
+inline bool ggml_store_q4_0(const std::uint8_t* u, int lowest, float d, std::uint8_t* out) {
+  constexpr std::uint64_t kEach = 0x0101010101010101u;
+  std::uint16_t bits = 0;
+  if (lowest > 7 || !ggml::is_half(d, &bits)) return false;
+  std::uint64_t codes[4], beyond = 0;
+  std::memcpy(codes, u, sizeof codes);
+  for (const std::uint64_t code : codes) beyond |= code;
+  if ((beyond & 0xF0 * kEach) != 0) return false;  // and none carries into the next
+  beyond = 0;
+  for (std::uint64_t& code : codes) beyond |= code += static_cast<std::uint64_t>(lowest + 8) * kEach;
+  if ((beyond & 0xF0 * kEach) != 0) return false;
+  const std::uint64_t nibbles[] = {codes[0] | codes[2] << 4, codes[1] | codes[3] << 4};
+  ggml::store_u16(out, bits);
+  std::memcpy(out + 2, nibbles, sizeof nibbles);
+  return true;
 }
 
 /// One Q4_1 block of the values u * d + m, as they are.

@@ -77,25 +77,22 @@ inline std::string vllm_limit(const CompressedWeight& w) {
   return "";
 }
 
-/// A compressed layer's tensors, each made anew when its turn comes: the shape of `plan`, the content of
-/// layer.packed().
+/// A compressed layer's tensors, each read when its turn comes: the shape of `plan`, the content of layer.packed().
 inline void add_compressed(std::vector<SafetensorEntry>& entries, const ExportLayer& layer,
                            const CompressedWeight& plan) {
-  const auto add = [&](const char* suffix, DType dtype, std::vector<index_t> shape, const auto& bytes) {
+  const auto add = [&](const char* suffix, DType dtype, std::vector<index_t> shape, const auto& write) {
     SafetensorEntry entry{layer.name + suffix, dtype, std::move(shape)};
-    const bool codes = entry.name.ends_with(".weight_packed");
-    entry.write = [bytes, codes, read = layer.packed, name = layer.name, dtype = plan.scale_dtype](
-                      const ByteSink& sink) { bytes(compress_weight(*read(), name, dtype, codes), sink); };
+    entry.write = [write, read = layer.packed](const ByteSink& sink) { write(*read(), sink); };
     entries.push_back(std::move(entry));
   };
-  const auto words = [](const std::vector<std::int32_t>& values, const ByteSink& sink) {
-    sink(values.data(), values.size() * sizeof(values[0]));
-  };
-  add(".weight_packed", DType::kI32, {plan.rows, CompressedWeight::words(plan.columns, plan.bits)},
-      [words](const CompressedWeight& w, const ByteSink& sink) { words(w.packed, sink); });
-  add(".weight_scale", plan.scale_dtype, {plan.rows, plan.groups}, [](const CompressedWeight& w, const ByteSink& sink) {
-    write_floats(w.scale.data(), w.rows * w.groups, w.scale_dtype, sink);
+  const index_t row_words = CompressedWeight::words(plan.columns, plan.bits);
+  add(".weight_packed", DType::kI32, {plan.rows, row_words}, [row_words](const StoredWeight& w, const ByteSink& sink) {
+    write_bit_rows(w, row_words * 4, sink);  // a row of words is a string of bits
   });
+  add(".weight_scale", plan.scale_dtype, {plan.rows, plan.groups},
+      [dtype = plan.scale_dtype](const StoredWeight& w, const ByteSink& sink) {
+        write_floats(w.scales().data(), w.groups().count(), dtype, sink);
+      });
   SafetensorEntry shape{layer.name + ".weight_shape", DType::kI64, {2}};
   shape.write = [rows = std::int64_t{plan.rows}, columns = std::int64_t{plan.columns}](const ByteSink& sink) {
     const std::int64_t both[] = {rows, columns};
@@ -104,12 +101,15 @@ inline void add_compressed(std::vector<SafetensorEntry>& entries, const ExportLa
   entries.push_back(std::move(shape));
   if (plan.zero_point.empty()) return;
   add(".weight_zero_point", DType::kI32, {CompressedWeight::words(plan.rows, plan.bits), plan.groups},
-      [words](const CompressedWeight& w, const ByteSink& sink) { words(w.zero_point, sink); });
+      [name = layer.name, dtype = plan.scale_dtype](const StoredWeight& w, const ByteSink& sink) {
+        const std::vector<std::int32_t> words = compress_weight(w, name, dtype, false).zero_point;
+        sink(words.data(), words.size() * sizeof(words[0]));
+      });
 }
 
 }  // namespace detail
 
-/// Writes config.json and model.safetensors into `directory` (created when absent), a layer at a time; each appears
+/// Writes config.json and model.safetensors into `directory` (created when absent), some rows at a time; each appears
 /// completely or not at all. The tokenizer is the caller's to copy.
 /// @throws qat::Error (kUnsupported) naming the layer that the format cannot hold and a scheme it can; nothing is
 /// written then
@@ -130,7 +130,7 @@ inline CompressedTensorsReport save_compressed_tensors(const ExportSource& sourc
   std::map<std::string, index_t> limits;
   for (const ExportLayer& layer : source.layers) {
     if (layer.bias) {
-      entries.push_back(float_entry(layer.name + ".bias", options.dtype, {layer.shape[0]}, layer.bias));
+      entries.push_back(float_entry(layer.name + ".bias", options.dtype, layer.bias));
     }
     if (!layer.packed || !layer.is_linear || layer.is_tied) {
       if (layer.is_linear) ignored.push_back(layer.name);
@@ -139,7 +139,7 @@ inline CompressedTensorsReport save_compressed_tensors(const ExportSource& sourc
         continue;
       }
       report.in_float += layer.is_linear || layer.is_embedding;
-      entries.push_back(float_entry(layer.name + ".weight", options.dtype, layer.shape, detail::floats_of(layer)));
+      entries.push_back(float_entry(layer.name + ".weight", options.dtype, detail::floats_of(layer)));
       if (layer.packed)
         report.remarks.push_back(layer.name +
                                  ": the format has no packed embeddings; written as the values of its codes");

@@ -13,16 +13,16 @@
 
 namespace qat::inline v0::recipe {
 
-/// One layer. Whoever holds a pointer that `packed`, `weight` or `bias` returns keeps the values in memory.
+/// One layer.
 struct ExportLayer {
   std::string name;
   Shape shape;     ///< of the weight
   int block = -1;  ///< index of its block
   bool is_linear = false, is_embedding = false;
   bool is_tied = false;                                         ///< a head that shares the embedding's table
-  std::function<std::shared_ptr<const PackedWeight>()> packed;  ///< null: in floating point
-  FloatsOnDemand weight;                                        ///< null: packed
-  FloatsOnDemand bias;                                          ///< null: none
+  std::function<std::shared_ptr<const StoredWeight>()> packed;  ///< null: in floating point
+  FloatRows weight;                                             ///< null: packed
+  FloatRows bias;                                               ///< null: none
   std::optional<QuantSpec> activation;                          ///< of a packed linear layer
 };
 
@@ -37,8 +37,7 @@ struct ExportSource {
     if (!head.is_tied) return false;
     const ExportLayer& table = layers.front();
     if (!head.packed || !table.packed) return !head.packed && !table.packed;
-    const std::shared_ptr<const PackedWeight> a = head.packed(), b = table.packed();
-    return a == b || *a == *b;
+    return *head.packed() == *table.packed();
   }
 };
 
@@ -58,7 +57,7 @@ inline ExportSource export_source(nn::Transformer& model) {
     e.is_tied = layer.is_tied;
     if (packed != nullptr) {
       e.shape = {packed->rows(), packed->columns()};
-      e.packed = [packed] { return packed; };
+      e.packed = [packed] { return std::make_shared<const StoredWeight>(*packed, packed); };
       if (e.is_linear) e.activation = dynamic_cast<const nn::PackedLinear*>(layer.linear->quantization())->activation();
     } else {
       e.shape = layer.weight->value.shape();
@@ -113,9 +112,8 @@ inline ExportSource export_source(const WeightSource& weights) {
   const std::map<std::string, Shape> shapes = llama_tensor_shapes(weights.config);
   for (ExportLayer& layer : out.layers) {
     const std::string stored = layer.is_tied ? out.layers.front().name : layer.name;
-    layer.weight = [read = weights.tensor, name = stored + ".weight"] { return read(name); };
-    if (shapes.contains(layer.name + ".bias"))
-      layer.bias = [read = weights.tensor, name = layer.name + ".bias"] { return read(name); };
+    layer.weight = weights.rows(stored + ".weight");
+    if (shapes.contains(layer.name + ".bias")) layer.bias = weights.rows(layer.name + ".bias");
   }
   return out;
 }
@@ -127,10 +125,9 @@ inline ExportSource open_packed_source(const std::string& directory) {
   ExportSource out{checkpoint->config(), detail::export_layers(checkpoint->config())};
   const std::map<std::string, Shape> shapes = llama_tensor_shapes(out.config);
   std::size_t described = 0, used = 0;
-  const auto read = [&](const std::string& name, const Shape& shape, bool counts) -> FloatsOnDemand {
-    (void)checkpoint->file().at(name);
+  const auto read = [&](const std::string& name, const Shape& shape, bool counts) {
     used += counts;
-    return [checkpoint, name, shape] { return std::make_shared<const Tensor<float>>(checkpoint->tensor(name, shape)); };
+    return kept(checkpoint->rows(name, shape), checkpoint);
   };
   for (ExportLayer& layer : out.layers) {
     const std::string stored = layer.is_tied ? out.layers.front().name : layer.name;
@@ -147,7 +144,7 @@ inline ExportSource open_packed_source(const std::string& directory) {
     used += has_constant_zero_point(stated->weight.mapping) ? 2 : 3;
     if (layer.is_linear) layer.activation = stated->activation;
     layer.packed = [checkpoint, name = layer.name, shape = layer.shape] {
-      return std::make_shared<const PackedWeight>(checkpoint->packed(name, shape));
+      return std::make_shared<const StoredWeight>(checkpoint->stored(name, shape, checkpoint));
     };
   }
   QAT_CHECK(described == checkpoint->layers().size(), kBadFile, checkpoint->description(), ": 'layers' names ",

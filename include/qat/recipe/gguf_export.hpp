@@ -36,12 +36,12 @@ using GgufReport = std::vector<GgufLayer>;
 namespace detail {
 
 /// One row of a packed weight in a type; false where it is not exact.
-inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row, std::uint8_t* out) {
+inline bool encode_packed_row(const StoredWeight& w, GgmlType type, index_t row, std::uint8_t* out) {
   const int block = info(type).block;
   std::vector<std::uint8_t> codes(static_cast<std::size_t>(w.columns()));
   if (block == 1) {
     std::vector<float> values(codes.size()), stored(codes.size());
-    dequantize_row(w, row, codes.data(), values.data());
+    w.values(row, codes.data(), values.data());
     ggml_encode(type, values.data(), w.columns(), out);
     ggml_decode(type, out, w.columns(), stored.data());
     return values == stored;
@@ -49,12 +49,18 @@ inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row,
   const bool has_minimum = w.spec().mapping == MappingKind::kFloatMinimum;
   if (w.has_float_zero_point() && !(has_minimum && type == GgmlType::kQ4_1)) return false;
   int steps[256];
-  unpack_row(w, row, codes.data());
+  w.codes(row, codes.data());
   const int lowest = w.spec().lowest();
-  for (index_t k = 0; k < w.columns(); k += block, out += info(type).bytes) {
-    const index_t group = w.group_of(row, k);
-    if (w.group_of(row, k + block - 1) != group) return false;
+  const index_t tile = w.groups().tile_columns;
+  for (index_t k = 0, group = w.group_of(row, 0), left = tile; k < w.columns(); k += block, out += info(type).bytes) {
+    if (left == 0) ++group, left = tile;  // columns of the group
+    if (left < block) return false;
+    left -= block;
     const int zero_point = has_minimum ? 0 : static_cast<int>(w.zero_point(group));
+    if (type == GgmlType::kQ4_0 && !has_minimum && lowest - zero_point >= -8) {
+      if (!ggml_store_q4_0(codes.data() + k, lowest - zero_point, w.scale(group), out)) return false;
+      continue;
+    }
     for (int i = 0; i < block; ++i) steps[i] = codes[static_cast<std::size_t>(k + i)] + lowest - zero_point;
     if (has_minimum) {
       if (!ggml_store_minimum(steps, w.scale(group), w.zero_point(group), out)) return false;
@@ -66,8 +72,11 @@ inline bool encode_packed_row(const PackedWeight& w, GgmlType type, index_t row,
 }
 
 /// Whether a type holds every row exactly.
-inline bool holds_packed(const PackedWeight& w, GgmlType type) {
+inline bool holds_packed(const StoredWeight& w, GgmlType type) {
   if (w.columns() % info(type).block != 0) return false;
+  const bool is_plain = type == GgmlType::kQ4_0 || type == GgmlType::kQ5_0 || type == GgmlType::kQ8_0;
+  if (is_plain && ggml_misfit(type, w.spec(), w.columns()) == nullptr)  // whatever the codes; scales may be too large
+    return std::all_of(w.scales().begin(), w.scales().end(), [](float s) { return ggml::is_half(s); });
   std::vector<std::uint8_t> row_bytes(static_cast<std::size_t>(ggml_row_bytes(type, w.columns())));
   for (index_t row = 0; row < w.rows(); ++row)
     if (!encode_packed_row(w, type, row, row_bytes.data())) return false;
@@ -75,22 +84,22 @@ inline bool holds_packed(const PackedWeight& w, GgmlType type) {
 }
 
 /// The shortest type that holds all of them exactly; null holds a layer in floating point.
-inline GgmlType shortest_type(std::span<const PackedWeight* const> weights) {
+inline GgmlType shortest_type(std::span<const StoredWeight* const> weights) {
   for (const GgmlType type : {GgmlType::kTQ2_0, GgmlType::kMXFP4, GgmlType::kQ4_0, GgmlType::kIQ4_NL, GgmlType::kQ4_1,
                               GgmlType::kQ5_0, GgmlType::kQ8_0, GgmlType::kF16}) {
     bool holds = true;
-    for (const PackedWeight* w : weights) holds = holds && w != nullptr && holds_packed(*w, type);
+    for (const StoredWeight* w : weights) holds = holds && w != nullptr && holds_packed(*w, type);
     if (holds) return type;
   }
   return GgmlType::kF32;
 }
-inline GgmlType shortest_type(const PackedWeight& w) {
-  const PackedWeight* const one = &w;
+inline GgmlType shortest_type(const StoredWeight& w) {
+  const StoredWeight* const one = &w;
   return shortest_type(std::span(&one, 1));
 }
 
 /// The type that was asked for; F16 or F32 for rows that are no whole blocks.
-inline GgmlType requested_type(const PackedWeight& w, GgmlType type, const std::string& name, std::string& remark) {
+inline GgmlType requested_type(const StoredWeight& w, GgmlType type, const std::string& name, std::string& remark) {
   if (w.columns() % info(type).block != 0) {
     const GgmlType stored = holds_packed(w, GgmlType::kF16) ? GgmlType::kF16 : GgmlType::kF32;
     remark = concat("rows of ", w.columns(), " are no whole blocks of ", info(type).block, ": exact in ",
@@ -131,16 +140,6 @@ std::function<void(index_t, std::uint8_t*)> rows_on_demand(Read read, index_t ro
   };
 }
 
-/// Floats in a type, by ggml's reference quantizer where it is not exact.
-inline GgufRows gguf_rows_of(const std::string& name, const Shape& shape, const FloatsOnDemand& values, GgmlType type) {
-  const index_t columns = shape[shape.rank() - 1];
-  return {name, type, shape,
-          rows_on_demand(values, shape.size() / columns,
-                         [type, columns](const Tensor<float>& held, index_t row, std::uint8_t* out) {
-                           ggml_encode(type, held.data() + row * columns, columns, out);
-                         })};
-}
-
 /// Layers that stand in one tensor of the file get one type: where theirs differ, the shortest that is exact for all.
 inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts) {
   std::map<std::string, std::vector<GgufPart*>> tensors;
@@ -149,8 +148,8 @@ inline void unify_types(Architecture architecture, std::vector<GgufPart>& parts)
     const GgmlType first = members.front()->line.type;
     if (std::all_of(members.begin(), members.end(), [&](const GgufPart* part) { return part->line.type == first; }))
       continue;
-    std::vector<std::shared_ptr<const PackedWeight>> held;
-    std::vector<const PackedWeight*> weights;
+    std::vector<std::shared_ptr<const StoredWeight>> held;
+    std::vector<const StoredWeight*> weights;
     for (const GgufPart* part : members) {
       held.push_back(part->layer->packed ? part->layer->packed() : nullptr);
       weights.push_back(held.back().get());
@@ -171,7 +170,7 @@ inline std::vector<GgufPart> gguf_parts(const ExportSource& source, const GgufEx
     GgufPart part{&layer, {layer.name, GgmlType::kF32, 0, ""}};
     GgufLayer& line = part.line;
     if (layer.packed) {
-      const std::shared_ptr<const PackedWeight> packed = layer.packed();
+      const std::shared_ptr<const StoredWeight> packed = layer.packed();
       line.type = options.type && layer.block >= 0 ? requested_type(*packed, *options.type, layer.name, line.remark)
                                                    : shortest_type(*packed);
     } else if (layer.shape.rank() == 2 && part.weight_name() != kLearnedPositions) {
@@ -186,7 +185,7 @@ inline std::vector<GgufPart> gguf_parts(const ExportSource& source, const GgufEx
 
 }  // namespace detail
 
-/// Writes a model, completely or not at all, a layer at a time. A packed layer is written with the integers and scales
+/// Writes a model, completely or not at all, row by row. A packed layer is written with the integers and scales
 /// that were trained; decoding gives the values it multiplied with, bit for bit but for the sign of zeros. The report
 /// names each tensor's type.
 /// @param tokenizer  the keys tokenizer.ggml.*, as add_vocabulary or another GGUF file has them
@@ -213,14 +212,14 @@ inline GgufReport export_gguf(const ExportSource& source, const GgufMetadata& to
       tensors.push_back(
           {part.weight_name(), part.line.type, layer.shape,
            detail::rows_on_demand(layer.packed, layer.shape[0],
-                                  [type = part.line.type](const PackedWeight& held, index_t row, std::uint8_t* out) {
+                                  [type = part.line.type](const StoredWeight& held, index_t row, std::uint8_t* out) {
                                     (void)detail::encode_packed_row(held, type, row, out);
                                   })});
     else
-      tensors.push_back(detail::gguf_rows_of(part.weight_name(), layer.shape, layer.weight, part.line.type));
+      tensors.push_back(gguf_rows_of(part.weight_name(), layer.weight, part.line.type));
     part.line.bytes = ggml_row_bytes(part.line.type, layer.shape.size());
     if (layer.bias) {
-      tensors.push_back(detail::gguf_rows_of(layer.name + ".bias", {layer.shape[0]}, layer.bias, GgmlType::kF32));
+      tensors.push_back(gguf_rows_of(layer.name + ".bias", layer.bias, GgmlType::kF32));
       part.line.bytes += layer.shape[0] * static_cast<index_t>(sizeof(float));
     }
     report.push_back(std::move(part.line));

@@ -19,14 +19,15 @@ struct RequantizedBlocks {
 
 /// @param type    holds every row of the weight exactly (detail::holds_packed)
 /// @param stored  the floating-point type of the checkpoint in between: F32, F16 or BF16
-inline RequantizedBlocks requantized_blocks(const PackedWeight& weight, GgmlType type, GgmlType stored) {
+inline RequantizedBlocks requantized_blocks(const StoredWeight& weight, GgmlType type, GgmlType stored) {
   const index_t columns = weight.columns(), bytes = info(type).bytes;
   std::vector<float> values(static_cast<std::size_t>(columns));
+  std::vector<std::uint8_t> scratch(values.size());
   std::vector<std::uint8_t> floats(static_cast<std::size_t>(ggml_row_bytes(stored, columns)));
   std::vector<std::uint8_t> ours(static_cast<std::size_t>(ggml_row_bytes(type, columns))), theirs(ours.size());
   RequantizedBlocks blocks;
   for (index_t row = 0; row < weight.rows(); ++row) {
-    for (index_t k = 0; k < columns; ++k) values[static_cast<std::size_t>(k)] = weight.dequantized(row, k);
+    weight.values(row, scratch.data(), values.data());
     ggml_encode(stored, values.data(), columns, floats.data());
     ggml_decode(stored, floats.data(), columns, values.data());
     ggml_encode(type, values.data(), columns, theirs.data());

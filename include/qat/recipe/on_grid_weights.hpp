@@ -4,22 +4,25 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "qat/recipe/export_source.hpp"
 
 namespace qat::inline v0::recipe {
 
 namespace detail {
-/// A layer's weights as floats.
-inline FloatsOnDemand floats_of(const ExportLayer& layer) {
+/// A layer's weights as floats. A packed one is open from its first row to its last.
+inline FloatRows floats_of(const ExportLayer& layer) {
   if (!layer.packed) return layer.weight;
-  return [packed = layer.packed, shape = layer.shape] {
-    const std::shared_ptr<const PackedWeight> held = packed();
-    auto values = std::make_shared<Tensor<float>>(Tensor<float>::uninitialized(shape));
-    std::vector<std::uint8_t> scratch(static_cast<std::size_t>(shape[1]));
-    for (index_t n = 0; n < shape[0]; ++n) dequantize_row(*held, n, scratch.data(), values->data() + n * shape[1]);
-    return std::shared_ptr<const Tensor<float>>(std::move(values));
+  FloatRows rows{layer.shape, {}};
+  rows.read = [packed = layer.packed, shape = layer.shape, held = std::shared_ptr<const StoredWeight>(),
+               scratch = std::vector<std::uint8_t>()](index_t row, index_t count, float* out) mutable {
+    if (held == nullptr) held = packed();
+    scratch.resize(static_cast<std::size_t>(shape[1]));
+    for (index_t n = row; n < row + count; ++n, out += shape[1]) held->values(n, scratch.data(), out);
+    if (row + count == shape[0]) held = nullptr;
   };
+  return rows;
 }
 
 /// A head that shares the embedding's table is no tensor of its own in a file: its packed form must be the table's.
@@ -34,7 +37,7 @@ inline void check_tied_head(const ExportSource& source, const ExportLayer& head,
 /// has the packed model's values in every layer.
 /// @throws qat::Error naming a tied head that differs from its embedding
 inline WeightSource on_grid_weights(const ExportSource& source) {
-  std::map<std::string, FloatsOnDemand> tensors;
+  std::map<std::string, FloatRows> tensors;
   for (const ExportLayer& layer : source.layers) {
     if (layer.bias) tensors.emplace(layer.name + ".bias", layer.bias);
     if (layer.is_tied) {
@@ -43,7 +46,7 @@ inline WeightSource on_grid_weights(const ExportSource& source) {
       tensors.emplace(layer.name + ".weight", detail::floats_of(layer));
     }
   }
-  return {source.config, [tensors = std::move(tensors)](const std::string& name) { return tensors.at(name)(); }};
+  return {source.config, [tensors = std::move(tensors)](const std::string& name) { return tensors.at(name); }};
 }
 
 /// The same of a model in memory, as tensors.
@@ -51,8 +54,7 @@ inline WeightSource on_grid_weights(const ExportSource& source) {
 inline std::map<std::string, Tensor<float>> on_grid_weights(nn::Transformer& model) {
   const WeightSource source = on_grid_weights(export_source(model));
   std::map<std::string, Tensor<float>> tensors;
-  for (const auto& [name, shape] : llama_tensor_shapes(source.config))
-    tensors.emplace(name, source.tensor(name)->clone());
+  for (const auto& [name, shape] : llama_tensor_shapes(source.config)) tensors.emplace(name, source.tensor(name));
   return tensors;
 }
 

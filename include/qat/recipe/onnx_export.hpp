@@ -6,9 +6,10 @@
 // Source: ONNX 1.16 operators (opset 21); ONNX Runtime, ContribOperators.md (com.microsoft.MatMulNBits, version 1).
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <memory>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,24 +28,26 @@ struct OnnxReport {
 
 namespace detail {
 
-/// The codes of a layer in the operator's blocks.
-struct NBitsWeight {
-  int bits = 4;                           // 2, 4 or 8: the widths that ONNX Runtime's CPU kernels take
-  index_t block_size = 32;                // a power of two >= 16
-  index_t blocks = 0;                     // of a row
-  std::vector<std::uint8_t> codes;        // (N, blocks, block_size * bits / 8), first code lowest
-  std::vector<float> scales;              // (N, blocks)
-  std::vector<std::uint8_t> zero_points;  // (N, ceil(blocks * bits / 8)); empty: 2^(bits-1)
+/// How the operator holds a layer. Codes keep their values: a 3-bit code is stored in 4 bits, and a group wider than
+/// the largest block that divides it is stored as several with one scale.
+struct NBitsLayout {
+  int bits = 4;            // 2, 4 or 8: the widths that ONNX Runtime's CPU kernels take
+  index_t block_size = 0;  // a power of two >= 16
+  index_t blocks = 0;      // of a row
+  int shift = 0;           // stored code = code + shift
+  bool symmetric = true;   // every zero point is middle(), and none is stored
+
+  int middle() const { return 1 << (bits - 1); }
+  index_t row_bytes() const { return blocks * block_size * bits / 8; }
+  index_t zero_bytes() const { return packed_bytes(blocks, bits); }
 };
 
-/// Codes keep their values: a 3-bit code is stored in 4 bits, and a group wider than the largest block that divides it
-/// is stored as several with one scale.
-inline NBitsWeight nbits_weight(const PackedWeight& weight, const std::string& name) {
+inline NBitsLayout nbits_layout(const StoredWeight& weight, const std::string& name) {
   const QuantSpec& spec = weight.spec();
   const Granularity& g = spec.granularity;
   const bool is_row = g.kind == GranularityKind::kPerAxis && g.axis == 0;
   const index_t group = is_row ? 128 : g.group_size;
-  NBitsWeight out;
+  NBitsLayout out;
   out.bits = spec.bits <= 2 ? 2 : spec.bits <= 4 ? 4 : 8;
   const int zeros = group <= 0 ? 0 : std::countr_zero(static_cast<std::uint64_t>(group));
   out.block_size = group <= 0 ? 0 : index_t{1} << (zeros < 8 ? zeros : 8);
@@ -53,34 +56,52 @@ inline NBitsWeight nbits_weight(const PackedWeight& weight, const std::string& n
       kUnsupported, name, ": ", to_string(spec),
       " does not fit MatMulNBits; accepted: one scale a row or groups of a multiple of 16, integer zero points, "
       "such as int4:group32:symmetric");
-  const index_t rows = weight.rows(), columns = weight.columns();
-  out.blocks = (columns + out.block_size - 1) / out.block_size;
-  const index_t row_bytes = out.blocks * out.block_size * out.bits / 8, zero_bytes = packed_bytes(out.blocks, out.bits);
-  const int middle = 1 << (out.bits - 1);
-  const int shift = middle - (spec.is_signed ? 0 : 1 << (spec.bits - 1));  // stored code = code + shift
-  out.codes.resize(static_cast<std::size_t>(rows * row_bytes));
-  out.zero_points.resize(static_cast<std::size_t>(rows * zero_bytes));
-  bool symmetric = true;
-  for (index_t n = 0; n < rows; ++n) {
-    for (index_t k = 0; k < out.blocks * out.block_size; ++k)  // padding dequantizes to 0
-      qat::detail::store_packed(out.codes.data() + n * row_bytes, k, out.bits,
-                                static_cast<std::uint32_t>(k < columns ? weight.code(n, k) + shift : middle));
-    for (index_t b = 0; b < out.blocks; ++b) {
-      const index_t tile = weight.group_of(n, b * out.block_size);
-      const int zero = static_cast<int>(weight.zero_point(tile)) + shift;
-      out.scales.push_back(weight.scale(tile));
-      symmetric = symmetric && zero == middle;
-      qat::detail::store_packed(out.zero_points.data() + n * zero_bytes, b, out.bits, static_cast<std::uint32_t>(zero));
-    }
-  }
-  if (symmetric) out.zero_points.clear();
+  out.blocks = (weight.columns() + out.block_size - 1) / out.block_size;
+  out.shift = out.middle() - (spec.is_signed ? 0 : 1 << (spec.bits - 1));
+  for (index_t i = 0; i < weight.groups().count(); ++i)
+    out.symmetric = out.symmetric && static_cast<int>(weight.zero_point(i)) + out.shift == out.middle();
   return out;
+}
+
+/// U8 (N, blocks, block_size * bits / 8), first code lowest.
+inline void write_nbits_codes(const StoredWeight& weight, const NBitsLayout& l, const ByteSink& sink) {
+  std::vector<std::uint8_t> u(static_cast<std::size_t>(l.blocks * l.block_size)),
+      bytes(static_cast<std::size_t>(l.row_bytes()));
+  for (index_t n = 0; n < weight.rows(); ++n) {
+    weight.codes(n, u.data());
+    qat::detail::add_to_codes(u.data(), weight.columns(), weight.spec().lowest() + l.shift);
+    std::fill(u.begin() + weight.columns(), u.end(), static_cast<std::uint8_t>(l.middle()));  // dequantizes to 0
+    qat::detail::pack_bits(u.data(), static_cast<index_t>(u.size()), l.bits, bytes.data());
+    sink(bytes.data(), bytes.size());
+  }
+}
+/// F32 (N, blocks).
+inline void write_nbits_scales(const StoredWeight& weight, const NBitsLayout& l, const ByteSink& sink) {
+  std::vector<float> scales(static_cast<std::size_t>(l.blocks));
+  for (index_t n = 0; n < weight.rows(); ++n) {
+    for (index_t b = 0; b < l.blocks; ++b)
+      scales[static_cast<std::size_t>(b)] = weight.scale(weight.group_of(n, b * l.block_size));
+    sink(scales.data(), scales.size() * sizeof(float));
+  }
+}
+/// U8 (N, ceil(blocks * bits / 8)).
+inline void write_nbits_zero_points(const StoredWeight& weight, const NBitsLayout& l, const ByteSink& sink) {
+  std::vector<std::uint8_t> u(static_cast<std::size_t>(l.blocks)), bytes(static_cast<std::size_t>(l.zero_bytes()));
+  for (index_t n = 0; n < weight.rows(); ++n) {
+    for (index_t b = 0; b < l.blocks; ++b)
+      u[static_cast<std::size_t>(b)] = static_cast<std::uint8_t>(
+          static_cast<int>(weight.zero_point(weight.group_of(n, b * l.block_size))) + l.shift);
+    qat::detail::pack_bits(u.data(), l.blocks, l.bits, bytes.data());
+    sink(bytes.data(), bytes.size());
+  }
 }
 
 /// Builds the graph of a Llama.
 class OnnxLlama {
  public:
-  explicit OnnxLlama(nn::Transformer& model) : model_(model), c_(model.config()), graph_("qat") {}
+  explicit OnnxLlama(const ExportSource& source) : c_(source.config), graph_("qat") {
+    for (const ExportLayer& layer : source.layers) layers_[layer.name] = &layer;
+  }
 
   OnnxReport write(const std::string& path) {
     QAT_CHECK(c_.norm == NormKind::kRms && c_.activation == Activation::kSilu && c_.gated && !c_.qk_norm &&
@@ -92,16 +113,16 @@ class OnnxLlama {
     const std::string table = embedding_table();
     add_positions();
     std::string x = graph_.node("Gather", {table, "input_ids"});  // (B, T, C)
-    for (auto& block : model_.blocks()) {
-      const std::string h = norm(x, block.input_layernorm.weight().value, block.input_layernorm.eps());
-      x = graph_.node("Add", {x, attention(block.self_attn, h)});
-      const std::string m =
-          norm(x, block.post_attention_layernorm.weight().value, block.post_attention_layernorm.eps());
-      x = graph_.node("Add", {x, mlp(block.mlp, m)});
+    for (index_t i = 0; i < c_.n_layers; ++i) {
+      const std::string block = "model.layers." + std::to_string(i) + ".";
+      const std::string h = norm(x, block + "input_layernorm");
+      x = graph_.node("Add", {x, attention(block + "self_attn.", h)});
+      const std::string m = norm(x, block + "post_attention_layernorm");
+      x = graph_.node("Add", {x, mlp(block + "mlp.", m)});
     }
-    x = norm(x, model_.norm().weight().value, model_.norm().eps());
-    nn::Linear& head = model_.lm_head();
-    const std::string logits = head.quantization() == nullptr && c_.tied
+    x = norm(x, "model.norm");
+    const ExportLayer& head = layer("lm_head");
+    const std::string logits = !head.packed && head.is_tied
                                    ? graph_.node("MatMul", {x, graph_.node("Transpose", {table})})
                                    : linear(head, x, {});
     graph_.named("logits", logits);
@@ -111,13 +132,10 @@ class OnnxLlama {
 
  private:
   std::string embedding_table() {
-    const nn::Embedding& embedding = model_.embed_tokens();
-    const auto* packed = dynamic_cast<const nn::PackedEmbedding*>(embedding.quantization());
+    const ExportLayer& embedding = layer("model.embed_tokens");
     ++report_.in_float;
-    const Tensor<float> values = packed == nullptr ? Tensor<float>() : dequantized_weight(*packed->packed());  // (V, C)
-    if (packed != nullptr) report_.remarks.push_back(embedding.name() + ": written as the values of its codes");
-    const float* data = packed == nullptr ? embedding.weight().value.data() : values.data();
-    return graph_.floats(embedding.name() + ".weight", {c_.vocab_size, c_.dim}, data, c_.vocab_size * c_.dim);
+    if (embedding.packed) report_.remarks.push_back(embedding.name + ": written as the values of its codes");
+    return graph_.floats(embedding.name + ".weight", floats_of(embedding));  // (V, C)
   }
 
   /// cos and sin of the positions of the input, and the causal mask.
@@ -137,12 +155,11 @@ class OnnxLlama {
     mask_ = graph_.node("Trilu", {low, graph_.integer(1)}, {{"upper", std::int64_t{1}}});  // (T, T)
   }
 
-  std::string norm(const std::string& x, const Tensor<float>& weight, float eps) {
+  std::string norm(const std::string& x, const std::string& name) {
     const std::string mean =
         graph_.node("ReduceMean", {graph_.node("Mul", {x, x}), graph_.integers({-1})}, {{"keepdims", std::int64_t{1}}});
-    const std::string scale = graph_.node("Sqrt", {graph_.node("Add", {mean, graph_.constant(eps)})});
-    const std::string w =
-        graph_.floats("norm_" + std::to_string(norms_++), {weight.size()}, weight.data(), weight.size());
+    const std::string scale = graph_.node("Sqrt", {graph_.node("Add", {mean, graph_.constant(c_.norm_eps)})});
+    const std::string w = graph_.floats("norm_" + std::to_string(norms_++), layer(name).weight);
     return graph_.node("Mul", {graph_.node("Div", {x, scale}), w});
   }
 
@@ -182,52 +199,47 @@ class OnnxLlama {
   }
 
   /// The activation scheme of packed layers that read x, fake-quantized once.
-  std::string quantized_input(const std::string& x, std::initializer_list<nn::Linear*> readers) {
-    for (nn::Linear* layer : readers)
-      if (const auto spec = activation_of(*layer)) return fake_quantize(x, *spec, layer->name());
+  std::string quantized_input(const std::string& x, const std::string& module,
+                              std::initializer_list<const char*> readers) {
+    for (const char* reader : readers)
+      if (const auto spec = layer(module + reader).activation) return fake_quantize(x, *spec, module + reader);
     return {};
   }
-  static std::optional<QuantSpec> activation_of(const nn::Linear& layer) {
-    return layer.quantization() == nullptr ? std::nullopt : layer.quantization()->activation();
-  }
+  const ExportLayer& layer(const std::string& name) const { return *layers_.at(name); }
 
   /// quantized: x as the layer's activation scheme leaves it; empty: made here.
-  std::string linear(nn::Linear& layer, const std::string& x, std::string quantized) {
-    const auto* packed = dynamic_cast<const nn::PackedLinear*>(layer.quantization());
-    QAT_CHECK(packed != nullptr || layer.quantization() == nullptr, kInvalidArgument, layer.name(),
-              ": is prepared, not converted; call convert first");
-    const std::string& name = layer.name();
+  std::string linear(const ExportLayer& layer, const std::string& x, std::string quantized) {
+    const std::string& name = layer.name;
     std::string y;
-    if (packed == nullptr) {
+    if (!layer.packed) {
       ++report_.in_float;
-      const Tensor<float>& w = layer.weight().value;  // (O, C)
-      const std::string weight = graph_.floats(name + ".weight", {w.dim(0), w.dim(1)}, w.data(), w.size());
+      const std::string weight = graph_.floats(name + ".weight", layer.weight);  // (O, C)
       y = graph_.node("MatMul", {x, graph_.node("Transpose", {weight})});
     } else {
       ++report_.packed;
-      const PackedWeight& w = *packed->packed();
-      const NBitsWeight stored = nbits_weight(w, name);
-      if (const auto spec = activation_of(layer); spec && quantized.empty()) quantized = fake_quantize(x, *spec, name);
+      const index_t rows = layer.shape[0];
+      const NBitsLayout l = nbits_layout(*layer.packed(), name);
+      if (layer.activation && quantized.empty()) quantized = fake_quantize(x, *layer.activation, name);
+      const auto part = [&](const char* suffix, OnnxType type, const std::vector<index_t>& shape, auto* content) {
+        return graph_.initializer(name + suffix, type, shape, [read = layer.packed, l, content](const ByteSink& sink) {
+          content(*read(), l, sink);
+        });
+      };
       std::vector<std::string> inputs = {
-          activation_of(layer) ? quantized : x,
-          graph_.initializer(name + ".codes", OnnxType::kUint8,
-                             {w.rows(), stored.blocks, stored.block_size * stored.bits / 8}, stored.codes.data(),
-                             stored.codes.size()),
-          graph_.floats(name + ".scales", {w.rows() * stored.blocks}, stored.scales.data(), w.rows() * stored.blocks)};
-      if (!stored.zero_points.empty())
-        inputs.push_back(graph_.initializer(name + ".zero_points", OnnxType::kUint8,
-                                            {static_cast<index_t>(stored.zero_points.size())},
-                                            stored.zero_points.data(), stored.zero_points.size()));
+          layer.activation ? quantized : x,
+          part(".codes", OnnxType::kUint8, {rows, l.blocks, l.block_size * l.bits / 8}, write_nbits_codes),
+          part(".scales", OnnxType::kFloat, {rows * l.blocks}, write_nbits_scales)};
+      if (!l.symmetric)
+        inputs.push_back(part(".zero_points", OnnxType::kUint8, {rows * l.zero_bytes()}, write_nbits_zero_points));
       y = graph_.node("MatMulNBits", inputs,
-                      {{"K", std::int64_t{w.columns()}},
-                       {"N", std::int64_t{w.rows()}},
-                       {"bits", std::int64_t{stored.bits}},
-                       {"block_size", std::int64_t{stored.block_size}}},
+                      {{"K", std::int64_t{layer.shape[1]}},
+                       {"N", std::int64_t{rows}},
+                       {"bits", std::int64_t{l.bits}},
+                       {"block_size", std::int64_t{l.block_size}}},
                       "com.microsoft");
     }
-    if (layer.bias() == nullptr) return y;
-    const Tensor<float>& bias = layer.bias()->value;
-    return graph_.node("Add", {y, graph_.floats(name + ".bias", {bias.size()}, bias.data(), bias.size())});
+    if (!layer.bias) return y;
+    return graph_.node("Add", {y, graph_.floats(name + ".bias", layer.bias)});
   }
 
   std::string heads(const std::string& x, index_t count) {  // (B, T, heads * D) -> (B, heads, T, D)
@@ -249,30 +261,28 @@ class OnnxLlama {
     return graph_.node("Reshape", {all, graph_.integers({0, c_.n_heads, -1, c_.head_dim})});
   }
 
-  template <class Attention>
-  std::string attention(Attention& a, const std::string& x) {
-    const std::string in = quantized_input(x, {&a.q_proj, &a.k_proj, &a.v_proj});
-    const std::string q = rotated(heads(linear(a.q_proj, x, in), c_.n_heads));
-    const std::string k = repeated(rotated(heads(linear(a.k_proj, x, in), c_.n_kv_heads)));
-    const std::string v = repeated(heads(linear(a.v_proj, x, in), c_.n_kv_heads));
+  std::string attention(const std::string& a, const std::string& x) {
+    const std::string in = quantized_input(x, a, {"q_proj", "k_proj", "v_proj"});
+    const std::string q = rotated(heads(linear(layer(a + "q_proj"), x, in), c_.n_heads));
+    const std::string k = repeated(rotated(heads(linear(layer(a + "k_proj"), x, in), c_.n_kv_heads)));
+    const std::string v = repeated(heads(linear(layer(a + "v_proj"), x, in), c_.n_kv_heads));
     const float scale = 1.0f / std::sqrt(static_cast<float>(c_.head_dim));
     const std::string scores = graph_.node("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});  // (B, H, T, T)
     const std::string masked = graph_.node("Add", {graph_.node("Mul", {scores, graph_.constant(scale)}), mask_});
     const std::string weights = graph_.node("Softmax", {masked}, {{"axis", std::int64_t{-1}}});
     const std::string mixed = graph_.transpose(graph_.node("MatMul", {weights, v}), {0, 2, 1, 3});
     const std::string y = graph_.node("Reshape", {mixed, graph_.integers({0, 0, c_.n_heads * c_.head_dim})});
-    return linear(a.o_proj, y, {});
+    return linear(layer(a + "o_proj"), y, {});
   }
-  template <class Mlp>
-  std::string mlp(Mlp& m, const std::string& x) {
-    const std::string in = quantized_input(x, {&*m.gate_proj, &m.up_proj});
-    const std::string gate = linear(*m.gate_proj, x, in), up = linear(m.up_proj, x, in);
+  std::string mlp(const std::string& m, const std::string& x) {
+    const std::string in = quantized_input(x, m, {"gate_proj", "up_proj"});
+    const std::string gate = linear(layer(m + "gate_proj"), x, in), up = linear(layer(m + "up_proj"), x, in);
     const std::string silu = graph_.node("Mul", {gate, graph_.node("Sigmoid", {gate})});
-    return linear(m.down_proj, graph_.node("Mul", {silu, up}), {});
+    return linear(layer(m + "down_proj"), graph_.node("Mul", {silu, up}), {});
   }
 
-  nn::Transformer& model_;
   const LlamaConfig& c_;
+  std::map<std::string, const ExportLayer*> layers_;
   OnnxGraph graph_;
   OnnxReport report_;
   std::string cos_, sin_, mask_;
@@ -281,12 +291,16 @@ class OnnxLlama {
 
 }  // namespace detail
 
-/// Writes a model, converted or in floating point, as one ONNX file: input_ids I64 (batch, sequence) to logits F32
-/// (batch, sequence, vocabulary), at most config().max_seq_len tokens of context, no cache.
+/// Writes a model, converted or in floating point, as one ONNX file, some rows at a time: input_ids I64 (batch,
+/// sequence) to logits F32 (batch, sequence, vocabulary), at most config().max_seq_len tokens of context, no cache.
 /// @throws qat::Error (kUnsupported) naming the layer that MatMulNBits cannot hold and a scheme it can, or a model of
 /// another form than Llama's
+inline OnnxReport save_onnx(const ExportSource& source, const std::string& path) {
+  return detail::OnnxLlama(source).write(path);
+}
+/// The same of a model in memory.
 inline OnnxReport save_onnx(nn::Transformer& model, const std::string& path) {
-  return detail::OnnxLlama(model).write(path);
+  return save_onnx(export_source(model), path);
 }
 
 }  // namespace qat::inline v0::recipe

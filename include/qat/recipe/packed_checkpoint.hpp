@@ -18,9 +18,8 @@
 #include <vector>
 
 #include "qat/io/hf_llama.hpp"
-#include "qat/pack/packed_rows.hpp"
+#include "qat/io/stored_weight.hpp"
 #include "qat/recipe/prepare.hpp"
-#include "qat/tensor/packed_view.hpp"
 
 namespace qat::inline v0::recipe {
 
@@ -32,8 +31,9 @@ inline bool is_packed_checkpoint(const std::string& path) {
 
 namespace detail {
 
-inline PackedWeight read_packed_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec,
-                                       const Shape& shape) {
+/// owner: of the file, which must be open as long as the weight
+inline StoredWeight read_stored_weight(const Safetensors& file, const std::string& name, const QuantSpec& spec,
+                                       const Shape& shape, std::shared_ptr<const void> owner = {}) {
   const index_t rows = shape[0], columns = shape[1], row_bytes = packed_bytes(columns, spec.bits);
   const auto tensor = [&](const char* suffix, std::vector<index_t> expected) -> const SafetensorView& {
     const SafetensorView& view = file.at(name + suffix);
@@ -46,19 +46,13 @@ inline PackedWeight read_packed_weight(const Safetensors& file, const std::strin
   const SafetensorView& codes = tensor(".codes", {rows, row_bytes});
   QAT_CHECK(codes.dtype == DType::kU8, kBadFile, codes.file, ": tensor ", printable(codes.name), " is ",
             info(codes.dtype).name, "; accepted: U8");
-  const std::vector<float> scale = tensor(".scale", {tiles}).values<float>(DType::kF32);
-  std::vector<float> zero_point;
+  std::vector<float> scale = tensor(".scale", {tiles}).values<float>(DType::kF32), zero_point;
   if (!has_constant_zero_point(spec.mapping)) zero_point = tensor(".zero_point", {tiles}).values<float>(DType::kF32);
-  for (const std::vector<float>* values : {&scale, static_cast<const std::vector<float>*>(&zero_point)})
+  for (const std::vector<float>* values : {&scale, &zero_point})
     for (const float v : *values)
       QAT_CHECK(!is_nonfinite(v), kBadFile, file.at(name + ".scale").file, ": tensor ", printable(name),
                 " has a scale or zero point ", v, "; accepted: finite numbers");
-  return pack_rows(
-      spec, rows, columns,
-      [&](index_t row, std::uint8_t* u) {
-        qat::detail::unpack_bits(codes.data + row * row_bytes, columns, spec.bits, u);
-      },
-      scale.data(), zero_point.empty() ? nullptr : zero_point.data());
+  return StoredWeight(spec, rows, columns, codes.data, std::move(scale), std::move(zero_point), std::move(owner));
 }
 
 }  // namespace detail
@@ -86,31 +80,20 @@ inline void save_packed(nn::Transformer& model, const std::string& directory) {
     description["activation"] = nullptr;
     if (linear != nullptr && linear->activation()) description["activation"] = to_string(*linear->activation()).c_str();
     if (linear != nullptr) description["product"] = linear->product() == nn::Product::kInteger ? "integer" : "float";
-    const index_t tiles = packed->groups().count();
     const index_t row_bytes = packed_bytes(packed->columns(), packed->spec().bits);
     SafetensorEntry codes{layer.name + ".codes", DType::kU8, {packed->rows(), row_bytes}};
-    codes.write = [packed, row_bytes](const ByteSink& sink) {
-      std::vector<std::uint8_t> u(static_cast<std::size_t>(packed->columns())),
-          bytes(static_cast<std::size_t>(row_bytes));
-      for (index_t row = 0; row < packed->rows(); ++row) {
-        unpack_row(*packed, row, u.data());
-        qat::detail::pack_bits(u.data(), packed->columns(), packed->spec().bits, bytes.data());
-        sink(bytes.data(), bytes.size());
-      }
-    };
+    codes.write = [packed, row_bytes](const ByteSink& sink) { write_bit_rows(StoredWeight(*packed), row_bytes, sink); };
     entries.push_back(std::move(codes));
-    const auto numbers = [&](const char* suffix, float (PackedWeight::*number)(index_t) const) {
-      SafetensorEntry entry{layer.name + suffix, DType::kF32, {tiles}};
-      entry.write = [packed, tiles, number](const ByteSink& sink) {
-        for (index_t i = 0; i < tiles; ++i) {
-          const float value = ((*packed).*number)(i);
-          sink(&value, sizeof value);
-        }
+    const auto numbers = [&](const char* suffix, const std::vector<float>& (StoredWeight::*of)() const) {
+      SafetensorEntry entry{layer.name + suffix, DType::kF32, {packed->groups().count()}};
+      entry.write = [packed, of](const ByteSink& sink) {
+        const StoredWeight stored(*packed);
+        write_floats((stored.*of)().data(), packed->groups().count(), DType::kF32, sink);
       };
       entries.push_back(std::move(entry));
     };
-    numbers(".scale", &PackedWeight::scale);
-    if (!has_constant_zero_point(packed->spec().mapping)) numbers(".zero_point", &PackedWeight::zero_point);
+    numbers(".scale", &StoredWeight::scales);
+    if (packed->has_zero_points()) numbers(".zero_point", &StoredWeight::zero_points);
   }
   for (const Parameter* p : model.parameters()) {
     if (p->value.empty()) continue;  // packed
@@ -214,19 +197,23 @@ class PackedCheckpoint {
     return found == layers_.end() ? nullptr : &found->second;
   }
 
-  /// A packed layer's weight. shape: what the configuration says
-  PackedWeight packed(const std::string& name, const Shape& shape) const {
-    return detail::read_packed_weight(file_, name, layers_.at(name).weight, shape);
+  /// A packed layer's weight. shape: what the configuration says; owner: of this, which must be open as long
+  StoredWeight stored(const std::string& name, const Shape& shape, std::shared_ptr<const void> owner = {}) const {
+    return detail::read_stored_weight(file_, name, layers_.at(name).weight, shape, std::move(owner));
   }
-  /// A parameter in floating point.
-  Tensor<float> tensor(const std::string& name, const Shape& shape) const {
+  PackedWeight packed(const std::string& name, const Shape& shape) const { return stored(name, shape).packed(); }
+  /// A parameter in floating point, read for as long as this is open.
+  FloatRows rows(const std::string& name, const Shape& shape) const {
     const SafetensorView& view = file_.at(name);
-    Tensor<float> value = view.to_tensor();
-    QAT_CHECK(value.shape() == shape, kShapeMismatch, description_, ": tensor '", name, "' has shape ",
-              to_string(value.shape()), "; the configuration asks for ", to_string(shape));
-    check_finite(value, name, view.file);
-    return value;
+    QAT_CHECK(same_extents(view.shape, shape), kShapeMismatch, description_, ": tensor '", name, "' has shape ",
+              shape_text(view.shape), "; the configuration asks for ", to_string(shape));
+    FloatRows rows{shape, {}};
+    rows.read = [&view, columns = rows.columns()](index_t row, index_t count, float* out) {
+      view.to_float(row * columns, count * columns, out);
+    };
+    return checked(std::move(rows), name, view.file);
   }
+  Tensor<float> tensor(const std::string& name, const Shape& shape) const { return rows(name, shape).tensor(); }
 
  private:
   std::string description_;

@@ -112,37 +112,34 @@ inline nlohmann::ordered_json torchao_quantization_config(
           {"untie_embedding_weights", false}};
 }
 
-/// The three tensors of a layer, each made when its turn comes.
-inline void add_torchao(std::vector<SafetensorEntry>& entries, const ExportLayer& layer, const PackedWeight& w,
+/// The three tensors of a layer, each read when its turn comes.
+inline void add_torchao(std::vector<SafetensorEntry>& entries, const ExportLayer& layer, const StoredWeight& w,
                         DType dtype) {
   const index_t rows = w.rows(), columns = w.columns(), tiles = w.groups().tiles_per_row;
   const int offset = w.spec().lowest() + (w.spec().is_signed ? 0 : -(1 << (w.spec().bits - 1)));  // of a signed code
   SafetensorEntry codes{layer.name + "._weight_qdata", DType::kI8, {rows, columns}};
   codes.write = [read = layer.packed, offset](const ByteSink& sink) {
-    const std::shared_ptr<const PackedWeight> weight = read();
+    const std::shared_ptr<const StoredWeight> weight = read();
     std::vector<std::uint8_t> row(static_cast<std::size_t>(weight->columns()));
     for (index_t n = 0; n < weight->rows(); ++n) {
-      unpack_row(*weight, n, row.data());
-      for (std::uint8_t& code : row) code = static_cast<std::uint8_t>(code + offset);
+      weight->codes(n, row.data());
+      qat::detail::add_to_codes(row.data(), weight->columns(), offset);
       sink(row.data(), row.size());
     }
   };
   SafetensorEntry scales{layer.name + "._weight_scale", dtype, {rows, tiles}};
   scales.write = [read = layer.packed, dtype](const ByteSink& sink) {
-    const std::shared_ptr<const PackedWeight> weight = read();
-    for (index_t i = 0; i < weight->groups().count(); ++i) {
-      const float scale = weight->scale(i);
-      write_floats(&scale, 1, dtype, sink);
-    }
+    const std::shared_ptr<const StoredWeight> weight = read();
+    write_floats(weight->scales().data(), weight->groups().count(), dtype, sink);
   };
   SafetensorEntry zero_points{layer.name + "._weight_zero_point", DType::kI8, {rows, tiles}};
   zero_points.write = [read = layer.packed, offset](const ByteSink& sink) {
-    const std::shared_ptr<const PackedWeight> weight = read();
-    for (index_t i = 0; i < weight->groups().count(); ++i) {
-      const auto zero =
-          static_cast<std::int8_t>(static_cast<int>(weight->zero_point(i)) - weight->spec().lowest() + offset);
-      sink(&zero, 1);
-    }
+    const std::shared_ptr<const StoredWeight> weight = read();
+    std::vector<std::int8_t> zeros(static_cast<std::size_t>(weight->groups().count()));
+    for (std::size_t i = 0; i < zeros.size(); ++i)
+      zeros[i] = static_cast<std::int8_t>(static_cast<int>(weight->zero_point(static_cast<index_t>(i))) -
+                                          weight->spec().lowest() + offset);
+    sink(zeros.data(), zeros.size());
   };
   entries.push_back(std::move(codes));
   entries.push_back(std::move(scales));
@@ -151,7 +148,7 @@ inline void add_torchao(std::vector<SafetensorEntry>& entries, const ExportLayer
 
 }  // namespace detail
 
-/// Writes config.json and model.safetensors into `directory` (created when absent), a layer at a time; each appears
+/// Writes config.json and model.safetensors into `directory` (created when absent), some rows at a time; each appears
 /// completely or not at all. The tokenizer is the caller's to copy.
 /// @throws qat::Error (kUnsupported) naming the layer that torchao's container cannot hold; nothing is written then
 inline TorchaoReport save_torchao(const ExportSource& source, const std::string& directory,
@@ -165,13 +162,13 @@ inline TorchaoReport save_torchao(const ExportSource& source, const std::string&
   std::map<std::string, std::string> metadata;
   std::vector<std::string> names, left;
   std::vector<std::pair<std::string, OrderedJson>> configs;
-  const auto add_float = [&](const std::string& name, const Shape& shape, const FloatsOnDemand& values) {
-    entries.push_back(float_entry(name, options.dtype, shape, values));
+  const auto add_float = [&](const std::string& name, const FloatRows& values) {
+    entries.push_back(float_entry(name, options.dtype, values));
     metadata[name] = R"({"_type": "Tensor"})";
     names.push_back(name);
   };
   for (const ExportLayer& layer : source.layers) {
-    if (layer.bias) add_float(layer.name + ".bias", {layer.shape[0]}, layer.bias);
+    if (layer.bias) add_float(layer.name + ".bias", layer.bias);
     if (!layer.packed || !layer.is_linear || layer.is_tied) {
       if (layer.is_linear) left.push_back(layer.name);
       if (layer.is_tied) {
@@ -179,11 +176,11 @@ inline TorchaoReport save_torchao(const ExportSource& source, const std::string&
         continue;
       }
       report.in_float += layer.is_linear || layer.is_embedding;
-      add_float(layer.name + ".weight", layer.shape, detail::floats_of(layer));
+      add_float(layer.name + ".weight", detail::floats_of(layer));
       if (layer.packed) report.remarks.push_back(layer.name + ": written as the values of its codes");
       continue;
     }
-    const std::shared_ptr<const PackedWeight> weight = layer.packed();
+    const std::shared_ptr<const StoredWeight> weight = layer.packed();
     const std::string reason = detail::why_not_torchao(weight->spec(), layer.activation, weight->columns());
     QAT_CHECK(reason.empty(), kUnsupported, layer.name, ": ", to_string(weight->spec()),
               " does not fit torchao's container: ", reason);

@@ -43,7 +43,7 @@ TEST_CASE("a block of GGUF with a scale that is NaN is found") {
   GgufMetadata metadata;
   metadata.add("general.architecture", "llama");
   metadata.add("numbers", std::vector<std::int32_t>{1, 2, 3, 4});
-  write_gguf(dir / "m.gguf", metadata, {{"w", GgmlType::kQ4_0, {2, 32}, [&](const GgufSink& sink) {
+  write_gguf(dir / "m.gguf", metadata, {{"w", GgmlType::kQ4_0, {2, 32}, [&](const ByteSink& sink) {
                                            sink(good.data(), 18);
                                            sink(block.data(), 18);
                                          }}});

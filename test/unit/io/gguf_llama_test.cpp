@@ -48,7 +48,7 @@ struct GgufModel {
     for (const auto& [key, value] : arrays) metadata.add(key, value);
     std::vector<GgufEntry> entries;
     for (const auto& entry : tensors)
-      entries.push_back({entry.first, GgmlType::kF32, entry.second.first, [&entry](const GgufSink& sink) {
+      entries.push_back({entry.first, GgmlType::kF32, entry.second.first, [&entry](const ByteSink& sink) {
                            sink(entry.second.second.data(), entry.second.second.size() * sizeof(float));
                          }});
     write_gguf(dir / "m.gguf", metadata, entries);

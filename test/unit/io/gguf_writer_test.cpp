@@ -12,7 +12,7 @@ using qat::test::TempDir;
 namespace {
 
 GgufEntry gguf_entry(const std::string& name, GgmlType type, std::vector<index_t> shape, std::string bytes) {
-  return {name, type, std::move(shape), [bytes = std::move(bytes)](const GgufSink& sink) {
+  return {name, type, std::move(shape), [bytes = std::move(bytes)](const ByteSink& sink) {
             for (std::size_t i = 0; i < bytes.size(); i += 7)
               sink(bytes.data() + i, std::min<std::size_t>(7, bytes.size() - i));
           }};
@@ -78,7 +78,7 @@ TEST_CASE("GGUF: values and tensors of llama.cpp's file written again give the s
   std::vector<GgufEntry> entries;
   for (const GgufTensor& tensor : file.tensors())
     entries.push_back(
-        {tensor.name, tensor.type, tensor.shape, [&tensor](const GgufSink& sink) { sink(tensor.data, tensor.bytes); }});
+        {tensor.name, tensor.type, tensor.shape, [&tensor](const ByteSink& sink) { sink(tensor.data, tensor.bytes); }});
   write_gguf(dir / "f.gguf", metadata, entries);
   CHECK(test::read_file(dir / "f.gguf") == test::read_file(*path));
 }

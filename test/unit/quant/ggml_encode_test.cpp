@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
+#include "qat/base/random.hpp"
 #include "support/files.hpp"
 
 using namespace qat;
@@ -176,4 +178,27 @@ TEST_CASE("ggml blocks: levels of IQ4_NL and MXFP4, and codes with a minimum, ar
   CHECK_FALSE(ggml_store_minimum(q, 0.5f, 0.1f, block));
   q[7] = 16;
   CHECK_FALSE(ggml_store_minimum(q, 0.5f, 0.5f, block));
+}
+
+TEST_CASE("codes become the Q4_0 block that their integers become, or none") {
+  CounterRandom random(3);
+  index_t stored = 0, refused = 0;
+  for (const int lowest : {-8, -7, -1, 0, 7, 8})
+    for (const float d : {0.25f, -0.25f, 0x1p-24f, 0.0f, 0.1f})
+      for (int round = 0; round < 40; ++round) {
+        std::uint8_t u[32], block[18], expected[18];
+        int q[32];
+        const auto largest = static_cast<std::uint32_t>(round % 4 == 0 ? 256 : 8 - (lowest > -8 ? lowest : -8));
+        for (int i = 0; i < 32; ++i) {
+          u[i] = static_cast<std::uint8_t>(random.next_below(largest > 0 ? largest : 1));
+          if (round % 4 == 0 && round > 0 && i != round % 32) u[i] = 0;
+          q[i] = u[i] + lowest;
+        }
+        const bool holds = ggml_store_integers(GgmlType::kQ4_0, q, d, expected);
+        REQUIRE(ggml_store_q4_0(u, lowest, d, block) == holds);
+        if (holds) CHECK(std::memcmp(block, expected, sizeof block) == 0);
+        ++(holds ? stored : refused);
+      }
+  CHECK(stored > 100);
+  CHECK(refused > 100);
 }

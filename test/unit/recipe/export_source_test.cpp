@@ -4,7 +4,12 @@
 #include <doctest/doctest.h>
 
 #include "qat/recipe/compressed_tensors_checkpoint.hpp"
+#include "qat/recipe/gguf_export.hpp"
+#include "qat/recipe/onnx_export.hpp"
+#include "qat/recipe/torchao_checkpoint.hpp"
 #include "support/architectures.hpp"
+#include "support/memory_limit.hpp"
+#include "support/skip.hpp"
 #include "unit/recipe/tiny_model.hpp"
 
 using namespace qat;
@@ -29,9 +34,9 @@ void check_same(const ExportSource& a, const ExportSource& b) {
     CHECK(a.is_table(x) == b.is_table(y));
     REQUIRE(static_cast<bool>(x.packed) == static_cast<bool>(y.packed));
     if (x.packed) CHECK(*x.packed() == *y.packed());
-    if (x.weight) CHECK(same_bits(*x.weight(), *y.weight()));
+    if (x.weight) CHECK(same_bits(x.weight.tensor(), y.weight.tensor()));
     REQUIRE(static_cast<bool>(x.bias) == static_cast<bool>(y.bias));
-    if (x.bias) CHECK(same_bits(*x.bias(), *y.bias()));
+    if (x.bias) CHECK(same_bits(x.bias.tensor(), y.bias.tensor()));
   }
 }
 
@@ -97,4 +102,40 @@ TEST_CASE("a packed directory with a tensor too many or too few is refused befor
   json["layers"]["model.layers.9.mlp.up_proj"] = json["layers"]["model.layers.0.mlp.up_proj"];
   write_file(description, json.dump());
   CHECK(contains(error_of([&] { open_packed_source(dir / "p"); }), "'layers' names"));
+}
+
+TEST_CASE("an export needs a few megabytes, whatever the size of the model: no tensor is in memory whole") {
+#if defined(QAT_ADDRESS_SANITIZER)
+  QAT_SKIP("memory of an export", "AddressSanitizer's own memory counts");
+#else
+  LlamaConfig config = tiny_config(false);
+  config.dim = 256;
+  config.head_dim = 64;
+  config.hidden_dim = 704;
+  config.vocab_size = 8192;
+  constexpr index_t kLargest = 4 * 8192 * 256, kLimit = 3 << 20;  // bytes of the embedding, and what is allowed
+  static_assert(kLimit < kLargest / 2);
+  const test::TempDir dir;
+  const std::string hf = dir / "hf", packed = dir / "packed";
+  REQUIRE(test::succeeds_within(index_t{1} << 30, [&] {  // elsewhere, so that no freed memory is here to be had again
+    nn::Transformer model(config);
+    model.randomize(1, 0.2f);
+    save_llama({model.config(), model.tensors()}, hf);
+    quantize(CpuBackend(1), model,
+             {{"linear", parse_scheme("gguf:q4_0")}, {"embedding", LayerScheme{parse_scheme("qat4").weight, {}}}});
+    save_packed(model, packed);
+  }));
+  const auto within = [&](const auto& work) { return test::succeeds_within(kLimit, work); };
+  CHECK(within([&] { save_llama(open_weights(hf), dir / "m.bin"); }));
+  CHECK(within([&] { save_llama(open_weights(dir / "m.bin"), dir / "bf16", DType::kBF16); }));
+  CHECK(within([&] { export_gguf(export_source(open_weights(hf)), {}, dir / "m.gguf", {"m", {}, GgmlType::kF16}); }));
+  CHECK(within([&] { save_llama(open_weights(dir / "m.gguf"), dir / "again"); }));
+  CHECK(within([&] { save_onnx(export_source(open_weights(hf)), dir / "m.onnx"); }));
+  CHECK(within([&] { save_llama(on_grid_weights(open_packed_source(packed)), dir / "grid"); }));
+  CHECK(within([&] { save_compressed_tensors(open_packed_source(packed), dir / "ct"); }));
+  CHECK(within([&] { save_torchao(open_packed_source(packed), dir / "ao"); }));
+  CHECK(within([&] { save_onnx(open_packed_source(packed), dir / "q.onnx"); }));
+  CHECK(within([&] { export_gguf(open_packed_source(packed), {}, dir / "q.gguf", {"m", GgmlType::kQ4_0}); }));
+  CHECK_FALSE(within([&] { (void)open_weights(hf).tensor("model.embed_tokens.weight"); }));
+#endif
 }

@@ -31,7 +31,7 @@ TEST_CASE("GGUF stability: ggml's own rules make the same bytes of the weights o
     INFO(std::string(info(c.type).name));
     const PackedWeight packed = nn::quantize_weight(two_threads(), parse_spec(ggml_scheme(c.type)), weight);
     for (const GgmlType stored : {GgmlType::kF32, GgmlType::kF16, GgmlType::kBF16}) {
-      const RequantizedBlocks blocks = requantized_blocks(packed, c.type, stored);
+      const RequantizedBlocks blocks = requantized_blocks(StoredWeight(packed), c.type, stored);
       CHECK(blocks.total == kRows * kColumns / info(c.type).block);
       const bool comes_back = stored == GgmlType::kF32 ? c.fp32 : stored == GgmlType::kF16 ? c.fp16 : c.bf16;
       INFO(std::string(info(stored).name) << ": " << blocks.equal);

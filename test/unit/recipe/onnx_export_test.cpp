@@ -20,22 +20,30 @@ TEST_CASE("MatMulNBits's blocks dequantize to the packed weights, for every widt
         const std::string text = sign + std::to_string(bits) + rest;
         CAPTURE(text);
         const PackedWeight packed = nn::quantize_weight(two_threads(), parse_spec(text.c_str()), weight);
-        const auto stored = recipe::detail::nbits_weight(packed, "w");
+        const StoredWeight weight_rows(packed);
+        const recipe::detail::NBitsLayout stored = recipe::detail::nbits_layout(weight_rows, "w");
+        const auto written = [&](auto* write) {
+          std::string bytes;
+          write(weight_rows, stored,
+                [&](const void* data, std::size_t size) { bytes.append(static_cast<const char*>(data), size); });
+          return std::vector<std::uint8_t>(bytes.begin(), bytes.end());
+        };
+        const std::vector<std::uint8_t> codes = written(recipe::detail::write_nbits_codes),
+                                        zero_points = written(recipe::detail::write_nbits_zero_points),
+                                        scale_bytes = written(recipe::detail::write_nbits_scales);
+        std::vector<float> scales(scale_bytes.size() / sizeof(float));
+        std::memcpy(scales.data(), scale_bytes.data(), scale_bytes.size());
         CHECK((stored.bits == 2 || stored.bits == 4 || stored.bits == 8));
         bool same = true;
-        const index_t row_bytes = stored.blocks * stored.block_size * stored.bits / 8;
+        const index_t row_bytes = stored.row_bytes();
         for (index_t n = 0; n < 64; ++n)
           for (index_t k = 0; k < stored.blocks * stored.block_size; ++k) {
             const index_t b = k / stored.block_size;
-            const auto u =
-                static_cast<int>(qat::detail::load_packed(stored.codes.data() + n * row_bytes, k, stored.bits));
-            const int zero =
-                stored.zero_points.empty()
-                    ? 1 << (stored.bits - 1)
-                    : static_cast<int>(qat::detail::load_packed(
-                          stored.zero_points.data() + n * packed_bytes(stored.blocks, stored.bits), b, stored.bits));
-            const float value =
-                static_cast<float>(u - zero) * stored.scales[static_cast<std::size_t>(n * stored.blocks + b)];
+            const auto u = static_cast<int>(qat::detail::load_packed(codes.data() + n * row_bytes, k, stored.bits));
+            const int zero = stored.symmetric ? stored.middle()
+                                              : static_cast<int>(qat::detail::load_packed(
+                                                    zero_points.data() + n * stored.zero_bytes(), b, stored.bits));
+            const float value = static_cast<float>(u - zero) * scales[static_cast<std::size_t>(n * stored.blocks + b)];
             if (k < 84) same = same && value == packed.dequantized(n, k);
           }
         CHECK(same);
