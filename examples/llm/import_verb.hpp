@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "qat/data/tokenizer_json.hpp"
 #include "session.hpp"
 
 namespace qat_llm {
@@ -23,11 +24,31 @@ struct ImportVerb {
     verb->add_option("--tokenizer", tokenizer, "tokenizer file or directory (default: the one of the checkpoint)");
     verb->add_option("--json", json, "also write the results to this file");
     verb->footer(
-        "The vocabulary of a GGUF file goes along as tokenizer.gguf. The directory appears whole or not at all.\n"
+        "The vocabulary of a GGUF file goes along as tokenizer.gguf and, for transformers, as tokenizer.json (unless "
+        "its\n"
+        "scores have no form there that gives the same ids). The directory appears whole or not at all.\n"
         "Examples:\n"
         "  qat-llm import model-Q4_K_M.gguf --out model\n"
         "  qat-llm import stories260K.bin --out stories --dtype bf16");
     verb->callback([this] { run(); });
+  }
+
+  /// Beside a tokenizer.gguf that stands alone.
+  static void add_tokenizer_json(const std::string& directory) {
+    const std::string file = find_tokenizer(directory);
+    if (file_name(file) != "tokenizer.gguf") return;
+    const Vocabulary vocabulary = read_vocabulary(Gguf::open(file));
+    (void)BpeTokenizer::from_vocabulary(vocabulary, file);  // checks it
+    std::string text;
+    try {
+      text = tokenizer_json_text(vocabulary, file);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported) throw;
+      std::fprintf(stderr, "no tokenizer.json: %s\n", error.what());
+      return;
+    }
+    write_file(join_path(directory, "tokenizer.json"), text);
+    write_file(join_path(directory, "tokenizer_config.json"), tokenizer_config_text(vocabulary));
   }
 
   void run() {
@@ -39,6 +60,7 @@ struct ImportVerb {
     write_model_directory(out, [&](const std::string& path) {
       write_hf_llama(weights, path, type);
       copy_tokenizer(source, weights.config.vocab_size, path, tokenizer);
+      add_tokenizer_json(path);
     });
     const std::string words = find_tokenizer(out);
     index_t parameters = 0;

@@ -77,8 +77,11 @@ inline std::optional<GgmlType> gguf_type(const std::string& to) {
   return found->type;
 }
 
-/// The keys tokenizer.ggml.* of a GGUF file to write: those of a GGUF file as they are, else made of the tokenizer.
+/// The keys tokenizer.ggml.* of a GGUF file to write: those of a GGUF file, or of tokenizer.gguf in the directory, as
+/// they are, else made of the tokenizer.
 inline GgufMetadata gguf_tokenizer(const std::string& model, const std::string& tokenizer, const LlamaConfig& config) {
+  const std::string held = join_path(model, "tokenizer.gguf");
+  if (tokenizer.empty() && is_directory(model) && file_exists(held)) return vocabulary_keys(held);
   const std::string file = tokenizer.empty() ? find_model_tokenizer(model, config.vocab_size) : tokenizer;
   if (file.ends_with(".gguf")) return vocabulary_keys(file);
   Vocabulary vocabulary =

@@ -93,7 +93,7 @@ def imports(at, model, text):
     def differing(a, b):
         code, _, errors = run("diff", a, b, "--json", at("d.json"))
         return load(at("d.json"))["differing"] if code == 0 else errors
-    for name, source, dtype, words in (("llama2.c", model, "F32", "tokenizer.bin"), ("GGUF", at("m.gguf"), "F32", "tokenizer.gguf"),
+    for name, source, dtype, words in (("llama2.c", model, "F32", "tokenizer.bin"), ("GGUF", at("m.gguf"), "F32", "tokenizer.json"),
                                        ("a directory", at("hf"), "F32", "tokenizer.bin")):
         code, out, errors = run("import", source, "--out", at("imported"), "--json", at("i.json"))
         result = load(at("i.json")) if code == 0 else {}

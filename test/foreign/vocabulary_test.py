@@ -1,4 +1,4 @@
-"""llama.cpp tokenizes as we do, from the vocabularies that we write."""
+"""llama.cpp tokenizes as we do, from the vocabularies that we write, and the tokenizers library from the tokenizer.json made of them."""
 import ctypes
 import glob
 import json
@@ -9,7 +9,8 @@ import tempfile
 
 from foreign import check, finish, require
 
-require("xllamacpp")
+require("xllamacpp", "tokenizers")
+import tokenizers
 import xllamacpp
 
 ROOT = os.environ["QAT_SOURCE_ROOT"]
@@ -63,6 +64,9 @@ def compare(name, tokenizer, text, folder):
         sys.exit(77)
     check(f"{name}: llama.cpp's ids of {len(text)} bytes", written.returncode == 0 and theirs.stdout.split() == ours,
           written.stderr or theirs.stderr[-500:] or f"{len(theirs.stdout.split())} ids, {len(ours)} of ours")
+    if written.returncode == 0:
+        json_ids = tokenizers.Tokenizer.from_file(path + ".json").encode(text.decode(), add_special_tokens=False).ids
+        check(f"{name}: the tokenizers library's ids of tokenizer.json", list(map(str, json_ids)) == ours, f"{len(json_ids)} ids, {len(ours)} of ours")
 
 
 def main():
@@ -76,7 +80,7 @@ def main():
             texts = [item["text"] for item in style["items"]]  # without added tokens, which take spaces along, and NUL
             compare(name, path, "\n".join(t for t in texts if "<" not in t and "\0" not in t).encode(), folder)
         story = os.path.join(DATA, "tinystories", "v2-valid.txt")
-        text = open(story, "rb").read(50000) if os.path.exists(story) else b"Once upon a time, there was 1 caf\xc3\xa9."
+        text = open(story, "rb").read(50000).decode(errors="ignore").encode() if os.path.exists(story) else b"Once upon a time, there was 1 caf\xc3\xa9."
         compare("bytes", "bytes", text, folder)
         for name in SHARED if os.path.exists(story) else []:
             compare(name.split(":")[0], ":".join(os.path.join(DATA, part) for part in name.split(":")), text, folder)

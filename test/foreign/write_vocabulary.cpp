@@ -1,11 +1,13 @@
 // write_vocabulary TOKENIZER TEXT OUT.gguf: a GGUF file that holds the tokenizer and no tensor, and beside it
-// OUT.gguf.ids, the text's ids by that file. Exit code 3: the tokenizer has no form in GGUF. TOKENIZER as
-// load_tokenizer() takes it, or VOCAB.json:MERGES.txt.
+// OUT.gguf.ids, the text's ids by that file, and OUT.gguf.json, the same as tokenizer.json. Exit code 3: the tokenizer
+// has no form in GGUF. TOKENIZER as load_tokenizer() takes it, or VOCAB.json:MERGES.txt.
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 
 #include "qat/data/load_tokenizer.hpp"
+#include "qat/data/tokenizer_json.hpp"
 
 namespace {
 
@@ -36,8 +38,9 @@ int main(int argc, char** argv) {
     for (const std::int32_t id : qat::load_tokenizer(out)->encode(qat::MappedFile(argv[2]).text(), false))
       ids += std::to_string(id) + " ";
     qat::write_file(out + ".ids", ids);
+    qat::write_file(out + ".json", qat::tokenizer_json_text(qat::read_vocabulary(qat::Gguf::open(out)), out));
   } catch (const qat::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    return error.code() == qat::ErrorCode::kUnsupported ? 3 : 1;
+    return std::strstr(error.what(), "no form in GGUF") != nullptr ? 3 : 1;
   }
 }
