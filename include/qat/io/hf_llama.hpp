@@ -210,6 +210,9 @@ class HfCheckpoint {
     config_ = parse_hf_llama_config(read_json(config_path), config_path);
     add_generation_config(join_path(directory, "generation_config.json"));
     file_ = Safetensors::open(directory);
+    QAT_CHECK(config_.n_layers <= static_cast<index_t>(file_.tensors().size()), kBadFile, config_path,
+              ": describes a model of ", config_.n_layers, " layers, the checkpoint has ", file_.tensors().size(),
+              " tensors");
     shapes_ = llama_tensor_shapes(config_);
     const HfArchitecture& a = hf_architecture(config_.architecture);
     std::map<std::string_view, bool> known;

@@ -308,6 +308,8 @@ TEST_CASE("missing, surplus, misshapen and non-finite tensors are named") {
                   "'lm_head.weight'", "tie_word_embeddings true");
   write_file(dir / "config.json", config_with("tie_word_embeddings", "false"));
   QAT_CHECK_ERROR(read_with([](auto&) {}), "'lm_head.weight'", "missing", "tie_word_embeddings false");
+  write_file(dir / "config.json", config_with("num_hidden_layers", "99999"));  // before a list of their tensors is made
+  QAT_CHECK_ERROR(read_with([](auto&) {}), "config.json", "a model of 99999 layers", "tensors");
   std::filesystem::remove(dir / "config.json");
   QAT_CHECK_ERROR(read_hf_llama(dir.path()), "config.json", "accepted");
 }
