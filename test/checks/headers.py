@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every public header compiles alone with g++ (and with clang++ in a full run), and all of them inside a program that defines
-hostile macros with both. Headers for nvcc (.cuh) compile alone with it, where it is, and with g++ for the emulator."""
+hostile macros with both. Headers for nvcc (.cuh) compile alone with it, where it is, and with g++ for the emulator. Those of the
+top layer, which take seconds each, compile alone in a full run only, and always in reverse order: each before those it follows."""
 import os
 import tempfile
 
@@ -9,12 +10,13 @@ import machine_code
 
 # The umbrella itself; what kernels are written in; needs cuBLASLt.
 NOT_IN_UMBRELLAS = {"qat/cuda", "qat/kernels/cuda/context", "qat/kernels/cuda/gemm"}
+TOP_LAYER = "qat/recipe/"
 EMULATION = ['-DQAT_CUDA_EMULATION="cuda.hpp"', "-I", os.path.join(common.ROOT, "test", "emulation")]
 
 
-def compile_alone(compiler, include, header, flags=()):
-    """'' when a file that includes nothing but `header`, twice, compiles; else what the compiler said."""
-    text = f'#include "{header}"\n#include "{header}"\n'
+def compile_alone(compiler, include, headers, flags=()):
+    """'' when a file that includes nothing but `headers`, twice, compiles; else what the compiler said."""
+    text = "".join(f'#include "{header}"\n' for header in headers) * 2
     code, output = common.run([compiler, *common.WARNINGS, *flags, "-fsyntax-only", "-I", include, "-x", "c++", "-"], text)
     return "" if code == 0 else "\n  ".join(output.splitlines()[:8])
 
@@ -42,17 +44,23 @@ def main():
     include = os.path.join(common.ROOT, "include")
     headers = [h for h in common.headers() if h.endswith(".hpp")]
     poison = os.path.join(common.ROOT, "test", "checks", "poison.hpp")
-    alone = [c for c in common.compilers() if c == "g++" or os.environ.get("QAT_TEST_FULL")]
-    pairs = [(c, h) for c in alone for h in headers]
+    full = bool(os.environ.get("QAT_TEST_FULL"))
+    alone = [c for c in common.compilers() if c == "g++" or full]
+    top = [h for h in headers if h.startswith(TOP_LAYER)]
+    pairs = [(c, [h]) for c in alone for h in headers if full or h not in top]
+    if not full:
+        report.skip(f"headers: {len(top)} of {TOP_LAYER} alone", "only with --full")
+        pairs += [(c, top[::-1]) for c in alone]
     broken = set()
-    for (compiler, header), said in zip(pairs, common.parallel(lambda p: compile_alone(p[0], include, p[1]), pairs)):
+    for (compiler, together), said in zip(pairs, common.parallel(lambda p: compile_alone(p[0], include, p[1]), pairs)):
         if said:
-            broken.add(header)
-        report.check(f"headers: {header} alone ({compiler})", [said] if said else [])
+            broken.update(together)
+        name = f"{together[0]} alone" if len(together) == 1 else f"{TOP_LAYER} in reverse order"
+        report.check(f"headers: {name} ({compiler})", [said] if said else [])
 
     device = [h for h in common.headers() if h.endswith(".cuh")]
     pairs = [(c, h) for c in alone for h in device]
-    for (compiler, header), said in zip(pairs, common.parallel(lambda p: compile_alone(p[0], include, p[1], EMULATION), pairs)):
+    for (compiler, header), said in zip(pairs, common.parallel(lambda p: compile_alone(p[0], include, [p[1]], EMULATION), pairs)):
         report.check(f"headers: {header} alone, emulated ({compiler})", [said] if said else [])
     report.check("headers: qat/cuda.hpp and qat/cuda.cuh include every operation", left_out(common.ROOT))
     nvcc = machine_code.find_nvcc()

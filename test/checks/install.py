@@ -43,7 +43,7 @@ def main():
             " && g++ -std=c++20 user.cpp $(pkg-config --cflags --libs qat) && ./a.out",
             "! find prefix -type f | grep -v -e '/include/qat/' -e 'qat.pc$'", cwd=folder))
         report.check("install: the library of kernels", steps(
-            f"meson setup k '{common.ROOT}' --prefix='{folder}/kernels' --libdir=lib -Dcompiled_kernels=true -Doptimization=0 {off}"
+            f"meson setup k '{common.ROOT}' --prefix='{folder}/kernels' --libdir=lib -Dcompiled_kernels=true -Doptimization=1 {off}"
             " && meson install -C k",
             "export PKG_CONFIG_PATH=kernels/share/pkgconfig:kernels/lib/pkgconfig"
             " && g++ -std=c++20 -c kernels.cpp $(pkg-config --cflags qat-kernels) && ! nm -C kernels.o | grep rmsnorm_rows"

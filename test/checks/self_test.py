@@ -99,7 +99,7 @@ def header_problem(text, poisoned):
         with open(os.path.join(folder, "planted.hpp"), "w") as file:
             file.write(text)
         flags = ["-include", os.path.join(common.ROOT, "test", "checks", "poison.hpp")] if poisoned else []
-        return [s for s in (headers.compile_alone(c, folder, "planted.hpp", flags) for c in common.compilers()) if s]
+        return [s for s in (headers.compile_alone(c, folder, ["planted.hpp"], flags) for c in common.compilers()) if s]
 
 
 KERNEL = """#include "qat/kernels/cuda/launch.cuh"
