@@ -244,6 +244,8 @@ def stages_of(args):
     if args.full or lacks_x86_features():
         stages.append(Stage("release", "g++", werror, ["emulated"], env, ["emulated/emulated"],
                             missing="simde/x86/avx512.h not found; Debian: libsimde-dev"))
+    if args.full:
+        stages.append(Stage("release", "g++", werror, ["races"], env, ["races/races"]))
     # Unoptimized: what these two look for does not need it, and they build in a third of the time.
     stages.append(Stage("clang", "clang++", werror + ["-Doptimization=0"], FIRST + (REST if args.full else []), env))
     # What is undefined traps, and AddressSanitizer prints where: with messages of its own a build takes a third longer.
@@ -252,7 +254,8 @@ def stages_of(args):
     sanitizers = dict(env, ASAN_OPTIONS="detect_stack_use_after_return=1:handle_sigill=1")
     stages.append(Stage("asan", "g++", werror + sanitize, SANITIZED + (["cuda"] if args.full else []), sanitizers))
     if not args.full:
-        say("only with --full: all suites with clang++, the suite cuda under sanitizers, -O3, long property runs")
+        say("only with --full: all suites with clang++, the suite cuda under sanitizers, products under ThreadSanitizer, -O3, long "
+            "property runs")
     stages.append(aarch64)
     if args.full:
         stages.append(Stage("o3", "g++", werror + ["-Doptimization=3"], FIRST + ["cuda", "property", "golden", "consistency"], env))
