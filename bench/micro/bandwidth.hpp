@@ -1,4 +1,5 @@
-// What memory gives one thread: the fastest read and the fastest copy of so many bytes, of several ways each.
+// What memory gives one thread: the fastest read, the fastest copy and the fastest move of other mixes of bytes read
+// and written, of several ways each.
 #pragma once
 
 #include <algorithm>
@@ -65,6 +66,22 @@ __attribute__((target("avx512f"))) inline void copy_blocked_zmm(const float* x, 
   }
   _mm_sfence();
 }
+/// Reads `reads` lines of each source and writes `writes` lines, `steps` times.
+template <int reads, int sources, int writes, bool streams>
+__attribute__((target("avx512f"))) inline void move_mix(const float* x, const float* z, float* y, index_t steps) {
+  for (index_t i = 0; i < steps; ++i, x += 16 * reads, z += 16 * reads, y += 16 * writes) {
+    __m512i v[reads];
+    for (int k = 0; k < reads; ++k) {
+      v[k] = _mm512_load_si512(x + 16 * k);
+      if (sources == 2) v[k] = _mm512_xor_si512(v[k], _mm512_load_si512(z + 16 * k));
+    }
+    for (int k = writes; k < reads; ++k) v[0] = _mm512_xor_si512(v[0], v[k]);
+    for (int k = 0; k < writes; ++k)
+      streams ? _mm512_stream_si512(reinterpret_cast<__m512i*>(y + 16 * k), v[k % reads])
+              : _mm512_store_si512(y + 16 * k, v[k % reads]);
+  }
+  _mm_sfence();
+}
 #endif
 
 namespace detail {
@@ -114,6 +131,27 @@ inline double fastest_copy(const float* x, float* y, index_t n, int repeats = 2)
     best = std::min(best, detail::fastest(repeats, [&] { copy_blocked_zmm(x, y, n); }));
 #endif
   return best;
+}
+
+/// Seconds of the fastest way to read `reads` lines of 64 bytes of each source for every `writes` written, n floats
+/// written in all (a multiple of 1024): the mix of a pass that does no arithmetic.
+template <int reads, int sources, int writes>
+double fastest_mix(const float* x, const float* z, float* y, index_t n, int repeats = 2) {
+  const index_t steps = n / (16 * writes);
+#if QAT_HAVE_X86_TARGETS
+  if (is_supported(Target::kAvx512))
+    return std::min(detail::fastest(repeats, [&] { move_mix<reads, sources, writes, true>(x, z, y, steps); }),
+                    detail::fastest(repeats, [&] { move_mix<reads, sources, writes, false>(x, z, y, steps); }));
+#endif
+  return detail::fastest(repeats, [&] {
+    const float *p = x, *q = z;
+    float* to = y;
+    for (index_t i = 0; i < steps; ++i, p += 16 * reads, q += 16 * reads, to += 16 * writes) {
+      float v[16] = {};
+      for (int k = 0; k < 16 * reads; ++k) v[k % 16] += sources == 2 ? p[k] + q[k] : p[k];
+      for (int k = 0; k < 16 * writes; ++k) to[k] = v[k % 16];
+    }
+  });
 }
 
 }  // namespace qat::bench

@@ -1,16 +1,21 @@
 // A whole model: decoding and prefill from fp32 and from packed weights, and one linear layer of it.
 #pragma once
 
-#include "buffers.hpp"
+#include "gemm_works.hpp"
 #include "qat/recipe/prepare.hpp"
 
 namespace qat::bench {
 
-/// float, or packed: int4 groups of 32 with int8 activations in every layer, embedding and head in the same codes.
-inline void make_packed(const CpuBackend& backend, nn::Transformer& model, const std::string& scheme) {
+/// float, or int4 groups of 32 with int8 activations in every layer, embedding and head in the same codes: packed, or
+/// prepared for training.
+inline void apply_scheme(const CpuBackend& backend, nn::Transformer& model, const std::string& scheme, bool packs) {
+  const AlignedBuffer<float> some = random_values(index_t{1} << 16, 1);
+  for (Parameter* p : model.parameters())
+    for (index_t i = 0; i < p->value.size(); ++i) p->value[i] = 0.1f * some[i & 0xFFFF];
   if (scheme == "float") return;
   const LayerScheme layers = recipe::parse_scheme(scheme);
-  recipe::quantize(backend, model, {{"linear", layers}, {"embedding", {layers.weight, {}}}, {"head", layers}});
+  recipe::prepare(model, {{"linear", layers}, {"embedding", {layers.weight, {}}}, {"head", layers}});
+  if (packs) recipe::convert(backend, model);
 }
 
 /// what=decode: one token after 128; what=prefill: 128 tokens. scheme, threads. A model of 110M parameters, which no
@@ -25,16 +30,13 @@ inline Work model_work(const Request& request) {
     index_t before;
     State(const LlamaConfig& config, const Request& r, index_t held)
         : backend(static_cast<int>(r.number("threads", 1))), model(config), tokens(kPositions), before(held) {
-      const AlignedBuffer<float> some = random_values(index_t{1} << 16, 1);
-      for (Parameter* p : model.parameters())
-        for (index_t i = 0; i < p->value.size(); ++i) p->value[i] = 0.1f * some[i & 0xFFFF];
-      make_packed(backend, model, r.text("scheme", "float"));
+      apply_scheme(backend, model, r.text("scheme", "float"), true);
       cache = nn::KvCache(config, 1, kPositions);
       CounterRandom random(2);
       for (std::int32_t& t : tokens) t = static_cast<std::int32_t>(random.next_below(32000));
     }
-    void append(index_t first, index_t count) {
-      model.decode(backend, cache, view(static_cast<const std::int32_t*>(tokens.data()) + first, count));
+    Tensor<float> append(index_t first, index_t count) {
+      return model.decode(backend, cache, view(static_cast<const std::int32_t*>(tokens.data()) + first, count));
     }
   };
   LlamaConfig c;
@@ -54,6 +56,21 @@ inline Work model_work(const Request& request) {
     if (!decodes) s->cache.length = 0;
     if (s->cache.length == kPositions) s->cache.length = kPrompt;
     decodes ? s->append(s->cache.length, 1) : s->append(0, kPrompt);
+  };
+  // The logits of the model that was prepared, not packed, from the same weights: the same bits.
+  work.check = [s, c, request, decodes]() -> std::string {
+    s->cache.length = 0;
+    Tensor<float> found = s->append(0, kPrompt);
+    nn::Transformer prepared(c);
+    apply_scheme(s->backend, prepared, request.text("scheme", "float"), false);
+    nn::KvCache cache(c, 1, kPositions);
+    const std::int32_t* const tokens = s->tokens.data();
+    Tensor<float> expected = prepared.decode(s->backend, cache, view(tokens, kPrompt));
+    if (decodes) {
+      found = s->append(kPrompt, 1);
+      expected = prepared.decode(s->backend, cache, view(tokens + kPrompt, 1));
+    }
+    return difference(found.data(), expected.data(), expected.size());
   };
   return work;
 }

@@ -72,21 +72,34 @@ inline Work register_ceiling_work(const Request& request) {
   return work;
 }
 
-/// name=read|copy, mib: bytes a second; a copy counts what it reads and what it writes.
+/// name=read|copy|readR_writeW (lines of 64 bytes), mib: bytes a second; but for packing, read8_write1, what is read
+/// and what is written count.
 inline Work memory_ceiling_work(const Request& request) {
   struct State {
     index_t n;
-    AlignedBuffer<float> x, y;
+    AlignedBuffer<float> x, z, y;
   };
-  const bool copies = request.text("name", "") == "copy";
+  const std::string name = request.text("name", "");
   const index_t n = request.number("mib", 256) << 18;
-  auto s = std::make_shared<State>(State{n, random_values(n, 1), AlignedBuffer<float>(copies ? n : 0)});
+  auto s = std::make_shared<State>(State{n, random_values(n, 1), AlignedBuffer<float>(name == "read2_write1" ? n : 0),
+                                         AlignedBuffer<float>(name == "read" ? 0 : n)});
+  for (float& v : s->z) v = 0.0f;
   for (float& v : s->y) v = 0.0f;
   Work work;
-  work.bytes = static_cast<double>(n) * (copies ? 8 : 4);
-  work.seconds = [s, copies] {
-    return copies ? fastest_copy(s->x.data(), s->y.data(), s->n) : fastest_read(s->x.data(), s->n);
+  const double bytes = static_cast<double>(n) * 4;
+  const auto is = [&](const char* mix, double moved, auto seconds) {
+    if (name != mix) return;
+    work.bytes = moved;
+    work.seconds = [s, seconds] { return seconds(*s); };
   };
+  is("read", bytes, [](const State& m) { return fastest_read(m.x.data(), m.n); });
+  is("copy", 2 * bytes, [](State& m) { return fastest_copy(m.x.data(), m.y.data(), m.n); });
+  is("read1_write4", 1.25 * bytes,
+     [](State& m) { return fastest_mix<1, 1, 4>(m.x.data(), m.x.data(), m.y.data(), m.n); });
+  is("read2_write1", 3 * bytes, [](State& m) { return fastest_mix<1, 2, 1>(m.x.data(), m.z.data(), m.y.data(), m.n); });
+  // Packing to four bits counts what it reads alone.
+  is("read8_write1", bytes, [](State& m) { return fastest_mix<8, 1, 1>(m.x.data(), m.x.data(), m.y.data(), m.n / 8); });
+  if (!work.seconds) throw Missing("not built: memory name=" + name);
   return work;
 }
 

@@ -15,6 +15,10 @@ CEILINGS = {
     "bf16_or_fma": [("qat", "ceiling name=bf16"), ("qat", "ceiling name=fma")],
     "read": [("qat", "memory name=read mib=256")],
     "copy": [("qat", "memory name=copy mib=256")],
+    # What no arithmetic at all would give, for scale: lines read and written in the proportion of the pass.
+    "read1_write4": [("qat", "memory name=read1_write4 mib=256")],
+    "read2_write1": [("qat", "memory name=read2_write1 mib=256")],
+    "read8_write1": [("qat", "memory name=read8_write1 mib=256")],
 }
 PEERS = {
     "ggml": [("ggml", "q4_0 " + SHAPE)],
