@@ -50,7 +50,7 @@ TEST_CASE("quantize_and_pack leaves the bytes of quantize and pack: every scheme
           const qat::ScopedTarget scope(target);
           CAPTURE(qat::name(target));
           PackedWeight packed;
-          std::vector<float> s(tiles), z(tiles);
+          std::vector<float> s(tiles, 7.0f), z(tiles, 7.0f);
           for (int repeat = 0; repeat < 2; ++repeat)  // into new storage, then into the same
             CHECK(qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, packed, s.data(), z.data()) ==
                   0);
@@ -75,9 +75,10 @@ TEST_CASE("4-bit weights packed in blocks of 128 columns have the bytes of quant
   const qat::test::TuningScope restored;
   const qat::CpuBackend backend(2);
   const float big = 0x1p127f, tiny = 0x1p-140f;
-  for (const char* text : {"int4:group32:symmetric", "uint4:group32:symmetric", "int4:group64:symmetric:float16",
-                           "int4:group128:asymmetric:bfloat16", "uint4:group32:asymmetric_raw:float16",
-                           "int4:group32:symmetric_no_clip:e4m3", "uint4:group64:asymmetric"}) {
+  for (const char* text :
+       {"int4:group32:symmetric", "int4:group32:symmetric:bf16safe", "uint4:group32:symmetric",
+        "int4:group64:symmetric:float16", "int4:group128:asymmetric:bfloat16", "uint4:group32:asymmetric_raw:float16",
+        "int4:group32:symmetric_no_clip:e4m3", "uint4:group64:asymmetric"}) {
     const qat::QuantSpec spec = qat::parse_spec(text);
     CAPTURE(text);
     for (const index_t columns : {128, 384})
@@ -100,7 +101,7 @@ TEST_CASE("4-bit weights packed in blocks of 128 columns have the bytes of quant
             CAPTURE(qat::name(target));
             qat::kernels::cpu_tuning().stream_bytes = stream;
             PackedWeight packed;
-            std::vector<float> s(tiles), z(tiles);
+            std::vector<float> s(tiles, 7.0f), z(tiles, 7.0f);
             CHECK(qat::kernels::quantize_and_pack(backend, spec, w.data(), rows, columns, packed, s.data(), z.data()) ==
                   0);
             CHECK(qat::test::compare_bits(bytes_of(expected), bytes_of(packed)));

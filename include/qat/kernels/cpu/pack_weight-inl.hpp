@@ -100,6 +100,15 @@ inline void pack_panel_params(FloatType type, const float* params, index_t rows,
     }
 }
 
+/// Copies parameters past the caches, where they fill vectors.
+inline void stream_params(const float* params, index_t count, float* out) {
+  namespace vec = simd::QAT_TARGET;
+  index_t i = 0;
+  if (reinterpret_cast<std::uintptr_t>(out) % sizeof(vec::Float) == 0)
+    for (; i + vec::kLanes <= count; i += vec::kLanes) vec::stream(out + i, vec::load(params + i));
+  for (; i < count; ++i) out[i] = params[i];
+}
+
 #if QAT_TARGET_LEVEL >= 2
 /// Parameters of a block of 128 columns: its groups are the rows of quantization::Params.
 struct BlockParams {
@@ -136,25 +145,25 @@ QAT_INLINE __m512i joined_nibbles(const float* x, const BlockParams& p) {
 
 /// Chooses the parameters of a block and stores them: scales, and zero points unless z is null.
 /// @returns false where an element is not finite or a code too large for int32
-template <bool kPlain>
+template <quantization::Known kKnown>
 QAT_INLINE bool choose_and_store(const float* w, index_t tile, const AffineScheme& a, float* s, float* z,
                                  BlockParams& block) {
   namespace vec = simd::QAT_TARGET;
   vec::Float x[8], magnitude;
   quantization::Params p;
   quantization::load_block(w, x);
-  if (!quantization::choose_block<kPlain>(x, tile, a, p, magnitude)) [[unlikely]]
+  if (!quantization::choose_block<kKnown>(x, tile, a, p, magnitude)) [[unlikely]]
     return false;
   quantization::store_of_tiles(s, p.scale, tile);
+  if (z != nullptr) quantization::store_of_tiles(z, p.zero_point, tile);
   const vec::Int qmin = vec::set_int(static_cast<std::int32_t>(a.qmin));
   vec::Int zero = vec::set_int(0) - qmin;
-  if constexpr (!kPlain) {
+  if constexpr (kKnown != quantization::Known::kPlain) {
     const vec::Mask fits = magnitude * vec::abs(p.inverse_or_low) < vec::set(0x1p30f);
     if (quantization::to_bits(fits) != 0xFFFFu) [[unlikely]]
       return false;
-    if (z != nullptr) quantization::store_of_tiles(z, p.zero_point, tile);
-    zero = vec::to_int(p.zero_point) - qmin;
   }
+  if constexpr (kKnown == quantization::Known::kAny) zero = vec::to_int(p.zero_point) - qmin;
   block = {p.inverse_or_low, zero | vec::shift_left<16>(zero)};
   return true;
 }
@@ -164,22 +173,22 @@ QAT_INLINE bool choose_and_store(const float* w, index_t tile, const AffineSchem
 /// registers, pass through the buffer once, and are written past the caches if stream. Weights are asked for `prefetch`
 /// elements ahead, unless 0; ahead: those that will be read next, or null.
 /// @returns false where an element is not finite or a code too large for int32: the outputs mean nothing then
-template <bool kPlain>
+template <quantization::Known kKnown>
 QAT_NOINLINE inline bool quantize_panel(const AffineScheme& scheme, const float* w, index_t columns, index_t tile,
                                         const float* ahead, index_t prefetch, bool stream, float* buffer, float* s,
                                         float* z, std::uint8_t* panel) {
   namespace vec = simd::QAT_TARGET;
   constexpr index_t kRows = PanelLayout::kPanelRows, kBlock = quantization::kBlock;
-  const AffineScheme a = quantization::known_scheme<kPlain>(scheme);
+  const AffineScheme a = quantization::known_scheme<kKnown>(scheme);
   const index_t blocks = columns / kBlock, tiles = kBlock / tile, last = kRows * blocks - 1;
   BlockParams now, next;
-  if (!choose_and_store<kPlain>(w, tile, a, s, z, now)) return false;
+  if (!choose_and_store<kKnown>(w, tile, a, s, z, now)) return false;
   index_t i = 0;
   for (index_t r = 0; r < kRows; ++r)
     for (index_t b = 0; b < blocks; ++b, ++i) {
       // The chain that chooses parameters is long: that of the next block runs beside the codes of this one.
       const index_t n = i < last ? i + 1 : i;
-      if (!choose_and_store<kPlain>(w + n * kBlock, tile, a, s + n * tiles, z != nullptr ? z + n * tiles : z, next))
+      if (!choose_and_store<kKnown>(w + n * kBlock, tile, a, s + n * tiles, z != nullptr ? z + n * tiles : z, next))
           [[unlikely]]
         return false;
       if (prefetch != 0) {
@@ -187,7 +196,7 @@ QAT_NOINLINE inline bool quantize_panel(const AffineScheme& scheme, const float*
         for (int line = 0; line < 8; ++line) __builtin_prefetch(w + i * kBlock + line * vec::kLanes + prefetch);
       }
       vec::store_int(reinterpret_cast<std::int32_t*>(buffer) + (b * kRows + r) * vec::kLanes,
-                     {joined_nibbles<kPlain>(w + i * kBlock, now)});
+                     {joined_nibbles<kKnown != quantization::Known::kAny>(w + i * kBlock, now)});
       now = next;
     }
   for (index_t b = 0; b < blocks; ++b) {
@@ -211,9 +220,18 @@ inline bool quantize_panel(const AffineScheme& scheme, const float* w, index_t c
   if (scheme.spec.bits != 4 || columns == 0 || columns % quantization::kBlock != 0 ||
       !quantization::has_blocks(scheme, tile))
     return false;
-  if (quantization::is_plain(scheme))
-    return quantize_panel<true>(scheme, w, columns, tile, ahead, prefetch, stream, buffer, s, z, panel);
-  return quantize_panel<false>(scheme, w, columns, tile, ahead, prefetch, stream, buffer, s, z, panel);
+  const auto run = [&](auto known) {
+    return quantize_panel<known()>(scheme, w, columns, tile, ahead, prefetch, stream, buffer, s, z, panel);
+  };
+  using quantization::Known;
+  switch (quantization::known_of(scheme)) {
+    case Known::kPlain:
+      return run(std::integral_constant<Known, Known::kPlain>{});
+    case Known::kSymmetric:
+      return run(std::integral_constant<Known, Known::kSymmetric>{});
+    default:
+      return run(std::integral_constant<Known, Known::kAny>{});
+  }
 }
 #else
 inline bool quantize_panel(const AffineScheme&, const float*, index_t, index_t, const float*, index_t, bool, float*,

@@ -57,8 +57,17 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
       const index_t tiles = count * groups.tiles_per_row, first = row * groups.tiles_per_row;
       codes.reserve(kPanel * columns);
       params.reserve(2 * tiles);
-      Param* const s = scale != nullptr ? scale + first : kGiven ? nullptr : params.data();
-      Param* const z = zero_point != nullptr ? zero_point + first : kGiven ? nullptr : params.data() + tiles;
+      // Parameters that the caller takes are written past the caches where weights are, once the panel has them.
+      Param* const s = scale != nullptr && (kGiven || !stream) ? scale + first : kGiven ? nullptr : params.data();
+      Param* const z = zero_point != nullptr && (kGiven || !stream) ? zero_point + first
+                       : kGiven                                     ? nullptr
+                                                                    : params.data() + tiles;
+      const auto give_params = [&] {
+        if constexpr (!kGiven) {
+          if (stream && scale != nullptr) QAT_DISPATCH(kernels, stream_params(s, tiles, scale + first));
+          if (stream && zero_point != nullptr) QAT_DISPATCH(kernels, stream_params(z, tiles, zero_point + first));
+        }
+      };
       const float* const from = w + row * columns;
       std::uint8_t* const to = packed.mutable_data() + panel * packed.layout().panel_bytes();
       bool done = false;
@@ -72,17 +81,20 @@ index_t quantize_and_pack(const CpuBackend& backend, const QuantSpec& spec, cons
         const index_t found = quantize_rows(backend, spec, from, count, columns, codes.data(), s, z);
         if (found != 0) {
           nonfinite.fetch_add(found, std::memory_order_relaxed);
+          give_params();
           continue;
         }
         QAT_DISPATCH(kernels, pack_panel_codes(packed.layout(), spec.is_signed, codes.data(), count, to));
       }
       if (scale_bits(type) < 16) {
         packed.put_qparams_of_rows(row, count, s, z);
+        give_params();
         continue;
       }
       QAT_DISPATCH(kernels, pack_panel_params(storage, s, count, groups.tiles_per_row, stream,
                                               packed.mutable_scale_data() + first * scale_bits(type) / 8));
       packed.put_qparams_of_rows(row, count, nullptr, z);
+      give_params();
     }
     if (stream) QAT_DISPATCH(kernels, fence_streams());
   });

@@ -693,7 +693,7 @@ QAT_INLINE void allow_words(Float, BatchParams&) {}
 
 /// Tiles of a batch, as many as fit 16 KiB: a vector of them where their parameters are chosen from what was just read,
 /// four where they are given, as the divisions of several vectors overlap.
-inline constexpr index_t kGivenVectors = 4;
+inline constexpr index_t kGivenVectors = 4, kGivenAhead = 512;
 QAT_INLINE index_t batch_tiles(index_t tile, bool given) {
   const index_t fit = 4096 / tile, most = given ? kGivenVectors * kLanes : index_t{kLanes};
   return fit < 1 ? 1 : fit < most ? fit : most;
@@ -706,6 +706,9 @@ QAT_INLINE index_t params_of(const detail::QuantizeJob<D>& job, index_t offset, 
                              index_t tile, index_t last, BatchParams& params) {
   const AffineScheme& a = job.scheme;
   if (job.scale != nullptr) {
+    // A line of them lasts for kilobytes of elements, too long for a prefetcher to remember it.
+    __builtin_prefetch(job.scale + index + kGivenAhead);
+    if (job.zero_point != nullptr) __builtin_prefetch(job.zero_point + index + kGivenAhead);
     const Float zero_point = job.zero_point != nullptr ? vec::load(job.zero_point + index, count)
                                                        : vec::set(a.spec.is_signed ? 0.0f : a.middle());
     finish_params(vec::load(job.scale + index, count), zero_point, a, params);
@@ -818,32 +821,37 @@ QAT_INLINE Float reduce_block(const Float* rows, index_t tile) {
   return Op::apply(quads, {_mm512_shuffle_f32x4(quads.v, quads.v, 0xB1)});
 }
 
-/// The scheme as the compiler may know it. kPlain: Symmetric of a signed type with fp32 scales, so that zero points are
-/// 0 and no code of an element in the range of its tile, scaled to +-(qmax - qmin)/2, rounds to less than qmin.
-template <bool kPlain>
+/// What the compiler may know of a scheme. kSymmetric: Symmetric of a signed type, whose zero points are 0. kPlain:
+/// with fp32 scales as well, so that no code of an element in the range of its tile, scaled to +-(qmax - qmin)/2,
+/// rounds to less than qmin.
+enum class Known { kAny, kSymmetric, kPlain };
+template <Known kKnown>
 QAT_INLINE AffineScheme known_scheme(AffineScheme a) {
   a.input = a.product = FloatType::kFloat32;
-  if constexpr (kPlain) {
+  if constexpr (kKnown != Known::kAny) {
     a.spec.mapping = MappingKind::kSymmetric;
-    a.spec.scale_type = ScaleType::kFloat32;
     a.spec.is_signed = true;
+  }
+  if constexpr (kKnown == Known::kPlain) {
+    a.spec.scale_type = ScaleType::kFloat32;
     a.scale = FloatType::kFloat32;
   }
   return a;
 }
-inline bool is_plain(const AffineScheme& a) {
-  return a.spec.mapping == MappingKind::kSymmetric && a.spec.scale_type == ScaleType::kFloat32 && a.spec.is_signed;
+inline Known known_of(const AffineScheme& a) {
+  if (a.spec.mapping != MappingKind::kSymmetric || !a.spec.is_signed) return Known::kAny;
+  return a.spec.scale_type == ScaleType::kFloat32 ? Known::kPlain : Known::kSymmetric;
 }
 
 /// Chooses the parameters of row i % 4 into lane i. False: there are elements that are not finite, nothing is chosen.
 /// magnitude: the largest of the tile of row i % 4.
-template <bool kPlain>
+template <Known kKnown>
 QAT_INLINE bool choose_block(const Float* x, index_t tile, const AffineScheme& a, Params& p, Float& magnitude) {
   Float rows[4], low[4], high[4];
   QAT_UNROLL(4)
   for (int i = 0; i < 4; ++i) {
     rows[i] = MaxOfBits::apply(vec::abs(x[2 * i]), vec::abs(x[2 * i + 1]));
-    if constexpr (!kPlain) {
+    if constexpr (kKnown == Known::kAny) {
       low[i] = vec::minimum(x[2 * i], x[2 * i + 1]);
       high[i] = vec::maximum(x[2 * i], x[2 * i + 1]);
     }
@@ -852,11 +860,13 @@ QAT_INLINE bool choose_block(const Float* x, index_t tile, const AffineScheme& a
   const Mask finite = is_number(magnitude) & (magnitude < vec::set(__builtin_inff()));
   if (to_bits(finite) != (1u << kLanes) - 1u) [[unlikely]]
     return false;
-  if constexpr (kPlain) {  // chosen_params() of a magnitude
+  if constexpr (kKnown == Known::kPlain) {  // chosen_params() of a magnitude
     const Float smallest = vec::maximum(vec::set(a.eps), vec::set(0x1p-126f));
     const Float s =
         vec::minimum(vec::maximum(magnitude / vec::set((a.qmax - a.qmin) * 0.5f), smallest), vec::set(0x1.FFFFFEp127f));
     p = {s, vec::zero(), vec::set(1.0f) / s};
+  } else if constexpr (kKnown == Known::kSymmetric) {
+    p = chosen_params(vec::zero(), vec::zero(), magnitude, a);
   } else {
     p = chosen_params(reduce_block<MinOfFloats>(low, tile), reduce_block<MaxOfFloats>(high, tile), magnitude, a);
   }
@@ -925,7 +935,7 @@ struct FakeQuantizeBlocks {
     const index_t tiles = kBlock / tile, first = first_tile + b * tiles;
     Params p;
     Float magnitude;
-    if (!choose_block<kPlain>(x, tile, scheme, p, magnitude)) [[unlikely]] {
+    if (!choose_block < kPlain ? Known::kPlain : Known::kAny > (x, tile, scheme, p, magnitude)) [[unlikely]] {
       const index_t nonfinite = slow(first, tiles);
       load(next);
       return nonfinite;
@@ -945,7 +955,7 @@ struct FakeQuantizeBlocks {
 /// memory is the limit, from two places at once, which the hardware serves faster than one.
 template <bool kPlain, bool kStream>
 QAT_NOINLINE inline index_t fake_quantize_blocks(const detail::QuantizeJob<float>& job, const detail::TileRun& run) {
-  const AffineScheme a = known_scheme<kPlain>(job.scheme);
+  const AffineScheme a = known_scheme < kPlain ? Known::kPlain : Known::kAny > (job.scheme);
   const index_t tiles = kBlock / run.tile;
   const index_t blocks = (run.last == run.tile ? run.count : run.count - 1) / tiles,
                 half = kStream ? blocks / 2 : blocks;
@@ -1021,7 +1031,7 @@ inline bool has_rows(const AffineScheme& a, const detail::TileRun& run) {
 /// this one is written, and the row after it is asked for.
 QAT_NOINLINE inline index_t fake_quantize_rows(const detail::QuantizeJob<float>& job, const detail::TileRun& run) {
   constexpr index_t kStep = 4 * kLanes;
-  const AffineScheme a = known_scheme<false>(job.scheme);
+  const AffineScheme a = known_scheme<Known::kAny>(job.scheme);
   const Arithmetic<FloatType::kFloat32, FloatType::kFloat32, false> arithmetic(a);
   const index_t tile = run.tile;
   const float* x = job.x + run.offset;
@@ -1071,7 +1081,7 @@ inline index_t run_typed(const detail::QuantizeJob<D>& job, const detail::TileRu
 #if QAT_TARGET_LEVEL >= 2
     if constexpr (kOp == QuantizeOp::kFakeQuantize) {
       if (job.scale == nullptr && has_blocks(job.scheme, run.tile)) {
-        if (is_plain(job.scheme))
+        if (known_of(job.scheme) == Known::kPlain)
           return streams ? fake_quantize_blocks<true, true>(job, run) : fake_quantize_blocks<true, false>(job, run);
         return streams ? fake_quantize_blocks<false, true>(job, run) : fake_quantize_blocks<false, false>(job, run);
       }
