@@ -54,7 +54,8 @@ TEST_CASE("commit replaces the file by small and large writes in order") {
   std::string expected;
   AtomicFileWriter writer(dir / "f");
   for (int i = 0; i < 2000; ++i) {
-    const std::string part(static_cast<std::size_t>(i % 7 == 0 ? 9000 : i % 50), static_cast<char>('a' + i % 26));
+    const int size = i % 500 == 3 ? 700000 : i % 7 == 0 ? 9000 : i % 50;  // of several buffers, or none
+    const std::string part(static_cast<std::size_t>(size), static_cast<char>('a' + i % 26));
     writer.write(part);
     expected += part;
   }
