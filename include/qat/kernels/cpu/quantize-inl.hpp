@@ -825,6 +825,8 @@ QAT_INLINE Float reduce_block(const Float* rows, index_t tile) {
 /// with fp32 scales as well, so that no code of an element in the range of its tile, scaled to +-(qmax - qmin)/2,
 /// rounds to less than qmin.
 enum class Known { kAny, kSymmetric, kPlain };
+template <bool kPlain>
+inline constexpr Known kKnownIf = kPlain ? Known::kPlain : Known::kAny;
 template <Known kKnown>
 QAT_INLINE AffineScheme known_scheme(AffineScheme a) {
   a.input = a.product = FloatType::kFloat32;
@@ -935,7 +937,7 @@ struct FakeQuantizeBlocks {
     const index_t tiles = kBlock / tile, first = first_tile + b * tiles;
     Params p;
     Float magnitude;
-    if (!choose_block < kPlain ? Known::kPlain : Known::kAny > (x, tile, scheme, p, magnitude)) [[unlikely]] {
+    if (!choose_block<kKnownIf<kPlain>>(x, tile, scheme, p, magnitude)) [[unlikely]] {
       const index_t nonfinite = slow(first, tiles);
       load(next);
       return nonfinite;
@@ -955,7 +957,7 @@ struct FakeQuantizeBlocks {
 /// memory is the limit, from two places at once, which the hardware serves faster than one.
 template <bool kPlain, bool kStream>
 QAT_NOINLINE inline index_t fake_quantize_blocks(const detail::QuantizeJob<float>& job, const detail::TileRun& run) {
-  const AffineScheme a = known_scheme < kPlain ? Known::kPlain : Known::kAny > (job.scheme);
+  const AffineScheme a = known_scheme<kKnownIf<kPlain>>(job.scheme);
   const index_t tiles = kBlock / run.tile;
   const index_t blocks = (run.last == run.tile ? run.count : run.count - 1) / tiles,
                 half = kStream ? blocks / 2 : blocks;
