@@ -70,8 +70,11 @@ std::vector<Seed> written_seeds() {
   write_file(dir / "run/run.json", R"({"format": "qat-run", "version": 1})");
   recipe::EvaluationTable table;
   table.datasets.push_back({"text", recipe::DatasetKind::kText, "a.txt", "windows", 9, 2, 0, 4});
-  table.models.push_back({.name = "QAT", .scheme = "8da4w", .resident_bytes = 5.0});
-  table.models.back().scores.push_back({"text", {{"nats_per_token", 1.5, 0.25}}});
+  recipe::EvaluatedModel& evaluated = table.models.emplace_back();
+  evaluated.name = "QAT";
+  evaluated.scheme = "8da4w";
+  evaluated.resident_bytes = 5.0;
+  evaluated.scores.push_back({"text", {{"nats_per_token", 1.5, 0.25}}});
   table.paired.push_back({"text", "nats_per_token", "QAT", "PTQ", -0.5, 0.125});
   recipe::write_evaluation(dir / "run/evaluation.json", table);
   write_file(dir / "run/metrics.jsonl",
