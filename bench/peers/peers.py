@@ -87,6 +87,8 @@ def run(args, works, before):
                 row["revision"] = args.revision
             for key, found in (("peers", workers.versions), ("absent", workers.missing)):
                 machine[key] = {**(before["machine"].get(key, {}) if before else {}), **found}
+            present = {peer.split("#")[0] for peer in workers.versions}  # what was not here before may be now
+            machine["absent"] = {peer: why for peer, why in machine["absent"].items() if peer not in present}
             save(args, machine, before, rows)
     finally:
         workers.close()
