@@ -3,8 +3,8 @@
 //   nvcc -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -I include bench/gpu/w4a16_sweep.cu -o sweep && ./sweep
 //
 // and the pipelined kernel with parts of its work left out. Medians of CUDA-graph replays; weights rotate through
-// copies that exceed the cache. tiles*: with a look for new scales at every 64 columns. Arguments: pairs N K instead of the built-in ones. bytes: what a call must move, in
-// parts of the bandwidth of a device copy of the same run.
+// copies that exceed the cache. tiles*: with a look for new scales at every 64 columns. Arguments: pairs N K instead of
+// the built-in ones. bytes: what a call must move, in parts of the bandwidth of a device copy of the same run.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -202,8 +202,8 @@ void sweep(cudaStream_t stream, double copy_rate, index_t rows, index_t columns,
     const double flop = 2.0 * m * static_cast<double>(rows) * static_cast<double>(columns);
     for (const Result& r : results)
       std::printf(
-          "M %3d N %5d K %5d g %4d  %-6s %3d x %3d  warps %2d of %2d stages %d blocks %3d  %7.2f us  bytes %.2f of copy  "
-          "%5.0f TFLOP/s\n",
+          "M %3d N %5d K %5d g %4d  %-6s %3d x %3d  warps %2d of %2d stages %d blocks %3d  %7.2f us  "
+          "bytes %.2f of copy  %5.0f TFLOP/s\n",
           m, static_cast<int>(rows), static_cast<int>(columns), static_cast<int>(group),
           r.config.form == Form::kStream ? "stream"
           : r.config.every_tile          ? "tiles*"

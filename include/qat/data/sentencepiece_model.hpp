@@ -46,8 +46,8 @@ inline SentencePieceModel read_sentencepiece_model(std::string_view bytes, const
         pieces += good && number == 1;
         return good;
       });
-  QAT_CHECK(valid, kBadFile, path, ": is not a sentencepiece model: at byte ", whole, ": what follows ",
-            pieces, " whole pieces is no field of one, or truncated");
+  QAT_CHECK(valid, kBadFile, path, ": is not a sentencepiece model: at byte ", whole, ": what follows ", pieces,
+            " whole pieces is no field of one, or truncated");
   return out;
 }
 

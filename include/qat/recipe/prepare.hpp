@@ -216,8 +216,8 @@ inline std::shared_ptr<const PackedWeight> packed_of(const NamedLayer& layer) {
   return nullptr;
 }
 
-/// A rule's scheme, as a layer gets it. ggml's activations are those of a runtime that stores rows of no whole blocks in
-/// floating point, and multiplies these with activations as they are.
+/// A rule's scheme, as a layer gets it. ggml's activations are those of a runtime that stores rows of no whole blocks
+/// in floating point, and multiplies these with activations as they are.
 inline LayerScheme scheme_for(const LayerRule& rule, const NamedLayer& layer) {
   LayerScheme scheme = rule.scheme;
   if (scheme.activation && has_ggml_scale(*scheme.activation) &&

@@ -78,7 +78,8 @@ TEST_CASE("each defect of a file is named") {
     return message;
   };
   CHECK(error_with(good) == "(no error)");
-  CHECK(test::contains(error_with(""), "at byte 0: the max_token_length needs 4 bytes, the file has 0 more: truncated"));
+  CHECK(
+      test::contains(error_with(""), "at byte 0: the max_token_length needs 4 bytes, the file has 0 more: truncated"));
   CHECK(test::contains(error_with(good.substr(0, good.size() - 1)), "of token 259 needs"));
   CHECK(error_with(good.substr(0, good.size() - 9)) == "(no error)");  // the format has no count: one token fewer
   CHECK(test::contains(error_with(good.substr(0, 101)), "of token 7 needs"));
