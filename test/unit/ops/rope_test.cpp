@@ -1,5 +1,7 @@
 // ops/rope.hpp
+#include "qat/kernels/cpu/rope.hpp"
 #include "support/op_test.hpp"
+#include "support/targets.hpp"
 
 using namespace qat;
 using namespace qat::test;
@@ -27,6 +29,34 @@ TEST_CASE("rope: the pairings are one rotation, related by the permutation of a 
   for (index_t row = 0; row < tokens * heads; ++row)
     for (index_t i = 0; i < dim; ++i) from_halves[row * dim + i] = halves[row * dim + to_half(i)];
   CHECK(compare_bits(turned, from_halves));
+}
+
+TEST_CASE("rope: heads of every length have the bits of the definition on every target, in place too") {
+  for (const Target target : supported_targets())
+    for (index_t half = 1; half <= 35; ++half)
+      for (const bool interleaved : {false, true}) {
+        const ScopedTarget forced(target);
+        const index_t heads = 3, stride = 2 * half + 1;
+        const std::vector<float> x = uniform_values(heads * stride, 1), cosine = uniform_values(half, 2),
+                                 sine = uniform_values(half, 3);
+        std::vector<float> expected = x, y = x;
+        for (index_t h = 0; h < heads; ++h)
+          for (index_t k = 0; k < half; ++k) {
+            const std::size_t i = static_cast<std::size_t>(h * stride + (interleaved ? 2 * k : k)),
+                              j = i + static_cast<std::size_t>(interleaved ? 1 : half), n = static_cast<std::size_t>(k);
+            // volatile: no product may be fused with its sum
+            const volatile float ac = x[i] * cosine[n], bs = x[j] * -sine[n], bc = x[j] * cosine[n],
+                                 as = x[i] * -sine[n];
+            expected[i] = ac - bs;
+            expected[j] = bc + as;
+          }
+        kernels::rope_token({cosine.data(), sine.data(), half, -1.0f, interleaved}, y.data(), stride, heads, y.data(),
+                            stride);
+        CAPTURE(name(target));
+        CAPTURE(half);
+        CAPTURE(interleaved);
+        CHECK(compare_bits(expected, y));
+      }
 }
 
 TEST_CASE("rope: position 0 leaves x alone, and backward undoes forward") {

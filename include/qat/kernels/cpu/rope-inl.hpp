@@ -15,12 +15,18 @@ inline void rope_token(const float* x, index_t x_stride, index_t heads, index_t 
       }
       continue;
     }
-    for (index_t k = 0; k < half; k += vec::kLanes) {
-      const index_t left = half - k;
-      const vec::Float a = load_some(x + k, left), b = load_some(x + half + k, left);
-      const vec::Float c = load_some(cosine + k, left), s = vec::set(direction) * load_some(sine + k, left);
-      store_some(y + k, a * c - b * s, left);
-      store_some(y + half + k, b * c + a * s, left);
+    index_t k = 0;
+    for (; k + vec::kLanes <= half; k += vec::kLanes) {
+      const vec::Float a = vec::load(x + k), b = vec::load(x + half + k);
+      const vec::Float c = vec::load(cosine + k), s = vec::set(direction) * vec::load(sine + k);
+      vec::store(y + k, a * c - b * s);
+      vec::store(y + half + k, b * c + a * s);
+    }
+    // One by one: loads that follow masked stores nearby wait for them, 30 cycles a head of 8.
+    for (; k < half; ++k) {
+      const float a = x[k], b = x[half + k], c = cosine[k], s = direction * sine[k];
+      y[k] = a * c - b * s;
+      y[half + k] = b * c + a * s;
     }
   }
 }
